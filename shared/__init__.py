@@ -1,0 +1,1 @@
+"""What trainer and service must agree on, once: classes, decoding, preprocessing, artifact layout, versions."""

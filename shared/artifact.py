@@ -1,0 +1,193 @@
+"""One published version on disk: its layout, its manifest, and the proof that every byte is the one that was published.
+
+<model>/3/  saved_model.pb  variables/  fingerprint.pb      the SavedModel, servable by TensorFlow Serving too
+            manifest.json                                   written last; lists every other file
+            golden.npz                                      synthetic slices and what Keras answered
+            class_names.json  MODEL_CARD.md  figures/*.png
+"""
+
+import hashlib
+import io
+import zipfile
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from shared.classes import ClassSet
+from shared.imaging import PreprocessingSpec
+
+MANIFEST_FILE = "manifest.json"
+GOLDEN_FILE = "golden.npz"
+CLASS_NAMES_FILE = "class_names.json"
+MODEL_CARD_FILE = "MODEL_CARD.md"
+FIGURES_DIR = "figures"
+SAVED_MODEL_FILE = "saved_model.pb"
+SIGNATURE = "serving_default"
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+UNFINISHED_PREFIX = ".tmp-"
+"""A folder with this prefix is a version being written, or what a killed run left of one."""
+
+MAX_MANIFEST_BYTES = 8 * 1024 * 1024
+MAX_GOLDEN_BYTES = 64 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
+
+
+class ArtifactError(Exception):
+    """The folder is no version that may serve; str() says why, without paths outside it."""
+
+
+class ManifestError(ArtifactError):
+    """No manifest, or one that this code does not understand."""
+
+
+class CorruptArtifact(ArtifactError):
+    """A file is missing, additional bytes are there, or bytes differ from the manifest."""
+
+
+class GoldenMismatch(ArtifactError):
+    """The engine does not give the probabilities that Keras gave at publishing."""
+
+
+class FileDigest(BaseModel):
+    """What one file of the version must be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Manifest(BaseModel):
+    """manifest.json: everything that a reader of the version may rely on.
+
+    Fields that only people and dashboards read (dataset, split, metrics, training) stay plain JSON, so that a trainer
+    can add to them without breaking a service that is older than itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    model_version: int = Field(ge=1)
+    created: datetime
+    architecture: str
+    classes: ClassSet
+    preprocessing: PreprocessingSpec
+    dataset: dict[str, JsonValue]
+    split: dict[str, JsonValue]
+    metrics: dict[str, JsonValue]
+    thresholds: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = {}
+    warnings: tuple[str, ...] = ()
+    golden_tolerance: float = Field(gt=0, le=0.1)
+    seed: int
+    libraries: dict[str, str]
+    duration_s: float = Field(ge=0)
+    files: dict[str, FileDigest]
+
+
+class Golden(BaseModel):
+    """Inputs that are no patient's, and the probabilities that Keras gave them.
+
+    images: uint8 [n, height, width, 1]; probabilities: float32 [n, classes].
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    images: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+
+    def compare(self, probabilities: NDArray[np.float32], tolerance: float) -> None:
+        """Raises GoldenMismatch where an engine's answer differs from Keras's by more than tolerance."""
+        if probabilities.shape != self.probabilities.shape:
+            raise GoldenMismatch(f"golden replay gave shape {probabilities.shape}, not {self.probabilities.shape}")
+        difference = float(np.max(np.abs(probabilities - self.probabilities)))
+        if not difference <= tolerance:  # also true for NaN
+            raise GoldenMismatch(f"golden replay differs by {difference:.2g}; the manifest allows {tolerance:.2g}")
+
+
+def read_manifest(version_dir: Path) -> Manifest:
+    """Raises ManifestError where it is missing, too large, malformed, of an unknown schema or of another version."""
+    try:
+        with (version_dir / MANIFEST_FILE).open("rb") as file:
+            text = file.read(MAX_MANIFEST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ManifestError(f"{MANIFEST_FILE} is missing") from error
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{MANIFEST_FILE} is larger than {MAX_MANIFEST_BYTES} bytes")
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ManifestError(f"{MANIFEST_FILE} is not understood: {where or 'document'}: {first['msg']}") from error
+    if str(manifest.model_version) != version_dir.name:
+        raise ManifestError(f"{MANIFEST_FILE} is of version {manifest.model_version}, the folder is {version_dir.name}")
+    for required in (SAVED_MODEL_FILE, GOLDEN_FILE):
+        if required not in manifest.files:
+            raise ManifestError(f"{MANIFEST_FILE} does not list {required}")
+    return manifest
+
+
+def digest_file(path: Path) -> FileDigest:
+    """SHA-256 and size, reading 1 MiB at a time."""
+    sha256, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            sha256.update(chunk)
+            size += len(chunk)
+    return FileDigest(sha256=sha256.hexdigest(), size=size)
+
+
+def digest_files(version_dir: Path) -> dict[str, FileDigest]:
+    """Digest of every file of a version but its manifest, by POSIX path relative to the version."""
+    paths = sorted(path for path in version_dir.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+    return {path.relative_to(version_dir).as_posix(): digest_file(path) for path in paths}
+
+
+def verify_files(version_dir: Path, manifest: Manifest) -> None:
+    """Compare every listed file with its digest. Raises CorruptArtifact naming the first that differs."""
+    root = version_dir.resolve()
+    for name, expected in manifest.files.items():
+        path = version_dir / PurePosixPath(name)
+        if not path.resolve().is_relative_to(root):
+            raise CorruptArtifact(f"{name} lies outside the version")
+        try:
+            if path.stat().st_size != expected.size:
+                raise CorruptArtifact(f"{name} has {path.stat().st_size} bytes, not {expected.size}")
+            if digest_file(path) != expected:
+                raise CorruptArtifact(f"{name} differs from its checksum")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise CorruptArtifact(f"{name} is missing") from error
+
+
+def write_golden(path: Path, golden: Golden) -> None:
+    """Write golden.npz."""
+    np.savez_compressed(path, images=golden.images, probabilities=golden.probabilities)
+
+
+def read_golden(version_dir: Path, manifest: Manifest) -> Golden:
+    """Raises CorruptArtifact where golden.npz is malformed or does not fit the manifest."""
+    try:
+        content = (version_dir / GOLDEN_FILE).read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_GOLDEN_BYTES:
+                raise CorruptArtifact(f"{GOLDEN_FILE} unpacks to more than {MAX_GOLDEN_BYTES} bytes")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            golden = Golden(images=arrays["images"], probabilities=arrays["probabilities"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CorruptArtifact(f"{GOLDEN_FILE} cannot be read") from error
+    spec, count = manifest.preprocessing, len(golden.images)
+    if (
+        golden.images.dtype != np.uint8
+        or golden.images.shape != (count, spec.height, spec.width, 1)
+        or golden.probabilities.shape != (count, len(manifest.classes.names))
+        or count == 0
+    ):
+        raise CorruptArtifact(f"{GOLDEN_FILE} does not fit the manifest's preprocessing and classes")
+    return golden
