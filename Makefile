@@ -1,0 +1,69 @@
+# Every command that people and CI run. `make` alone lists them.
+SHELL := /bin/bash
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+URL := http://$(or $(LUNGCT_HOST),127.0.0.1):$(or $(LUNGCT_PORT),8000)
+
+# The first interpreter that TensorFlow has wheels for; say `make PYTHON=/path/to/python run` for another one.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock up down clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## install, train the demo model if the repository is empty, serve on 127.0.0.1:8000
+	$(BIN)/python -m trainer run --if-empty
+	@printf '\nUpload page   %s/\nSwagger UI    %s/docs\nStop          Ctrl-C\n\n' $(URL) $(URL)
+	@exec $(BIN)/python -m service
+
+test: $(VENV)/dev.stamp ## install, run all tests that this machine can run (PYTEST_ARGS="-k …" narrows them)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+up: ## build both images, train in a container, serve from another (Docker and Compose)
+	$(COMPOSE) up --build --detach
+	@printf '\nUpload page   http://127.0.0.1:%s/ (answers 503 until the first model is published)\nProgress      %s logs --follow\nStop          make down\n' $(or $(LUNGCT_PUBLISHED_PORT),8000) '$(COMPOSE)'
+
+down: ## stop what `make up` started; the published models stay in their volume
+	$(COMPOSE) down
+
+# One resolution for everything (dev.txt), to which the smaller files are held: what is tested is what is shipped.
+# PIP_* variables and uv's configuration of this machine stay out of it, so that no address or path gets into a file.
+UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
+	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	$(LOCK_ARGS) pyproject.toml
+
+lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes (LOCK_ARGS=--upgrade takes newer ones)
+	$(PIP) install --quiet uv
+	$(UV_COMPILE) --extra service --extra trainer --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) --extra service -c requirements/dev.txt -o requirements/service.txt
+	$(UV_COMPILE) --extra trainer -c requirements/dev.txt -o requirements/trainer.txt
+	$(UV_COMPILE) --extra trainer-gpu -c requirements/dev.txt -o requirements/trainer-gpu.txt
+
+clean: ## remove the virtual environment and caches; models/ and data/ stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11, 3.12 or 3.13 found; say make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than the requirements that were installed: the second run starts at once.
+$(VENV)/run.stamp: requirements/service.txt requirements/trainer.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/service.txt -r requirements/trainer.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
