@@ -1,0 +1,155 @@
+"""Labelled slices: what a folder holds, and the slices once they are read."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from shared.classes import ClassSet
+from trainer.balance import Indices, Labels
+from trainer.errors import TrainerError
+
+PHANTOM_MARKER = "PHANTOMS.txt"
+"""A file of this name beside the class folders says that the slices are drawn, not scanned."""
+
+DatasetKind = Literal["slices", "phantoms"]
+
+_MAX_RECORDED_SKIPS = 200
+
+
+class DatasetError(TrainerError):
+    """The folder cannot be trained on."""
+
+
+class NoSuchFolder(DatasetError):
+    """The folder is not there, or is a file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} is no folder; expected a folder with one folder of slices per class.")
+
+
+class ClassWithoutSlices(DatasetError):
+    """A class has no folder, or nothing readable in it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The class {name!r} has no slices: {reason}.")
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A file in a class folder; not opened yet."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class FolderIndex:
+    """Every file of every class folder, in the order class, then path."""
+
+    folder: Path
+    classes: ClassSet
+    files: tuple[LabelledFile, ...]
+    ignored_folders: tuple[str, ...]
+    kind: DatasetKind
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file in a class folder that is no whole slice; sha256 is None where it could not be read at all."""
+
+    path: Path
+    label: int
+    reason: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Slices in memory, row i of every field being one slice.
+
+    images: uint8 [n, height, width, 1]; labels: int64 [n]; digests: SHA-256 of each slice's file; files: its path
+    relative to the dataset's folder, which may hold a patient's name and so never leaves this machine.
+    """
+
+    images: NDArray[np.uint8]
+    labels: Labels
+    digests: tuple[str, ...]
+    files: tuple[str, ...]
+    skipped: tuple[SkippedFile, ...]
+    classes: ClassSet
+    kind: DatasetKind
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def counts(self) -> dict[str, int]:
+        """Slices of each class."""
+        return {name: int(np.sum(self.labels == index)) for index, name in enumerate(self.classes.names)}
+
+    def digest(self) -> str:
+        """SHA-256 over the class and file digest of every slice, whatever its file is called and where it lies."""
+        lines = sorted(f"{label} {digest}\n" for label, digest in zip(self.labels, self.digests, strict=True))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def twins(self, training: Indices, validation: Indices) -> int:
+        """How many held-out slices are byte for byte one of the training slices."""
+        seen = {self.digests[index] for index in training}
+        return sum(self.digests[index] in seen for index in validation)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """What the manifest says of the data: counts, reasons and digests, no file name."""
+        reasons = Counter(skipped.reason for skipped in self.skipped)
+        skips: list[JsonValue] = [
+            {"class": self.classes.names[skipped.label], "reason": skipped.reason, "sha256": skipped.sha256}
+            for skipped in self.skipped[:_MAX_RECORDED_SKIPS]
+        ]
+        return {
+            "kind": self.kind,
+            "n": len(self),
+            "counts": dict(self.counts()),
+            "digest": self.digest(),
+            "duplicate_files": len(self.digests) - len(set(self.digests)),
+            "skipped": {"n": len(self.skipped), "reasons": dict(reasons.most_common(50)), "files": skips},
+        }
+
+
+def has_class_folders(folder: Path, classes: ClassSet) -> bool:
+    """Whether at least one folder in it is named like a class; False where it is no folder."""
+    return folder.is_dir() and any(classes.index_of_folder(child.name) is not None for child in _folders(folder))
+
+
+def index_folder(folder: Path, classes: ClassSet) -> FolderIndex:
+    """Find every file below the folders that are named like a class; several folders may be of one class.
+
+    Raises NoSuchFolder, or ClassWithoutSlices naming the first class without a file and the folders that were seen.
+    """
+    if not folder.is_dir():
+        raise NoSuchFolder(folder)
+    folders = _folders(folder)
+    files: list[LabelledFile] = []
+    for label, name in enumerate(classes.names):
+        of_class = [child for child in folders if classes.index_of_folder(child.name) == label]
+        if not of_class:
+            seen = ", ".join(repr(child.name) for child in folders) or "no folder at all"
+            raise ClassWithoutSlices(name, f"no folder of that name in {folder}, which holds {seen}")
+        paths = [path for child in of_class for path in sorted(child.rglob("*")) if path.is_file()]
+        if not paths:
+            raise ClassWithoutSlices(name, f"{' and '.join(repr(child.name) for child in of_class)} holds no file")
+        files += [LabelledFile(path, label) for path in paths]
+    return FolderIndex(
+        folder=folder,
+        classes=classes,
+        files=tuple(files),
+        ignored_folders=tuple(child.name for child in folders if classes.index_of_folder(child.name) is None),
+        kind="phantoms" if (folder / PHANTOM_MARKER).is_file() else "slices",
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))

@@ -1,0 +1,166 @@
+"""A trained network → the next numbered version of the model repository, whole or not at all.
+
+Everything is written into an unfinished folder beside the versions, read back, flushed to the disk, listed in the
+manifest, and renamed to the next integer. The rename is the publication: before it no reader sees the version, and
+from it on every byte is there.
+"""
+
+import errno
+import json
+import logging
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from shared.artifact import (
+    CLASS_NAMES_FILE,
+    FIGURES_DIR,
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    MODEL_CARD_FILE,
+    FileDigest,
+    GoldenMismatch,
+    Manifest,
+    digest_files,
+    write_golden,
+)
+from shared.classes import ClassSet
+from shared.imaging import PreprocessingSpec
+from shared.versions import published_versions
+from trainer.errors import TrainerError
+from trainer.exporting import export, load_and_predict, make_golden
+from trainer.model_card import model_card
+from trainer.unfinished import locked, remove_dead_folders, unfinished_folder
+
+logger = logging.getLogger(__name__)
+
+GOLDEN_TOLERANCE = 1e-3
+"""Engines differ by about 1e-6 in float32; a wrong weight, class order or scaling by far more than this."""
+
+_LIBRARIES = ("keras", "numpy", "opencv-python-headless", "scikit-learn", "simplejpeg")
+_NUMBER_IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+
+class PublishingFailed(TrainerError):
+    """The version could not be written; what was in the repository is as it was."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Publishing failed, and the repository is as it was: {reason}.")
+
+
+class Facts(BaseModel):
+    """What a run knows of its model; becomes the manifest once number, time and files are known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    architecture: str
+    classes: ClassSet
+    preprocessing: PreprocessingSpec
+    dataset: dict[str, JsonValue]
+    split: dict[str, JsonValue]
+    metrics: dict[str, JsonValue]
+    thresholds: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = {}
+    warnings: tuple[str, ...] = ()
+    seed: int
+    duration_s: float
+
+
+def publish(model: keras.Model, facts: Facts, model_dir: Path, figures: dict[str, bytes] | None = None) -> int:
+    """Write the next version of model_dir (made if missing) and return its number.
+
+    model: uint8 [B, H, W, 1] → float32 [B, classes]. figures: PNG bytes by file name. Raises PublishingFailed where
+    the disk is full or not writable, or where the SavedModel, read back, answers otherwise than the model.
+    """
+    try:
+        model_dir.mkdir(parents=True, exist_ok=True)
+        if removed := remove_dead_folders(model_dir):
+            logger.info("Removed %d unfinished version(s) that a killed run had left", removed)
+        with unfinished_folder(model_dir) as folder:
+            _write_content(model, facts, folder, figures or {})
+            return _rename_to_next(folder, facts, model_dir)
+    except OSError as error:
+        raise PublishingFailed(error.strerror or str(error)) from error
+    except tf.errors.OpError as error:
+        raise PublishingFailed(f"TensorFlow could not write or read the model ({_first_line(error)})") from error
+    except GoldenMismatch as error:
+        raise PublishingFailed(f"the exported model is not the trained one, {error}") from error
+
+
+def _write_content(model: keras.Model, facts: Facts, folder: Path, figures: dict[str, bytes]) -> None:
+    """Everything but the manifest. Raises GoldenMismatch where what was written does not answer as the model does."""
+    export(model, facts.preprocessing, folder)
+    golden = make_golden(model, facts.preprocessing)
+    golden.compare(load_and_predict(folder, golden.images), GOLDEN_TOLERANCE)
+    write_golden(folder / GOLDEN_FILE, golden)
+    (folder / CLASS_NAMES_FILE).write_text(json.dumps(facts.classes.names, indent=2) + "\n", "utf-8")
+    (folder / MODEL_CARD_FILE).write_text(model_card(facts), "utf-8")
+    if figures:
+        (folder / FIGURES_DIR).mkdir()
+    for name, content in figures.items():
+        (folder / FIGURES_DIR / name).write_bytes(content)
+
+
+def _rename_to_next(folder: Path, facts: Facts, model_dir: Path) -> int:
+    """Flush, write the manifest last, and take the lowest free number above every published one."""
+    files = digest_files(folder)
+    _flush_tree(folder)
+    with locked(model_dir):
+        number = max(published_versions(model_dir), default=0) + 1
+        while True:
+            _write_manifest(folder, facts, files, model_dir.name, number)
+            try:
+                folder.rename(model_dir / str(number))
+            except OSError as error:
+                # the number went to someone the lock does not reach: another machine, or a copy made by hand
+                if error.errno not in _NUMBER_IS_TAKEN:
+                    raise
+                number += 1
+            else:
+                _flush(model_dir)
+                return number
+
+
+def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], model_name: str, number: int) -> None:
+    manifest = Manifest(
+        **dict(facts),
+        model_name=model_name,
+        model_version=number,
+        created=datetime.now(UTC),
+        golden_tolerance=GOLDEN_TOLERANCE,
+        libraries={
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            **{library: version(library) for library in _LIBRARIES},
+        },
+        files=files,
+    )
+    path = folder / MANIFEST_FILE
+    path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    _flush(path)
+    _flush(folder)
+
+
+def _flush_tree(folder: Path) -> None:
+    """Have the disk hold every file and every folder's entries, deepest first."""
+    for path in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
+        _flush(path)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return str(error.message).splitlines()[0].rstrip(".")

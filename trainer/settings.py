@@ -1,0 +1,65 @@
+"""What a run of the trainer may be told: environment variables LUNGCT_*, overridden by the command line."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.classes import LUNG_CT_CLASSES, ClassSet
+from shared.imaging import PreprocessingSpec
+
+NetworkName = Literal["cnn", "tiny"]
+BalanceName = Literal["undersample", "oversample", "class-weight", "none"]
+SplitName = Literal["image"]
+
+
+class TrainerSettings(BaseSettings):
+    """Frozen; read once at the entry point and passed on as an argument."""
+
+    model_config = SettingsConfigDict(env_prefix="LUNGCT_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    data: Path | None = Field(default=None, description="Folder with one folder of slices per class.")
+    model_repository: Path = Field(default=Path("models"), description="Folder that holds the models.")
+    model_name: str = Field(
+        default="lung-ct", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Folder of this model's versions."
+    )
+    classes: str | None = Field(default=None, description='Class names in index order, "A,B,C"; default the lung set.')
+    target: str | None = Field(default=None, description="The class whose sensitivity counts; needed with classes.")
+    network: NetworkName = Field(default="cnn", description="Which network is trained.")
+    split: SplitName = Field(default="image", description="How slices are held out.")
+    split_seed: int | None = Field(default=None, ge=0, lt=2**32, description="Seed of the split; default: the seed.")
+    validation_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the slices held out.")
+    balance: BalanceName = Field(default="undersample", description="How unequal class sizes are evened out.")
+    epochs: int = Field(default=50, ge=1, description="Passes over the training slices at most.")
+    patience: int = Field(default=10, ge=1, description="Epochs without a better one after which training stops.")
+    batch_size: int = Field(default=8, ge=1, description="Slices per gradient step.")
+    learning_rate: float = Field(default=0.001, gt=0, description="Step size of Adam.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
+    image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
+    decode_threads: int | None = Field(default=None, ge=1, description="Threads that decode; default one a core.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.classes is None) != (self.target is None):
+            raise ValueError("classes and target go together: give both or neither")
+        _ = self.class_set  # an impossible class set fails here, at the start, not after reading the slices
+        return self
+
+    @property
+    def class_set(self) -> ClassSet:
+        """The classes to train."""
+        if self.classes is None or self.target is None:
+            return LUNG_CT_CLASSES
+        names = tuple(name.strip() for name in self.classes.split(","))
+        return ClassSet(names=tuple(name for name in names if name), target=self.target.strip())
+
+    @property
+    def preprocessing(self) -> PreprocessingSpec:
+        """How slices are prepared."""
+        return PreprocessingSpec(height=self.image_side, width=self.image_side)
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder that holds the numbered versions."""
+        return self.model_repository / self.model_name

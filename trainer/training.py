@@ -1,0 +1,130 @@
+"""Fitting one network to one split, the same way each time."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from trainer.balance import Indices, class_weights, oversample
+from trainer.dataset import Dataset
+from trainer.input_pipeline import training_batches, validation_batches
+from trainer.networks import build_network
+from trainer.settings import TrainerSettings
+from trainer.splits import Split
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class History:
+    """One value per epoch that ran; best_epoch counts from 1 and is the one whose weights were restored."""
+
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted network, and its probabilities float32 [n, classes] for the split's validation slices in order."""
+
+    model: keras.Model
+    history: History
+    probabilities: NDArray[np.float32]
+    duration_s: float
+
+
+def seed_everything(seed: int) -> None:
+    """Make weights, dropout, order and every TensorFlow operation repeat; costs nothing measurable on a CPU."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
+    """Train until the epochs are used up or `patience` epochs brought no better one, and restore the best epoch."""
+    started = time.monotonic()
+    seed_everything(settings.seed)
+    model = build_network(settings.network, settings.preprocessing, len(dataset.classes.names))
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # on a CPU, XLA compiles for 15 s and then runs slower than oneDNN's kernels
+    )
+    rows, weights = _balanced(dataset, split, settings)
+    best = _BestEpoch(settings.epochs, settings.patience)
+    fitted = model.fit(
+        training_batches(dataset.images, dataset.labels, rows, settings.batch_size, settings.seed),
+        validation_data=validation_batches(dataset.images, dataset.labels, split.validation, settings.batch_size),
+        epochs=settings.epochs,
+        class_weight=weights,
+        callbacks=[best],
+        shuffle=False,  # the batches come shuffled
+        verbose=0,
+    ).history
+    history = History(
+        loss=tuple(fitted["loss"]),
+        accuracy=tuple(fitted["accuracy"]),
+        validation_loss=tuple(fitted["val_loss"]),
+        validation_accuracy=tuple(fitted["val_accuracy"]),
+        best_epoch=best.epoch,
+    )
+    probabilities = predict(model, dataset.images[split.validation], settings.batch_size)
+    return Trained(model, history, probabilities, time.monotonic() - started)
+
+
+def predict(model: keras.Model, images: NDArray[np.uint8], batch_size: int = 8) -> NDArray[np.float32]:
+    """Probabilities float32 [n, classes] for uint8 [n, H, W, 1]."""
+    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
+
+
+def _balanced(
+    dataset: Dataset, split: Split, settings: TrainerSettings
+) -> tuple[Indices, dict[int, float] | None]:
+    """The rows to train on and the loss weights; undersampling is part of the split, since held-out slices follow it."""
+    labels = dataset.labels[split.training]
+    if settings.balance == "oversample":
+        return split.training[oversample(labels, np.random.default_rng(settings.seed))], None
+    if settings.balance == "class-weight":
+        return split.training, class_weights(labels, len(dataset.classes.names))
+    return split.training, None
+
+
+class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
+    """Early stopping on the highest validation accuracy, and among equals the lowest validation loss.
+
+    Accuracy alone moves in steps of one slice and ties often; loss alone can prefer an epoch that is less accurate.
+    """
+
+    def __init__(self, epochs: int, patience: int) -> None:
+        super().__init__()
+        self.epoch = 0
+        self._epochs, self._patience = epochs, patience
+        self._score = (-1.0, 0.0)
+        self._weights: list[NDArray[np.float32]] = []
+        self._began = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        score = (logs["val_accuracy"], -logs["val_loss"])
+        if score > self._score:
+            self._score, self.epoch, self._weights = score, epoch + 1, self.model.get_weights()
+        logger.info(
+            "Epoch %d/%d  loss %.4f  accuracy %.4f  validation loss %.4f  accuracy %.4f%s  (%.1f s)",
+            epoch + 1, self._epochs, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"],
+            "  best so far" if self.epoch == epoch + 1 else "", time.monotonic() - self._began,
+        )  # fmt: skip
+        if epoch + 1 - self.epoch >= self._patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.model.set_weights(self._weights)
