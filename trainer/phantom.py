@@ -1,11 +1,13 @@
 """CT-like phantoms of the chest: drawn slices for tests and for the demo model, no patient behind them.
 
-Everything but the nodule is a function of the case seed alone, never of the class, so that only the nodule tells the
-class: the same seed drawn as two classes differs in the nodule and nowhere else.
+Everything but the nodule is a function of the case seed alone, never of the class: the same seed drawn as two classes
+differs in the nodule and nowhere else. What a classifier learns from phantoms is the nodule.
 """
 
 import csv
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -13,12 +15,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.classes import LUNG_CT_CLASSES
+from trainer.anatomy import LUNG_HEIGHT_MM, Chest, Level, chest_of
+from trainer.canvas import Canvas
+from trainer.nodule import Nodule, benign_nodule, malignant_nodule, nodule_shares, paint_nodule
+from trainer.scanner import Scanner, expose, paint_table, scanner_of
+from trainer.tissue import lungs, paint_chest
+from trainer.vessels import VesselTrees, grow_vessels, paint_vessels
 
 SLICES_PER_CASE = 16
-"""A case is a stack of this many slices; every one of them shows the nodule of its class."""
+"""A case is a stack of this many slices from head to feet; every one of them shows the nodule of its class."""
 
+_SLICE_DISTANCE_MM = 1.5
 _NORMAL, _BENIGN, _MALIGNANT = range(3)
-_FIELD_MM = 512.0 * 0.72
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What the slices of a case share."""
+
+    seed: int
+    chest: Chest
+    scanner: Scanner
+    vessels: VesselTrees
+
+    def canvas(self, side: int) -> Canvas:
+        return Canvas(side, self.scanner.field_mm, self.scanner.centre_mm, self.scanner.tilt_deg)
+
+    def level(self, slice_index: int) -> Level:
+        from_middle_mm = (slice_index - (SLICES_PER_CASE - 1) / 2) * _SLICE_DISTANCE_MM
+        return Level(self.chest, self.chest.middle_height + from_middle_mm / LUNG_HEIGHT_MM)
+
+
+@lru_cache(maxsize=16)
+def _case(seed: int) -> _Case:
+    chest = chest_of(seed)
+    return _Case(seed, chest, scanner_of(seed), grow_vessels(seed, chest))
+
+
+@lru_cache(maxsize=16)
+def _nodule(class_index: int, case_seed: int) -> Nodule | None:
+    """The case's nodule, placed where every slice of the stack has lung around it; None for Normal."""
+    if class_index == _NORMAL:
+        return None
+    case, random = _case(case_seed), np.random.default_rng([15, case_seed, class_index])
+    canvas = case.canvas(128)
+    always = np.logical_and.reduce(
+        [lungs(canvas, case.level(i)) for i in (0, SLICES_PER_CASE // 2, SLICES_PER_CASE - 1)]
+    )
+    room_mm = cv2.distanceTransform(always.astype(np.uint8), cv2.DIST_L2, 5) / canvas.pixels_per_mm
+    wanted_mm = 12.0  # from the pleura to the centre; less where the lung is too narrow for it
+    rows, columns = np.nonzero(room_mm >= min(wanted_mm, 0.9 * float(room_mm.max())))
+    pick = int(random.integers(len(rows)))
+    x, y = canvas.to_mm(np.array([[columns[pick], rows[pick]]], np.float64))[0]
+    return (benign_nodule if class_index == _BENIGN else malignant_nodule)(random, (float(x), float(y)))
 
 
 def draw_phantom(class_index: int, case_seed: int, slice_index: int, side: int = 512) -> NDArray[np.uint8]:
@@ -27,46 +76,28 @@ def draw_phantom(class_index: int, case_seed: int, slice_index: int, side: int =
     Equal arguments give equal pixels. Raises ValueError for an unknown class or a slice outside the stack.
     """
     _check(class_index, slice_index)
-    chest = np.random.default_rng([1, case_seed])
-    unit = side / 512
-    centre = (side / 2 + unit * chest.uniform(-15, 15), side / 2 + unit * chest.uniform(-30, 0))
-    half_width, half_height = unit * chest.uniform(190, 225), unit * chest.uniform(130, 160)
-    grow = 1 + 0.01 * slice_index
-    hounsfield = np.full((side, side), -1000, np.float32)
-    _ellipse(hounsfield, centre, (half_width, half_height), -100)
-    _ellipse(hounsfield, centre, (half_width * 0.92, half_height * 0.9), 50)
-    for sign in (-1, 1):
-        at = (centre[0] + sign * half_width * 0.42, centre[1])
-        _ellipse(hounsfield, at, (half_width * 0.33 * grow, half_height * 0.68 * grow), -860)
-    _ellipse(hounsfield, (centre[0], centre[1] + half_height * 0.62), (24 * unit, 20 * unit), 400)
-    table = (round(centre[0]), round(centre[1] + half_height - 250 * unit))
-    cv2.ellipse(hounsfield, table, (round(330 * unit), round(270 * unit)), 0, 50, 130, 300, max(1, round(4 * unit)))
-    hounsfield[nodule_mask(class_index, case_seed, slice_index, side)] = 40
-    hounsfield = cv2.GaussianBlur(hounsfield, (0, 0), max(0.4, unit * chest.uniform(0.7, 1.2)))
-    noise = np.random.default_rng([2, case_seed, slice_index]).standard_normal((side, side), np.float32)
-    hounsfield += chest.uniform(20, 60) * cv2.GaussianBlur(noise, (0, 0), 0.6)
-    level, width = chest.normal(-500, 20), chest.normal(1550, 40)
-    return np.clip((hounsfield - level) / width * 255 + 127.5, 0, 255).astype(np.uint8)
+    case, nodule = _case(case_seed), _nodule(class_index, case_seed)
+    canvas, level = case.canvas(side), case.level(slice_index)
+    paint_table(canvas, case.scanner, case.level(0), case_seed)
+    inside = paint_chest(canvas, level)
+    paint_vessels(canvas, case.vessels, level.height * LUNG_HEIGHT_MM, inside, case.chest.blood_hu)
+    if nodule is not None:
+        paint_nodule(canvas, nodule, nodule_shares(canvas, nodule, _along(slice_index), inside))
+    return expose(canvas, case.scanner, np.random.default_rng([16, case_seed, slice_index]))
 
 
 def nodule_mask(class_index: int, case_seed: int, slice_index: int, side: int = 512) -> NDArray[np.bool_]:
-    """Where the nodule is, bool [side, side]; all False for Normal."""
+    """Where the nodule is in that slice, bool [side, side]; all False for Normal. Raises as draw_phantom does."""
     _check(class_index, slice_index)
-    mask = np.zeros((side, side), np.float32)
-    if class_index == _NORMAL:
-        return mask.astype(np.bool_)
-    chest = np.random.default_rng([1, case_seed])
-    unit = side / 512
-    centre = (side / 2 + unit * chest.uniform(-15, 15), side / 2 + unit * chest.uniform(-30, 0))
-    half_width = unit * chest.uniform(190, 225)
-    nodule = np.random.default_rng([3, case_seed, class_index])
-    at = centre[0] + nodule.choice([-1, 1]) * half_width * 0.44, centre[1] + unit * nodule.uniform(-35, 35)
-    radius = unit * (nodule.uniform(8, 12) if class_index == _BENIGN else nodule.uniform(22, 34))
-    angles = np.linspace(0, 2 * np.pi, 180, endpoint=False)
-    spikes = nodule.uniform(0.6, 1.25, 60).repeat(3) if class_index == _MALIGNANT else np.ones(180)
-    outline = np.stack([at[0] + radius * spikes * np.cos(angles), at[1] + radius * spikes * np.sin(angles)], axis=1)
-    cv2.fillPoly(mask, [np.rint(outline * 16).astype(np.int32)], 1, shift=4)
-    return mask > 0
+    nodule = _nodule(class_index, case_seed)
+    if nodule is None:
+        return np.zeros((side, side), np.bool_)
+    canvas, level = _case(case_seed).canvas(side), _case(case_seed).level(slice_index)
+    return nodule_shares(canvas, nodule, _along(slice_index), lungs(canvas, level)) > 127  # noqa: PLR2004 - half a pixel
+
+
+def _along(slice_index: int) -> float:
+    return 2 * slice_index / (SLICES_PER_CASE - 1) - 1
 
 
 def write_phantoms(folder: Path, *, cases_per_class: int, slices_per_case: int, seed: int) -> int:
@@ -107,10 +138,3 @@ def _check(class_index: int, slice_index: int) -> None:
         raise ValueError(f"expected a class index below {len(LUNG_CT_CLASSES.names)}, got {class_index}")
     if not 0 <= slice_index < SLICES_PER_CASE:
         raise ValueError(f"expected a slice index below {SLICES_PER_CASE}, got {slice_index}")
-
-
-def _ellipse(
-    hounsfield: NDArray[np.float32], centre: tuple[float, float], axes: tuple[float, float], value: float
-) -> None:
-    at, half = (round(centre[0] * 16), round(centre[1] * 16)), (round(axes[0] * 16), round(axes[1] * 16))
-    cv2.ellipse(hounsfield, at, half, 0, 0, 360, value, -1, cv2.LINE_8, 4)
