@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.raster import DEFAULT_LIMITS, GreySlice, RasterLimits, decode_grey
+from shared.raster import DEFAULT_LIMITS, GreySlice, ImageBytes, RasterLimits, decode_grey
 
 SliceTensor = NDArray[np.uint8]
 """uint8 [height, width, 1]; one slice as the network takes it."""
@@ -36,7 +36,7 @@ class PreprocessingSpec(BaseModel):
     interpolation: Literal["area"] = "area"
 
 
-def read_slice(body: bytes, spec: PreprocessingSpec, limits: RasterLimits = DEFAULT_LIMITS) -> SliceTensor:
+def read_slice(body: ImageBytes, spec: PreprocessingSpec, limits: RasterLimits = DEFAULT_LIMITS) -> SliceTensor:
     """Bytes of a JPEG or PNG → uint8 [height, width, 1]. Raises shared.raster.SliceError."""
     return to_tensor(decode_grey(body, limits), spec)
 

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 GreySlice = NDArray[np.uint8]
 """uint8 [height, width]; 0 is black."""
 
+ImageBytes = bytes | bytearray
+"""A whole file, as it was sent or stored."""
+
 
 class SliceError(ValueError):
     """The bytes are no slice that can be classified; str() is a sentence fit for the sender."""
@@ -74,7 +77,7 @@ _OTHERS = (
 )
 
 
-def image_type(body: bytes) -> Literal["jpeg", "png"]:
+def image_type(body: ImageBytes) -> Literal["jpeg", "png"]:
     """Which of the two accepted types the first bytes announce.
 
     Raises NotAnImageType, naming what came as far as it is known.
@@ -89,7 +92,7 @@ def image_type(body: bytes) -> Literal["jpeg", "png"]:
     raise NotAnImageType("text" if body[:256].isascii() else "bytes of an unknown type")
 
 
-def decode_grey(body: bytes, limits: RasterLimits = DEFAULT_LIMITS) -> GreySlice:
+def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> GreySlice:
     """Decode a whole JPEG or PNG (8 or 16 bit, first frame) to one grey channel.
 
     EXIF orientation is applied, alpha is composited over black, CMYK is converted, 16 bit keeps its high byte.
@@ -108,7 +111,7 @@ def _check(width: int, height: int, limits: RasterLimits) -> None:
 # --- JPEG -------------------------------------------------------------------------------------------------------------
 
 
-def _decode_jpeg(body: bytes, limits: RasterLimits) -> GreySlice:
+def _decode_jpeg(body: ImageBytes, limits: RasterLimits) -> GreySlice:
     try:
         height, width, colourspace, _ = simplejpeg.decode_jpeg_header(body)
     except ValueError as error:
@@ -132,7 +135,7 @@ def _grey_of_cmyk(cmyk: NDArray[np.uint8]) -> GreySlice:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _jpeg_segments(body: bytes) -> Iterator[tuple[int, memoryview]]:
+def _jpeg_segments(body: ImageBytes) -> Iterator[tuple[int, memoryview]]:
     """(marker, payload) of each segment before the first scan; stops at whatever is malformed."""
     view, at = memoryview(body), 2
     while at + 4 <= len(view) and view[at] == 0xFF:
@@ -143,7 +146,7 @@ def _jpeg_segments(body: bytes) -> Iterator[tuple[int, memoryview]]:
         at += 2 + length
 
 
-def _exif_orientation(body: bytes) -> int:
+def _exif_orientation(body: ImageBytes) -> int:
     """EXIF tag 0x0112 of the zeroth IFD, 1 to 8; 1 (upright) where there is none or it is malformed."""
     for marker, payload in _jpeg_segments(body):
         if marker == 0xE1 and bytes(payload[:6]) == b"Exif\0\0":
@@ -183,7 +186,7 @@ def _upright(grey: GreySlice, orientation: int) -> GreySlice:
 _HAS_ALPHA = (4, 6)  # grey and alpha, RGB and alpha (PNG 3rd edition, 11.2.1)
 
 
-def _decode_png(body: bytes, limits: RasterLimits) -> GreySlice:
+def _decode_png(body: ImageBytes, limits: RasterLimits) -> GreySlice:
     # 8 signature, 4 length, 4 "IHDR", then width, height, bit depth, colour type
     if len(body) < 33 or body[12:16] != b"IHDR":
         raise Undecodable("the PNG header is incomplete")
@@ -205,7 +208,7 @@ def _high_byte(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return (pixels >> 8).astype(np.uint8)
 
 
-def _check_png_is_whole(body: bytes) -> None:
+def _check_png_is_whole(body: ImageBytes) -> None:
     """Walk the chunks to IEND, checking each CRC: finds truncation without libpng's messages on stderr."""
     view, at = memoryview(body), len(_PNG)
     while at + 12 <= len(view):

@@ -51,6 +51,8 @@ class Decision:
 
     load: int | None = None
     complaint: str | None = None
+    about: int | None = None
+    """The version that the complaint is about."""
 
 
 def decide(published: Collection[int], policy: Policy, serving: int | None, failed: Collection[int]) -> Decision:
@@ -59,23 +61,26 @@ def decide(published: Collection[int], policy: Policy, serving: int | None, fail
     published: versions in the repository. serving: the one that answers now. failed: versions whose present files were
     tried and found bad. The newest good version is wanted, or the pinned one. A pinned version that is bad or missing
     is never replaced by another one: what serves goes on, and an empty service stays empty. What serves is never
-    unloaded for nothing: it stays while no better version is there.
+    unloaded for nothing: it stays while no good version is there.
     """
     if policy.pin is not None:
         return _decide_pinned(published, policy.pin, serving, failed)
-    good = [version for version in published if version not in failed]
+    good = [version for version in published if version not in failed or version == serving]
     newest = max(published, default=None)
-    complaint = f"version {newest} is bad" if newest is not None and newest in failed else None
-    if not good or max(good) == serving:
-        return Decision(complaint=complaint)
-    return Decision(load=max(good), complaint=complaint)
+    wanted = max(good, default=serving)
+    load = wanted if wanted != serving else None
+    if newest is not None and newest != wanted:
+        return Decision(load, f"version {newest} is bad", newest)
+    if serving is not None and serving not in published:
+        return Decision(load, f"the serving version {serving} is no longer in the repository", serving)
+    return Decision(load)
 
 
 def _decide_pinned(published: Collection[int], pin: int, serving: int | None, failed: Collection[int]) -> Decision:
     if pin == serving:
         return Decision()
     if pin not in published:
-        return Decision(complaint=f"the pinned version {pin} is not in the repository")
+        return Decision(None, f"the pinned version {pin} is not in the repository", pin)
     if pin in failed:
-        return Decision(complaint=f"the pinned version {pin} is bad")
-    return Decision(load=pin)
+        return Decision(None, f"the pinned version {pin} is bad", pin)
+    return Decision(pin)

@@ -1,0 +1,108 @@
+"""python -m service: serve until SIGTERM, then drain and exit 0."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from service.answering import Service
+from service.app import create_app
+from service.logs import configure_logging
+from service.settings import ServiceSettings
+
+log = logging.getLogger("lungct.service")
+
+_EXIT_USAGE = 2
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM or SIGINT it turns not ready and goes on answering for the drain delay; a second signal cuts it short.
+
+    uvicorn's own handler closes the door at once, so that a load balancer which has not noticed yet sends into a void.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._close_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Take a signal. uvicorn would raise it again at the end, and the exit code would not be 0."""
+        if self._close_at is not None:
+            self._close_at = 0.0
+            return
+        delay_s = self._service.settings.drain_delay_s
+        self._close_at = time.monotonic() + delay_s
+        self._service.readiness.is_draining = True
+        log.info("draining", extra={"signal": signal.Signals(sig).name, "drain_delay_s": delay_s})
+
+    async def on_tick(self, counter: int) -> bool:
+        """True ends serving; uvicorn asks ten times a second."""
+        if self._close_at is not None and time.monotonic() >= self._close_at:
+            self._service.readiness.is_closed = True
+            return True
+        return await super().on_tick(counter)
+
+
+def main() -> int:
+    """Read the settings, serve, and return the exit code."""
+    _parse_arguments()
+    try:
+        settings = ServiceSettings()
+    except ValidationError as error:
+        for one in error.errors():
+            name = "LUNGCT_" + "_".join(str(part) for part in one["loc"]).upper() if one["loc"] else "settings"
+            sys.stderr.write(f"{name}: {one['msg']}, got {one['input']!r}\n")
+        return _EXIT_USAGE
+    configure_logging(settings.log_level)
+    app = create_app(settings)
+    server = DrainingServer(_uvicorn_config(app, settings), app.state.service)
+    server.run()
+    return _end(server, app.state.service)
+
+
+def _uvicorn_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.grace_period_s)),
+    )
+
+
+def _end(server: DrainingServer, service: Service) -> int:
+    """0 after a clean end. Threads that hang in a stalled volume or engine must not keep the process alive."""
+    if not server.started:
+        return 1
+    is_clean = service.reload.stop(patience_s=1.0) and service.predictor.batcher.depth == 0
+    log.info("stopped", extra={"is_clean": is_clean})
+    if not is_clean:
+        logging.shutdown()
+        os._exit(0)
+    return 0
+
+
+def _parse_arguments() -> None:
+    lines = []
+    for name, field in ServiceSettings.model_fields.items():
+        lines.append(f"  LUNGCT_{name.upper()}\n      {field.description} Default: {field.default or repr('')}")
+    argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve the newest valid model of a repository over HTTP. Settings are environment variables:",
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""One request → its answer: how long a caller is waited for, and what is held for it meanwhile."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from service import problems
+from service.batching import QueueFull
+from service.disconnect import cancelled_when_gone
+from service.hot_reload import HotReload
+from service.metrics import Metrics
+from service.prediction import Predictor, Probabilities
+from service.problems import ProblemError, problem_body, problem_of
+from service.readiness import Readiness
+from service.schemas import BatchItem, Prediction
+from service.serving_model import ServingModel
+from service.settings import ServiceSettings
+from service.upload import ByteBudget, Part, TooManyFiles, WrongField, read_parts
+
+DISCLAIMER = "Research and education only: not for diagnosis."
+_FORM_SLACK_BYTES = 64 * 1024  # boundaries, part headers and small fields around an image
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts that answer requests, wired in service.app."""
+
+    settings: ServiceSettings
+    reload: HotReload
+    predictor: Predictor
+    readiness: Readiness
+    budget: ByteBudget
+    metrics: Metrics
+
+    def model(self) -> ServingModel:
+        """The model that serves now. Raises ProblemError while there is none, or when the service is closing."""
+        if self.readiness.is_closed:
+            raise ProblemError(problems.DRAINING, retry_after_s=max(1.0, self.predictor.batcher.expected_wait_s))
+        if self.reload.serving is None:
+            reason = "; ".join(self.readiness.health().reasons)
+            raise ProblemError(problems.NO_MODEL, f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
+        return self.reload.serving
+
+    def warnings(self, model: ServingModel) -> list[str]:
+        """What a reader of this model's answers must know."""
+        return [DISCLAIMER, *model.manifest.warnings]
+
+    def prediction(self, model: ServingModel, probabilities: Probabilities, request_id: str) -> Prediction:
+        """The answer for one slice; probabilities float32 [C]."""
+        names = model.manifest.classes.names
+        every = dict(zip(names, probabilities.tolist(), strict=True))
+        prediction = names[int(probabilities.argmax())]
+        self.metrics.predictions.labels(prediction).inc()
+        return Prediction(
+            prediction=prediction,
+            confidence=every[prediction],
+            all_predictions=every,
+            model_version=model.version,
+            request_id=request_id,
+            warnings=self.warnings(model),
+        )
+
+
+# --- one slice --------------------------------------------------------------------------------------------------------
+
+
+async def predict_one(service: Service, request: Request) -> Prediction:
+    """Answer a request that carries one slice.
+
+    Raises ProblemError or an exception that service.problems knows, ClientDisconnect where the caller is gone.
+    """
+    batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
+    is_uploaded = False
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            service.model()
+            if not batcher.has_room:
+                raise QueueFull(batcher.retry_after_s())  # before the body is read; looked at again after
+            with await _only_part(service, request) as part:
+                is_uploaded = True
+                content = part.content
+                batcher.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
+                try:
+                    async with cancelled_when_gone(request):
+                        model = service.model()
+                        probabilities = await service.predictor.predict(content, model)
+                finally:
+                    batcher.release()
+    except TimeoutError:
+        if is_uploaded:
+            raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
+        raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
+    return service.prediction(model, probabilities, request.state.request_id)
+
+
+async def _only_part(service: Service, request: Request) -> Part:
+    """The raw body, or the one form field `file`; other fields are ignored."""
+    max_bytes = service.settings.max_upload_bytes
+    wanted: Part | None = None
+    parts = read_parts(
+        request.stream(),
+        request.headers,
+        service.budget,
+        max_part_bytes=max_bytes,
+        max_body_bytes=max_bytes + _FORM_SLACK_BYTES,
+    )
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                if part.field not in (None, "file"):
+                    part.close()
+                    continue
+                if wanted is not None:
+                    part.close()
+                    raise WrongField("file")
+                wanted = part
+                if part.error:
+                    raise part.error  # the rest of the body is not wanted
+        if wanted is None:
+            raise WrongField("file")
+    except BaseException:
+        if wanted is not None:
+            wanted.close()
+        raise
+    return wanted
+
+
+# --- several slices ---------------------------------------------------------------------------------------------------
+
+
+async def predict_files(service: Service, request: Request) -> list[BatchItem]:
+    """Answer a request that carries several slices: one item for each, in order.
+
+    Items are computed while later ones still arrive, and no more than two full batches of them are held at a time, so
+    that one long series leaves room for everybody else. Raises like predict_one().
+    """
+    settings, loop = service.settings, asyncio.get_running_loop()
+    service.model()
+    places = asyncio.Semaphore(2 * settings.max_batch_size)
+    items: list[asyncio.Task[BatchItem]] = []
+    parts = read_parts(
+        request.stream(),
+        request.headers,
+        service.budget,
+        max_part_bytes=settings.max_upload_bytes,
+        max_body_bytes=settings.max_files * (settings.max_upload_bytes + _FORM_SLACK_BYTES),
+    )
+
+    def start(part: Part) -> None:
+        def end(_: asyncio.Task[BatchItem]) -> None:
+            part.close()
+            places.release()
+
+        item = loop.create_task(_predict_item(service, len(items), part, request.state.request_id))
+        item.add_done_callback(end)  # and not a finally inside: a task cancelled before its first step runs none
+        items.append(item)
+
+    try:
+        async with asyncio.timeout(settings.request_timeout_s) as patience, aclosing(parts):
+            async for part in parts:
+                if part.field != "files":
+                    part.close()
+                    continue
+                if len(items) == settings.max_files:
+                    part.close()
+                    raise TooManyFiles(settings.max_files)
+                patience.reschedule(None)  # it is us who are slow now, not the caller
+                await places.acquire()
+                start(part)
+                patience.reschedule(loop.time() + settings.request_timeout_s)
+        if not items:
+            raise WrongField("files")
+        async with cancelled_when_gone(request):
+            return await asyncio.gather(*items)
+    except TimeoutError:
+        detail = f"No file arrived within {settings.request_timeout_s:g} s of the one before."
+        raise ProblemError(problems.UPLOAD_TOO_SLOW, detail) from None
+    finally:
+        for item in items:
+            item.cancel()
+
+
+async def _predict_item(service: Service, index: int, part: Part, request_id: str) -> BatchItem:
+    batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
+    try:
+        async with asyncio.timeout(timeout_s):
+            content = part.content
+            await batcher.reserve_when_free()
+            try:
+                model = service.model()
+                probabilities = await service.predictor.predict(content, model)
+            finally:
+                batcher.release()
+    except TimeoutError:
+        problem = ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.")
+    except Exception as error:  # whatever is wrong with one item is that item's answer
+        problem = problem_of(error)
+    else:
+        return BatchItem(index=index, status=200, result=service.prediction(model, probabilities, request_id))
+    service.metrics.rejected.labels(problem.kind.name).inc()
+    return BatchItem(index=index, status=problem.kind.status, problem=problem_body(problem, request_id))

@@ -1,0 +1,226 @@
+"""Requests that wait together are computed together.
+
+A bounded queue in front of one function. A batch is formed from what waits the moment the function is free: a lone
+request never waits for company, and under load batches grow by themselves. Everything but the function itself runs on
+the event loop, so there is no lock. This module knows neither HTTP nor what the function computes.
+"""
+
+import asyncio
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class QueueFull(Exception):
+    """No room, or no hope of an answer before the deadline; retry_after_s says when there may be."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"The queue is full; try again in {retry_after_s:.1f} s.")
+        self.retry_after_s = retry_after_s
+
+
+class BatchFailed(Exception):
+    """The function raised; every item of that batch gets this, and no other."""
+
+
+class Observer(Protocol):
+    """Is told what happens, for metrics and readiness."""
+
+    def batch_done(self, size: int, seconds: float, error: BaseException | None) -> None:
+        """A batch left the function."""
+
+    def waited(self, seconds: float) -> None:
+        """An item left the queue for the function."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[Key, Item, Answer]):
+    key: Key
+    item: Item
+    since: float
+    answer: asyncio.Future[Answer]
+
+
+class MicroBatcher(Generic[Key, Item, Answer]):
+    """Items of one key (here: one model version) share a batch; a batch never mixes keys.
+
+    compute(key, items) runs in the executor and returns one answer an item, in order. sizes are the batch sizes it was
+    warmed for. in_flight is how many batches may be computed at a time.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Key, Sequence[Item]], Sequence[Answer]],
+        executor: Executor,
+        *,
+        sizes: Sequence[int],
+        max_queue: int,
+        observer: Observer,
+        in_flight: int = 1,
+    ) -> None:
+        self._compute = compute
+        self._executor = executor
+        self._sizes = sorted(sizes, reverse=True)
+        self._max_queue = max_queue
+        self._observer = observer
+        self._free = in_flight
+        self._queue: deque[_Waiting[Key, Item, Answer]] = deque()
+        self._held = 0
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._seconds_per_item = 0.0
+        self._running: dict[asyncio.Future[Sequence[Answer]], float] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # --- admission ----------------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Items accepted and not yet answered."""
+        return self._held
+
+    @property
+    def oldest_batch_s(self) -> float:
+        """For how long the oldest batch now computed has been in the function; 0 when none is."""
+        return time.monotonic() - min(self._running.values()) if self._running else 0.0
+
+    @property
+    def expected_wait_s(self) -> float:
+        """How long what is accepted now will take, by the measured rate; 0 before the first batch."""
+        return self._held * self._seconds_per_item
+
+    @property
+    def has_room(self) -> bool:
+        """Whether reserve() would succeed for a patient caller."""
+        return self._held < self._max_queue
+
+    def reserve(self, patience_s: float) -> None:
+        """Take a place for one item, to be given back by release().
+
+        Raises QueueFull where every place is taken, or where by the measured rate the answer would come later than
+        patience_s from now: computing it would only delay those who can still be served.
+        """
+        if not self.has_room or self.expected_wait_s > patience_s:
+            raise QueueFull(self.retry_after_s())
+        self._hold()
+
+    async def reserve_when_free(self) -> None:
+        """Like reserve(), but wait for a place, first come first served."""
+        if self.has_room:
+            self._hold()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()  # the place was handed over in the moment of cancellation
+            raise
+
+    def release(self) -> None:
+        """Give a reserved place back; the first in line takes it over, so that nobody can slip in before."""
+        while self._room:
+            turn = self._room.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._held -= 1
+        if not self._held:
+            self._idle.set()
+
+    def retry_after_s(self) -> float:
+        """When half of what is held now will be done, by the measured rate."""
+        return max(0.05, self.expected_wait_s / 2)
+
+    async def drained(self) -> None:
+        """Return when no place is taken."""
+        await self._idle.wait()
+
+    def _hold(self) -> None:
+        self._held += 1
+        self._idle.clear()
+
+    # --- computing ----------------------------------------------------------------------------------------------------
+
+    async def submit(self, key: Key, item: Item) -> Answer:
+        """The answer for one item whose place is reserved.
+
+        Cancelling the caller takes the item out before it is computed and touches no other. Raises BatchFailed where
+        the function raised for this item's batch.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        waiting = _Waiting(key, item, loop.time(), answer)
+        self._queue.append(waiting)
+        self._dispatch()
+        return await answer
+
+    def _dispatch(self) -> None:
+        while self._free and (batch := self._next_batch()):
+            self._free -= 1
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            for waiting in batch:
+                self._observer.waited(started - waiting.since)
+            work = loop.run_in_executor(self._executor, self._answers, batch[0].key, [one.item for one in batch])
+            self._running[work] = time.monotonic()
+            work.add_done_callback(functools.partial(self._finish, batch, started))
+
+    def _next_batch(self) -> list[_Waiting[Key, Item, Answer]]:
+        """The longest warmed size that the head of the queue fills with items of one key still wanted by a caller."""
+        queue = self._queue
+        while queue and queue[0].answer.done():  # cancelled: its caller is gone
+            queue.popleft()
+        if not queue:
+            return []
+        key = queue[0].key
+        batch: list[_Waiting[Key, Item, Answer]] = []
+        for waiting in queue:
+            if waiting.answer.done():
+                continue
+            if waiting.key is not key or len(batch) == self._sizes[0]:
+                break
+            batch.append(waiting)
+        size = next(size for size in (*self._sizes, 1) if size <= len(batch))
+        last = batch[size - 1]
+        while queue.popleft() is not last:
+            pass
+        return batch[:size]
+
+    def _answers(self, key: Key, items: Sequence[Item]) -> Sequence[Answer]:
+        answers = self._compute(key, items)
+        if len(answers) != len(items):
+            raise ValueError(f"expected {len(items)} answers, got {len(answers)}")
+        return answers
+
+    def _finish(
+        self, batch: list[_Waiting[Key, Item, Answer]], started: float, done: asyncio.Future[Sequence[Answer]]
+    ) -> None:
+        self._free += 1
+        del self._running[done]
+        seconds = asyncio.get_running_loop().time() - started
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        self._observer.batch_done(len(batch), seconds, error)
+        if error is None:
+            # exponential moving average over about ten batches
+            pace = seconds / len(batch)
+            self._seconds_per_item += (pace - self._seconds_per_item) * (0.1 if self._seconds_per_item else 1.0)
+            for waiting, answer in zip(batch, done.result(), strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(answer)
+        else:
+            for waiting in batch:
+                if not waiting.answer.done():
+                    failure = BatchFailed("The inference failed.")
+                    failure.__cause__ = error
+                    waiting.answer.set_exception(failure)
+        self._dispatch()

@@ -1,0 +1,174 @@
+"""Keeps the wanted version serving: looks, decides, loads beside the old one, swaps one reference.
+
+A thread of its own polls, because a stalled volume blocks whoever reads it; the event loop only reads attributes.
+Polling it is, because network volumes have no inotify.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.serving_model import ServingModel
+from service.trial_load import TrialFailed
+from shared.artifact import ArtifactError
+from shared.versions import PolicyError, decide, published_versions, read_policy
+
+log = logging.getLogger("lungct.hot_reload")
+
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """A version that could not be loaded, and when it is worth another try."""
+
+    version: int
+    reason: str
+    at: datetime
+    fingerprint: Fingerprint
+    retry_at: float | None
+    """Monotonic seconds; None waits until the files change, because the content is bad."""
+    attempts: int = 1
+
+
+def fingerprint(version_dir: Path) -> Fingerprint:
+    """Name, size and modification time of every file: differs when somebody mended the version."""
+    files = []
+    for path in sorted(version_dir.rglob("*")):
+        status = path.lstat()
+        files.append((path.relative_to(version_dir).as_posix(), status.st_size, status.st_mtime_ns))
+    return tuple(files)
+
+
+class HotReload:
+    """Which version serves, and why not another.
+
+    load(version_dir) gives a proven model or raises ArtifactError (bad content), OSError, MemoryError or TrialFailed
+    (trouble of this machine, retried with backoff). on_load(outcome, version) is told of every attempt.
+    """
+
+    def __init__(
+        self,
+        model_dir: Path,
+        load: Callable[[Path], ServingModel],
+        *,
+        poll_interval_s: float,
+        on_load: Callable[[str, int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model_dir = model_dir
+        self._load = load
+        self._poll_interval_s = poll_interval_s
+        self._on_load = on_load
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hot-reload", daemon=True)
+        self.serving: ServingModel | None = None
+        self.loading: int | None = None
+        self.versions: tuple[int, ...] = ()
+        self.pin: int | None = None
+        self.failures: dict[int, LoadFailure] = {}
+        self.complaint: str | None = None
+        """Why another version than the wanted one serves; None where all is as wanted."""
+        self.last_poll: float | None = None
+
+    def start(self) -> None:
+        """Begin polling."""
+        self._thread.start()
+
+    def stop(self, patience_s: float) -> bool:
+        """End polling; False where a stalled poll did not end within patience_s."""
+        self._stop.set()
+        self._thread.join(patience_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.poll()
+            except Exception:
+                log.exception("a look at the repository failed")
+            self._stop.wait(self._poll_interval_s)
+
+    def poll(self) -> None:
+        """Look once, and load until nothing more is wanted: after a bad version the next best is tried at once."""
+        while not self._stop.is_set():
+            try:
+                self.versions = published_versions(self._model_dir)
+                policy = read_policy(self._model_dir)
+            except OSError as error:
+                self._complain(f"the repository cannot be read: {error.strerror}")
+                break
+            except PolicyError as error:
+                self._complain(str(error))
+                break
+            self.pin = policy.pin
+            self._forget_mended()
+            decision = decide(self.versions, policy, self.serving.version if self.serving else None, self._failed_now())
+            if decision.load is None:
+                failure = self.failures.get(decision.about or 0)
+                self._complain(f"{decision.complaint}: {failure.reason}" if failure else decision.complaint)
+                break
+            self._try(decision.load)
+        self.last_poll = self._clock()
+
+    def _try(self, version: int) -> None:
+        version_dir = self._model_dir / str(version)
+        seen: Fingerprint = ()
+        self.loading = version
+        started = self._clock()
+        try:
+            seen = fingerprint(version_dir)
+            model = self._load(version_dir)
+        except ArtifactError as error:
+            self._failed(version, str(error), seen, is_content=True)
+        except TrialFailed as error:
+            self._failed(version, str(error), seen, is_content=False)
+        except (OSError, MemoryError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            self._failed(version, f"this machine could not load it: {reason}", seen, is_content=False)
+        else:
+            self.failures.pop(version, None)
+            self.serving = model  # the one swap; requests that took the old model finish with it
+            self._on_load("loaded", version)
+            log.info("model loaded", extra={"model_version": version, "load_s": round(self._clock() - started, 3)})
+        finally:
+            self.loading = None
+
+    def _failed(self, version: int, reason: str, seen: Fingerprint, *, is_content: bool) -> None:
+        before = self.failures.get(version)
+        attempts = before.attempts + 1 if before else 1
+        backoff_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** min(attempts - 1, 10))
+        retry_at = None if is_content else self._clock() + backoff_s
+        self.failures[version] = LoadFailure(version, reason, datetime.now(UTC), seen, retry_at, attempts)
+        self._on_load("bad_content" if is_content else "trouble", version)
+        log.error("model not loaded", extra={"model_version": version, "reason": reason, "attempts": attempts})
+
+    def _forget_mended(self) -> None:
+        """Drop failures of versions that are gone or whose files changed since."""
+        for version, failure in list(self.failures.items()):
+            try:
+                is_same = (
+                    version in self.versions and fingerprint(self._model_dir / str(version)) == failure.fingerprint
+                )
+            except OSError:
+                is_same = True  # cannot be looked at now, so nothing is known to have changed
+            if not is_same:
+                del self.failures[version]
+
+    def _failed_now(self) -> set[int]:
+        now = self._clock()
+        return {
+            version for version, failure in self.failures.items() if failure.retry_at is None or now < failure.retry_at
+        }
+
+    def _complain(self, complaint: str | None) -> None:
+        if complaint and complaint != self.complaint:
+            log.warning("not as wanted", extra={"reason": complaint})
+        self.complaint = complaint

@@ -1,0 +1,25 @@
+"""Log lines as JSON objects, one a line, to stderr."""
+
+import logging
+import logging.config
+
+
+def configure_logging(level: str) -> None:
+    """Make everything that logs, uvicorn included, write JSON; uvicorn's access log gives way to ours."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "json": {
+                    "()": "pythonjsonlogger.json.JsonFormatter",
+                    "format": "{asctime}{levelname}{name}{message}",
+                    "style": "{",
+                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                }
+            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "root": {"handlers": ["stderr"], "level": level.upper()},
+            "loggers": {"uvicorn.access": {"level": "CRITICAL", "propagate": False}},
+        }
+    )

@@ -1,0 +1,67 @@
+"""What Prometheus may read of the service."""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The instruments of one application, in a registry of its own, and the batcher's observer."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "lungct_requests", "Requests answered.", ("route", "method", "status"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "lungct_request_seconds",
+            "From the request line to the answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.wait_seconds = Histogram(
+            "lungct_wait_seconds", "Time in the queue, per slice.", buckets=_SECONDS, registry=registry
+        )
+        self.decode_seconds = Histogram(
+            "lungct_decode_seconds", "Decoding and preprocessing, per slice.", buckets=_SECONDS, registry=registry
+        )
+        self.infer_seconds = Histogram(
+            "lungct_infer_seconds", "Inference, per batch.", buckets=_SECONDS, registry=registry
+        )
+        self.batch_size = Histogram(
+            "lungct_batch_size", "Slices in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=registry
+        )
+        self.queue_depth = Gauge("lungct_queue_depth", "Slices accepted and not yet answered.", registry=registry)
+        self.inflight_bytes = Gauge("lungct_inflight_bytes", "Upload bytes held.", registry=registry)
+        self.reloads = Counter("lungct_reloads", "Attempts to load a version.", ("outcome",), registry=registry)
+        self.serving_version = Gauge("lungct_serving_version", "The version that serves; 0 is none.", registry=registry)
+        self.ready = Gauge("lungct_ready", "1 where /health/ready answers 200.", registry=registry)
+        self.predictions = Counter("lungct_predictions", "Answers by class.", ("prediction",), registry=registry)
+        self.rejected = Counter("lungct_rejected", "Inputs not answered, by problem.", ("reason",), registry=registry)
+        self.failed_batches = Counter("lungct_failed_batches", "Batches whose inference failed.", registry=registry)
+        self.consecutive_failures = 0
+        self.last_success: float | None = None
+
+    def waited(self, seconds: float) -> None:
+        """An item left the queue for the engine."""
+        self.wait_seconds.observe(seconds)
+
+    def batch_done(self, size: int, seconds: float, error: BaseException | None) -> None:
+        """A batch left the engine."""
+        self.batch_size.observe(size)
+        self.infer_seconds.observe(seconds)
+        if error is None:
+            self.consecutive_failures = 0
+            self.last_success = time.monotonic()
+        else:
+            self.consecutive_failures += 1
+            self.failed_batches.inc()
+
+    def exposition(self) -> bytes:
+        """All instruments in the Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,138 @@
+"""Everything that can be wrong with a request, as RFC 9457 problem details. HTTP status codes live here."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Response
+
+from service.batching import BatchFailed, QueueFull
+from service.schemas import Problem
+from service.upload import (
+    EmptyPart,
+    MalformedMultipart,
+    NothingSent,
+    TooManyBytes,
+    TooManyBytesInFlight,
+    TooManyFiles,
+    WrongField,
+)
+from shared.raster import NotAnImageType, TooManyPixels, TooSmall, Undecodable
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One kind of problem: stable name, status, title, and an example of the sentence a caller gets."""
+
+    name: str
+    status: int
+    title: str
+    example: str
+
+    @property
+    def uri(self) -> str:
+        """The `type` member; a URN, so that it is the same behind every proxy and prefix."""
+        return f"urn:lungct:problem:{self.name}"
+
+
+NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingSent()))
+EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
+WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField("file")))
+MALFORMED_MULTIPART = ProblemType("malformed-multipart", 400, "Not a form", str(MalformedMultipart("no boundary")))
+NOT_FOUND = ProblemType("not-found", 404, "No such resource", "There is nothing at this address.")
+METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "Method not allowed", "This address takes: POST.")
+UPLOAD_TOO_SLOW = ProblemType("upload-too-slow", 408, "Upload too slow", "The body did not arrive within 30 s.")
+TOO_MANY_BYTES = ProblemType("too-many-bytes", 413, "Too many bytes", str(TooManyBytes(20 * 1024 * 1024)))
+TOO_MANY_PIXELS = ProblemType("too-many-pixels", 413, "Too many pixels", str(TooManyPixels(30000, 30000, 67108864)))
+TOO_MANY_FILES = ProblemType("too-many-files", 413, "Too many files", str(TooManyFiles(256)))
+NOT_AN_IMAGE_TYPE = ProblemType("not-an-image-type", 415, "Not a JPEG or PNG", str(NotAnImageType("a GIF image")))
+UNDECODABLE = ProblemType("undecodable", 422, "Cannot be decoded whole", str(Undecodable("Premature end of JPEG file")))
+TOO_SMALL = ProblemType("too-small", 422, "Too small", str(TooSmall(1, 1, 32)))
+INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
+INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
+INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
+QUEUE_FULL = ProblemType("queue-full", 503, "Overloaded", str(QueueFull(1.3)))
+TOO_MANY_BYTES_IN_FLIGHT = ProblemType("too-many-bytes-in-flight", 503, "Overloaded", str(TooManyBytesInFlight()))
+NO_MODEL = ProblemType("no-model", 503, "No model yet", "No valid model version is published yet.")
+DRAINING = ProblemType("draining", 503, "Shutting down", "This instance is shutting down.")
+DEADLINE_EXCEEDED = ProblemType("deadline-exceeded", 504, "Too late", "No answer within 30 s.")
+
+_PASSING = (QUEUE_FULL, TOO_MANY_BYTES_IN_FLIGHT, NO_MODEL, DRAINING)
+
+_OF_EXCEPTION: dict[type[Exception], ProblemType] = {
+    NothingSent: NOTHING_SENT,
+    EmptyPart: EMPTY_PART,
+    WrongField: WRONG_FIELD,
+    MalformedMultipart: MALFORMED_MULTIPART,
+    TooManyBytes: TOO_MANY_BYTES,
+    TooManyPixels: TOO_MANY_PIXELS,
+    TooManyFiles: TOO_MANY_FILES,
+    NotAnImageType: NOT_AN_IMAGE_TYPE,
+    Undecodable: UNDECODABLE,
+    TooSmall: TOO_SMALL,
+    QueueFull: QUEUE_FULL,
+    TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
+}
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(self, kind: ProblemType, detail: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail or kind.example)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """The problem that an exception of the lower layers means to the caller; an unknown one tells nothing of itself."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, BatchFailed):
+        return ProblemError(INFERENCE_FAILED)
+    kind = _OF_EXCEPTION.get(type(error))
+    if kind is None:
+        return ProblemError(INTERNAL_ERROR)
+    return ProblemError(kind, str(error), getattr(error, "retry_after_s", None))
+
+
+def problem_body(problem: ProblemError, request_id: str) -> Problem:
+    """The problem as the JSON that the caller gets."""
+    return Problem(
+        type=problem.kind.uri,
+        title=problem.kind.title,
+        status=problem.kind.status,
+        detail=str(problem),
+        request_id=request_id,
+        retry_after_s=None if problem.retry_after_s is None else round(problem.retry_after_s, 3),
+    )
+
+
+def problem_response(problem: ProblemError, request_id: str) -> Response:
+    """application/problem+json, with Retry-After in whole seconds (RFC 9110, 10.2.3) where the problem passes."""
+    headers = {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
+    body = problem_body(problem, request_id).model_dump_json(exclude_none=True)
+    return Response(body, status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for these kinds, one example each, grouped by status."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        response = responses.setdefault(
+            kind.status,
+            {"model": Problem, "description": kind.title, "content": {MEDIA_TYPE: {"examples": {}}}},
+        )
+        retry_after_s = 1.3 if kind in _PASSING else None
+        example = problem_body(ProblemError(kind, retry_after_s=retry_after_s), "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
+        value = example.model_dump(exclude_none=True)
+        response["content"][MEDIA_TYPE]["examples"][kind.name] = {"summary": kind.title, "value": value}
+        if retry_after_s is not None:
+            response["headers"] = {
+                "Retry-After": {"description": "Whole seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+            }
+    return responses

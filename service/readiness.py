@@ -1,0 +1,57 @@
+"""Whether the service can answer now, told from what it did and not from what it hopes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.batching import MicroBatcher
+from service.hot_reload import HotReload
+from service.metrics import Metrics
+from service.schemas import Health
+
+_FAILING_AFTER = 3  # batches in a row; one may be bad luck
+_STALE_POLLS = 10
+
+
+@dataclass
+class Readiness:
+    """Reads the parts of the service; the one place that says ok, degraded or unavailable."""
+
+    reload: HotReload
+    metrics: Metrics
+    batcher: MicroBatcher  # type: ignore[type-arg]  # what it computes does not matter here
+    stuck_after_s: float
+    stale_after_s: float
+    clock: Callable[[], float]
+    is_draining: bool = False
+    """No new traffic should come, but what comes is still answered."""
+    is_closed: bool = False
+    """What comes now is refused."""
+
+    @property
+    def engine_is_failing(self) -> bool:
+        """Whether the last batches all failed, or one does not come back."""
+        return self.metrics.consecutive_failures >= _FAILING_AFTER or self.batcher.oldest_batch_s > self.stuck_after_s
+
+    def health(self) -> Health:
+        """The verdict and its reasons."""
+        serving = self.reload.serving
+        hindrances, reasons = [], []
+        if serving is None:
+            version = self.reload.loading
+            hindrances.append(
+                f"version {version} is being loaded" if version else "no valid model version is published yet"
+            )
+        if self.is_draining:
+            hindrances.append("the service is shutting down")
+        if self.engine_is_failing:
+            hindrances.append("the engine keeps failing or does not come back")
+        if self.reload.complaint:
+            reasons.append(self.reload.complaint)
+        seen = self.reload.last_poll
+        if seen is not None and self.reload.loading is None and self.clock() - seen > self.stale_after_s:
+            reasons.append(f"no look at the repository has ended for {self.clock() - seen:.0f} s")
+        return Health(
+            status="unavailable" if hindrances else "degraded" if reasons else "ok",
+            model_version=serving.version if serving else None,
+            reasons=hindrances + reasons,
+        )

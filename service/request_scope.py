@@ -1,0 +1,77 @@
+"""What surrounds every request: its id, its time, one log line, its metrics, and a problem where the code broke."""
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.metrics import Metrics
+from service.problems import INTERNAL_ERROR, ProblemError, problem_response
+
+log = logging.getLogger("lungct.request")
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_HEADER = REQUEST_ID_HEADER.lower().encode()
+_ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_CLIENT_GONE = 499  # nobody hears it; the log and the metrics do
+
+
+class RequestScope:
+    """ASGI middleware. Neither path, query, file name nor body reaches the log: they may name a patient."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        status = _CLIENT_GONE
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((_HEADER, request_id.encode()))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request broke", extra={"request_id": request_id})
+            if status == _CLIENT_GONE:
+                await problem_response(ProblemError(INTERNAL_ERROR), request_id)(scope, receive, send_with_id)
+        finally:
+            self._record(scope, status, time.perf_counter() - started, request_id)
+
+    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(route, scope["method"], status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        log.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "route": route,
+                "method": scope["method"],
+                "status": status,
+                "duration_ms": round(seconds * 1e3, 2),
+                **scope["state"].get("log", {}),
+            },
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's id where it is short and harmless, else a new one."""
+    for name, value in scope["headers"]:
+        if name == _HEADER and _ACCEPTED_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid.uuid4().hex

@@ -1,0 +1,123 @@
+"""The HTTP interface: what each address takes and answers."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from service import problems
+from service.answering import Service, predict_files, predict_one
+from service.schemas import BatchAnswer, Failure, Health, ModelInfo, Prediction
+
+_IMAGE = {"type": "string", "format": "binary", "description": "A JPEG or PNG slice."}
+_RAW_IMAGES = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in ("jpeg", "png")}
+_PREDICT_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": {"file": _IMAGE}}},
+        **_RAW_IMAGES,
+    },
+}
+_BATCH_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "properties": {"files": {"type": "array", "minItems": 1, "items": _IMAGE}},
+            }
+        }
+    },
+}
+_UNAVAILABLE = (problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING)
+_BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
+_SLICE_PROBLEMS = (
+    problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
+    problems.UNDECODABLE, problems.TOO_SMALL, problems.INFERENCE_FAILED, problems.INTERNAL_ERROR,
+    problems.DEADLINE_EXCEEDED,
+)  # fmt: skip
+_HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
+
+
+def build_router(service: Service) -> APIRouter:
+    """All addresses but the page and the documentation."""
+    router = APIRouter()
+
+    @router.post(
+        "/predict",
+        tags=["prediction"],
+        summary="Classify one slice",
+        response_model=Prediction,
+        responses=problems.documented(*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE),
+        openapi_extra={"requestBody": _PREDICT_BODY},
+    )
+    async def predict(request: Request) -> Response:
+        """Send a JPEG or PNG slice as the form field `file`, or as the raw body."""
+        prediction = await predict_one(service, request)
+        request.state.log = {"model_version": prediction.model_version, "prediction": prediction.prediction}
+        return Response(prediction.model_dump_json(), media_type="application/json")
+
+    @router.post(
+        "/predict/batch",
+        tags=["prediction"],
+        summary="Classify several slices",
+        response_model=BatchAnswer,
+        responses=problems.documented(*_BODY_PROBLEMS, problems.TOO_MANY_FILES, *_UNAVAILABLE),
+        openapi_extra={"requestBody": _BATCH_BODY},
+    )
+    async def predict_batch(request: Request) -> Response:
+        """Send slices as form fields `files`: each gets its own result or problem, in order.
+
+        There is no answer for the series as a whole. Items wait for room where a single request would be refused.
+        """
+        results = await predict_files(service, request)
+        request.state.log = {"items": len(results)}
+        return Response(BatchAnswer(results=results).model_dump_json(exclude_none=True), media_type="application/json")
+
+    @router.get("/health", tags=["operation"], summary="State of the service", responses=_HEALTH_503)
+    async def health(response: Response) -> Health:
+        """200 while it can answer (`ok`, or `degraded` with reasons), else 503."""
+        verdict = service.readiness.health()
+        response.status_code = 503 if verdict.status == "unavailable" else 200
+        return verdict
+
+    @router.get("/health/live", tags=["operation"], summary="Is the process alive?")
+    async def live() -> dict[str, str]:
+        """200 as long as the process answers at all: a missing model is no reason to restart it."""
+        return {"status": "alive"}
+
+    @router.get("/health/ready", tags=["operation"], summary="May traffic come?", responses=_HEALTH_503)
+    async def ready(response: Response) -> Health:
+        """200 after a real inference and as long as they succeed; 503 before, while draining, or while they fail."""
+        return await health(response)
+
+    @router.get("/model-info", tags=["operation"], summary="Which model serves, and what else is published")
+    async def model_info() -> ModelInfo:
+        """The manifest of the serving version, how it was measured, and every version that could not be loaded."""
+        return _model_info(service)
+
+    @router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        """Prometheus text format; every name begins with `lungct_` but the process's own."""
+        return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def _model_info(service: Service) -> ModelInfo:
+    reload, serving = service.reload, service.reload.serving
+    failures = sorted(reload.failures.values(), key=lambda failure: failure.at, reverse=True)
+    return ModelInfo(
+        model_name=service.settings.model_name,
+        model_version=serving.version if serving else None,
+        engine=serving.engine_name if serving else None,
+        loaded_at=serving.loaded_at if serving else None,
+        versions=list(reload.versions),
+        pinned=reload.pin,
+        failures=[
+            Failure(model_version=one.version, reason=one.reason, at=one.at, retried=one.retry_at is not None)
+            for one in failures
+        ],
+        warnings=service.warnings(serving) if serving else [],
+        manifest=serving.manifest.model_dump(mode="json", exclude={"files"}) if serving else None,
+    )

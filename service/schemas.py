@@ -1,0 +1,105 @@
+"""What the service answers, as JSON."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+_REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
+
+
+class Prediction(BaseModel):
+    """The answer for one slice."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "prediction": "Normal cases",
+                    "confidence": 0.956,
+                    "all_predictions": {"Normal cases": 0.956, "Benign cases": 0.032, "Malignant cases": 0.012},
+                    "model_version": 3,
+                    "request_id": _REQUEST_ID,
+                    "warnings": ["Research and education only: not for diagnosis."],
+                }
+            ]
+        }
+    )
+
+    prediction: str = Field(description="The most probable class.")
+    confidence: float = Field(ge=0, le=1, description="Its probability, as the model gives it.")
+    all_predictions: dict[str, float] = Field(description="Probability of every class; they sum to 1.")
+    model_version: int = Field(description="The version that made this answer.")
+    request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
+    warnings: list[str] = Field(description="What a reader of this answer must know.")
+
+
+class Problem(BaseModel):
+    """Why there is no answer (RFC 9457)."""
+
+    type: str = Field(description="Which kind of problem; stable, fit for programs.")
+    title: str = Field(description="The kind in words.")
+    status: int = Field(description="The HTTP status code.")
+    detail: str = Field(description="What came and what was expected.")
+    request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
+    retry_after_s: float | None = Field(default=None, description="Seconds after which a retry may succeed.")
+
+
+class BatchItem(BaseModel):
+    """The answer for one file of a batch."""
+
+    index: int = Field(ge=0, description="Position of the file in the request.")
+    status: int = Field(description="The status that POST /predict would have given.")
+    result: Prediction | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(BaseModel):
+    """One item for each file, in order."""
+
+    results: list[BatchItem]
+
+
+class Health(BaseModel):
+    """Whether the service can answer, and what an operator should look at."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"status": "ok", "model_version": 3, "reasons": []},
+                {"status": "degraded", "model_version": 2, "reasons": ["version 3 is bad: golden.npz is missing"]},
+                {
+                    "status": "unavailable",
+                    "model_version": None,
+                    "reasons": ["no valid model version is published yet"],
+                },
+            ]
+        }
+    )
+
+    status: Literal["ok", "degraded", "unavailable"]
+    model_version: int | None = Field(description="The version that serves.")
+    reasons: list[str] = Field(description="Why the status is not ok.")
+
+
+class Failure(BaseModel):
+    """A version that could not be loaded."""
+
+    model_version: int
+    reason: str
+    at: datetime
+    retried: bool = Field(description="Whether it is tried again although its files have not changed.")
+
+
+class ModelInfo(BaseModel):
+    """The version that serves, and what else is in the repository."""
+
+    model_name: str
+    model_version: int | None = Field(description="The version that serves; null when there is none.")
+    engine: str | None = Field(description="What runs the model.")
+    loaded_at: datetime | None
+    versions: list[int] = Field(description="Versions in the repository, oldest first.")
+    pinned: int | None = Field(description="The version that the operator pinned, if any.")
+    failures: list[Failure] = Field(description="Versions that could not be loaded, newest first.")
+    warnings: list[str] = Field(description="What a reader of this model's answers must know.")
+    manifest: dict[str, JsonValue] | None = Field(description="manifest.json of the serving version, without files.")

@@ -1,0 +1,52 @@
+"""What an operator can set, each from an environment variable LUNGCT_<NAME>."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MIB = 1024 * 1024
+
+
+class ServiceSettings(BaseSettings):
+    """Settings of the service, checked once at start and passed as arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="LUNGCT_", frozen=True, extra="ignore")
+
+    model_repository: Path = Field(default=Path("models"), description="Folder that holds the model folders.")
+    model_name: str = Field(default="lung-ct", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Model to serve.")
+    engine: Literal["openvino", "tensorflow"] = Field(default="openvino", description="What runs the SavedModel.")
+    engine_threads: int = Field(default=0, ge=0, le=256, description="Inference threads; 0 means one for each core.")
+    poll_interval_s: float = Field(default=2.0, gt=0, le=3600, description="Time between looks at the repository.")
+    load_timeout_s: float = Field(default=120.0, gt=0, description="A trial load that takes longer is given up.")
+
+    max_batch_size: int = Field(default=8, ge=1, le=256, description="Most slices in one inference.")
+    max_queue: int = Field(default=128, ge=1, description="Most slices accepted and not yet answered.")
+    request_timeout_s: float = Field(default=30.0, gt=0, description="A request that takes longer is answered 504.")
+
+    max_upload_bytes: int = Field(default=20 * _MIB, ge=1024, description="Most bytes of one image.")
+    max_inflight_bytes: int = Field(default=256 * _MIB, ge=1024, description="Most upload bytes held at a time.")
+    max_pixels: int = Field(default=64 * _MIB, ge=1024, description="Most pixels of one image, by its header.")
+    max_files: int = Field(default=256, ge=1, description="Most files in one POST /predict/batch.")
+
+    drain_delay_s: float = Field(default=3.0, ge=0, description="After SIGTERM, new requests are answered this long.")
+    grace_period_s: float = Field(default=30.0, gt=0, description="After draining, accepted requests get this long.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    root_path: str = Field(default="", description="Path prefix that a proxy strips before the service.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    @model_validator(mode="after")
+    def _limits_fit_together(self) -> Self:
+        if self.max_inflight_bytes < self.max_upload_bytes:
+            raise ValueError(
+                f"LUNGCT_MAX_INFLIGHT_BYTES ({self.max_inflight_bytes}) must hold at least one upload "
+                f"(LUNGCT_MAX_UPLOAD_BYTES, {self.max_upload_bytes})"
+            )
+        return self
+
+    @property
+    def model_dir(self) -> Path:
+        """Folder of the served model: its versions and its policy."""
+        return self.model_repository / self.model_name

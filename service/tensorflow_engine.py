@@ -1,0 +1,37 @@
+"""Runs a SavedModel with TensorFlow: for models that OpenVINO cannot compile (LUNGCT_ENGINE=tensorflow)."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE, ArtifactError
+
+NAME = f"tensorflow {tf.__version__}"
+
+
+class TensorFlowEngine:
+    """One loaded SavedModel and its serving signature."""
+
+    def __init__(self, version_dir: Path, threads: int) -> None:
+        if threads:
+            _set_threads(threads)
+        try:
+            self._loaded = tf.saved_model.load(str(version_dir))  # the signature lives as long as what it came from
+            self._serve = self._loaded.signatures[SIGNATURE]
+        except (ValueError, KeyError, tf.errors.OpError) as error:
+            raise ArtifactError(f"TensorFlow cannot load the model: {str(error).splitlines()[0]}") from error
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [B, H, W, 1] → float32 [B, C]."""
+        return np.asarray(self._serve(**{INPUT_NAME: tf.constant(images)})[OUTPUT_NAME].numpy(), np.float32)
+
+
+def _set_threads(threads: int) -> None:
+    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
