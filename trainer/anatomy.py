@@ -4,6 +4,8 @@ Axes: x to the patient's left (right in the image), y to the back, both 0 near t
 from 0 at the apex of the lungs to 1 at their base. Sizes follow an adult chest, roughly: nothing here is measured.
 """
 
+# ruff: noqa: PLR2004 - anatomy is made of numbers
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +17,16 @@ Angles = NDArray[np.float64]
 """float64 [n], radians: 0 is the patient's left side, pi / 2 the back."""
 
 LUNG_HEIGHT_MM = 250.0
+MOTTLE_MM = 15.0
 BACK_OF_LUNGS_MM = 75.0  # y of the hindmost lung; the spine keeps its place, the front of the chest moves with height
 
 AROUND = np.linspace(0, 2 * np.pi, 144, endpoint=False)
 
 # half width and half depth of the space inside the ribs, half width of the body, by height
 _HEIGHTS = (0.0, 0.06, 0.15, 0.30, 0.45, 0.60, 0.80, 1.0)
-_CAVITY_X = (50.0, 66.0, 86.0, 108.0, 121.0, 128.0, 131.0, 132.0)
-_CAVITY_Y = (24.0, 36.0, 50.0, 68.0, 80.0, 88.0, 92.0, 90.0)
-_BODY_X = (208.0, 205.0, 198.0, 184.0, 172.0, 164.0, 158.0, 156.0)
+_CAVITY_X = (52.0, 68.0, 88.0, 109.0, 121.0, 127.0, 130.0, 131.0)
+_CAVITY_Y = (26.0, 40.0, 56.0, 76.0, 89.0, 97.0, 101.0, 100.0)
+_BODY_X = (204.0, 202.0, 196.0, 180.0, 164.0, 153.0, 148.0, 147.0)
 
 # How far the mediastinum reaches to either side, mm: a row a height, a column a depth from the front to the back.
 _MEDIASTINUM_HEIGHTS = (0.05, 0.15, 0.30, 0.42, 0.55, 0.75, 0.95)
@@ -34,9 +37,9 @@ _MEDIASTINUM_RIGHT = np.array(
         [32, 32, 32, 28, 24, 20, 20, 25, 38],
         [6, 14, 26, 32, 28, 20, 20, 24, 38],
         [3, 8, 26, 38, 38, 30, 20, 24, 38],
-        [2, 14, 34, 42, 40, 30, 20, 24, 38],
-        [6, 24, 40, 46, 44, 32, 20, 24, 38],
-        [12, 28, 42, 46, 42, 30, 20, 24, 38],
+        [5, 18, 36, 44, 42, 30, 20, 24, 38],
+        [14, 30, 44, 50, 46, 32, 20, 24, 38],
+        [20, 36, 46, 50, 44, 30, 20, 24, 38],
     ],
     np.float64,
 )
@@ -46,9 +49,9 @@ _MEDIASTINUM_LEFT = np.array(
         [32, 34, 34, 30, 28, 26, 22, 25, 38],
         [6, 14, 26, 32, 36, 38, 32, 24, 38],
         [3, 12, 32, 38, 38, 36, 36, 32, 38],
-        [6, 28, 48, 52, 44, 36, 36, 34, 38],
-        [16, 60, 78, 76, 62, 42, 36, 34, 38],
-        [26, 72, 86, 80, 62, 42, 36, 34, 38],
+        [10, 32, 52, 56, 48, 36, 36, 34, 38],
+        [34, 66, 80, 80, 66, 44, 36, 34, 38],
+        [44, 76, 88, 84, 64, 42, 36, 34, 38],
     ],
     np.float64,
 )
@@ -62,6 +65,8 @@ class Chest:
     size: float
     roundness: float  # depth in relation to width
     heart: float
+    anterior_mm: float  # fat behind the sternum that keeps the lungs apart
+    shift_mm: float  # of the mediastinum, to the left
     fat_mm: float
     muscle: float
     bulge_mm: float  # of the front, to either side of the sternum
@@ -69,6 +74,7 @@ class Chest:
     marrow_hu: float
     lung_hu: float
     dependent_hu: float  # how much denser the hindmost lung is
+    mottle_hu: NDArray[np.float32]  # [_, 32, 32]: slow differences of density, a layer every MOTTLE_MM from the apex
     rib_phase: float
     squareness: float  # exponent of the cavity's superellipse
     waves: tuple[float, ...]  # of the skin
@@ -82,16 +88,19 @@ def chest_of(case_seed: int) -> Chest:
         middle_height=random.uniform(0.17, 0.80),
         size=random.uniform(0.90, 1.06),
         roundness=random.uniform(0.93, 1.10),
-        heart=random.uniform(0.85, 1.10),
-        fat_mm=random.uniform(6, 26),
+        heart=random.uniform(0.85, 1.12),
+        anterior_mm=random.uniform(0, 16),
+        shift_mm=random.normal(0, 4),
+        fat_mm=random.uniform(4, 22),
         muscle=random.uniform(0.7, 1.2),
         bulge_mm=random.uniform(2, 14),
         blood_hu=random.uniform(140, 260) if has_contrast else random.uniform(35, 55),
         marrow_hu=random.uniform(130, 260),
         lung_hu=random.uniform(-890, -830),
         dependent_hu=random.uniform(10, 110),
+        mottle_hu=random.normal(0, 14, (round(LUNG_HEIGHT_MM / MOTTLE_MM) + 2, 32, 32)).astype(np.float32),
         rib_phase=random.uniform(0, 1),
-        squareness=random.uniform(2.2, 2.6),
+        squareness=random.uniform(2.1, 2.45),
         waves=tuple(random.normal(0, 0.008, 4)),
     )
 
@@ -155,8 +164,9 @@ class Level:
         for sign, table in ((-1, _MEDIASTINUM_RIGHT), (1, _MEDIASTINUM_LEFT)):
             reach = [np.interp(self.height, _MEDIASTINUM_HEIGHTS, column) for column in table.T]
             dense = np.interp(depths, _MEDIASTINUM_DEPTHS, reach)
+            dense = dense + self.chest.anterior_mm * np.clip(-depths - 0.3, 0, 0.5)
             dense = np.convolve(np.pad(dense, 4, mode="edge"), np.full(9, 1 / 9), mode="valid")
-            heart = self.chest.heart if self.height > 0.3 else 1.0  # noqa: PLR2004 - below the arch of the aorta
+            heart = self.chest.heart if self.height > 0.3 else 1.0  # below the arch of the aorta
             dense = np.where(depths < 0.4, dense * (1 + (heart - 1) * min(1, (self.height - 0.3) * 6)), dense)
-            sides.append(np.stack([sign * dense * self.chest.size, y], axis=1))
+            sides.append(np.stack([sign * dense * self.chest.size + self.chest.shift_mm * (depths < 0.3), y], axis=1))
         return np.concatenate([sides[0], sides[1][::-1]])

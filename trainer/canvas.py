@@ -53,7 +53,7 @@ class Canvas:
         )
 
     def _fixed_point(self, points: Points) -> NDArray[np.int32]:
-        return np.rint(self.to_pixels(points) * 2**_SUBPIXEL_BITS).astype(np.int32)
+        return np.asarray(np.rint(self.to_pixels(points) * 2**_SUBPIXEL_BITS), np.int32)
 
 
 def ellipse(x: float, y: float, half_x: float, half_y: float) -> Points:

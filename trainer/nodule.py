@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trainer.canvas import Canvas, Mask, Points
 
 _OUTLINE_POINTS = 96
-_HARMONICS = np.arange(2, 8)
+_HARMONICS = np.arange(2, 10)
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ MALIGNANT_RADIUS_MM = (14.0, 26.0)
 def malignant_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -> Nodule:
     """Large, lobulated, spiculated."""
     radius = random.uniform(*MALIGNANT_RADIUS_MM)
-    spicules = int(random.integers(14, 26))
+    spicules = int(random.integers(12, 24))
     return Nodule(
         centre_mm=centre_mm,
         radius_mm=radius,
         density_hu=random.uniform(10, 70),
-        waviness=random.uniform(0.3, 1.0, len(_HARMONICS)) * 0.28 / _HARMONICS**0.8,
+        waviness=random.uniform(0.3, 1.0, len(_HARMONICS)) * 0.34 / _HARMONICS**0.8,
         phases=random.uniform(0, 2 * np.pi, len(_HARMONICS)),
-        spicule_angles=np.linspace(0, 2 * np.pi, spicules, endpoint=False) + random.normal(0, 0.12, spicules),
-        spicule_lengths_mm=radius * random.uniform(0.15, 0.75, spicules),
+        spicule_angles=random.uniform(0, 2 * np.pi, spicules),
+        spicule_lengths_mm=radius * np.minimum(0.9, 0.1 + random.exponential(0.25, spicules)),
         twist=random.uniform(-0.9, 0.9, len(_HARMONICS)),
     )
 
@@ -79,7 +79,7 @@ def nodule_shares(canvas: Canvas, nodule: Nodule, along: float, lungs: Mask) -> 
     foot = _radius_at(nodule, nodule.spicule_angles, along)
     for angle, start, length in zip(nodule.spicule_angles, foot, nodule.spicule_lengths_mm, strict=True):
         # a thin triangle that begins inside the body and ends in a point
-        lean, half_foot = 0.18 * along, min(2.2, 0.09 * nodule.radius_mm)
+        lean, half_foot = 0.18 * along, 1.3
         base = _ray(nodule, np.array([angle]), np.array([0.8 * start]))[0]
         tip = _ray(nodule, np.array([angle + lean]), np.array([start + length * (1 - 0.3 * along**2)]))[0]
         across = np.array([-np.sin(angle), np.cos(angle)]) * half_foot

@@ -63,7 +63,7 @@ def _nodule(class_index: int, case_seed: int) -> Nodule | None:
         [lungs(canvas, case.level(i)) for i in (0, SLICES_PER_CASE // 2, SLICES_PER_CASE - 1)]
     )
     room_mm = cv2.distanceTransform(always.astype(np.uint8), cv2.DIST_L2, 5) / canvas.pixels_per_mm
-    wanted_mm = 12.0  # from the pleura to the centre; less where the lung is too narrow for it
+    wanted_mm = 16.0  # from the pleura to the centre; less where the lung is too narrow for it
     rows, columns = np.nonzero(room_mm >= min(wanted_mm, 0.9 * float(room_mm.max())))
     pick = int(random.integers(len(rows)))
     x, y = canvas.to_mm(np.array([[columns[pick], rows[pick]]], np.float64))[0]

@@ -3,6 +3,8 @@
 It knows nothing of the class, so that no trace of the scanner can tell it.
 """
 
+# ruff: noqa: PLR2004 - a table is made of numbers
+
 from dataclasses import dataclass
 
 import cv2
@@ -28,7 +30,7 @@ class Scanner:
     grain_mm: float  # sigma of the noise's correlation
     level_hu: float
     width_hu: float
-    has_circle: bool  # nothing is reconstructed outside the field's circle
+    circle: float  # radius of what is reconstructed, in relation to the side; corners lie outside below 0.71
     table_gap_mm: float
     table_rise: float  # how much the table curves upwards, 1 / mm
     table_thickness_mm: float
@@ -45,13 +47,13 @@ def scanner_of(case_seed: int) -> Scanner:
         tilt_deg=random.normal(0, 2),
         blur_mm=random.uniform(0.45, 0.65) if is_sharp else random.uniform(0.6, 0.95),
         sharpening=random.uniform(0.2, 0.7) if is_sharp else 0.0,
-        noise_hu=random.uniform(22, 60) if is_sharp else random.uniform(8, 25),
+        noise_hu=random.uniform(35, 90) if is_sharp else random.uniform(12, 35),
         grain_mm=random.uniform(0.35, 0.5) if is_sharp else random.uniform(0.6, 0.9),
         level_hu=random.normal(-500, 15),
         width_hu=random.normal(1600, 40),
-        has_circle=random.random() < 0.8,
+        circle=random.uniform(0.54, 0.66),
         table_gap_mm=random.uniform(9, 18),
-        table_rise=random.uniform(0.0006, 0.0013),
+        table_rise=random.uniform(0.0004, 0.0011),
         table_thickness_mm=random.uniform(26, 48),
         has_wedge=random.random() < 0.3,
     )
@@ -61,16 +63,16 @@ def paint_table(canvas: Canvas, scanner: Scanner, level: Level, case_seed: int) 
     """Paint the table under the patient and the blanket around; before the body, which hides what it covers."""
     # below the lowest skin of any slice of the case, so that the table stays where it is
     top = 75 + 36 + 0.7 * level.chest.fat_mm + scanner.table_gap_mm
-    x = np.linspace(-235, 235, 60)
+    x = np.linspace(-205, 205, 60)
     upper = np.stack([x, top - scanner.table_rise * x**2], axis=1)
-    sag = scanner.table_thickness_mm * (1 - (np.abs(x) / 235) ** 2.5)
+    sag = scanner.table_thickness_mm * (1 - (np.abs(x) / 205) ** 2.5)
     lower = upper + np.stack([np.zeros_like(x), sag], axis=1)
     pad = np.stack([x, np.full_like(x, -scanner.table_gap_mm * 0.8)], axis=1) * [0, 1]
-    inner = np.abs(x) < 190  # noqa: PLR2004 - the mattress is narrower than the table
+    inner = np.abs(x) < 190  # the mattress is narrower than the table
     canvas.fill(np.concatenate([upper[inner], (upper + pad)[inner][::-1]]), _FOAM_HU)
     canvas.fill(np.concatenate([upper, lower[::-1]]), _FOAM_HU - 30)
     for shell in (upper, lower):
-        canvas.stroke(shell, 3, _TABLE_HU)
+        canvas.stroke(shell, 2.2, _TABLE_HU)
     if scanner.has_wedge:
         bottom = top + scanner.table_thickness_mm
         canvas.fill(
@@ -89,14 +91,13 @@ def paint_table(canvas: Canvas, scanner: Scanner, level: Level, case_seed: int) 
 def expose(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDArray[np.uint8]:
     """Hounsfield units as drawn → grey values as exported, uint8 [side, side]."""
     per_mm, side = canvas.pixels_per_mm, canvas.side
-    slice_hu = cv2.GaussianBlur(np.minimum(canvas.hounsfield, 1200), (0, 0), max(0.3, scanner.blur_mm * per_mm))
+    slice_hu = _blur(canvas.hounsfield, max(0.3, scanner.blur_mm * per_mm))
     if scanner.sharpening:
-        slice_hu += scanner.sharpening * (slice_hu - cv2.GaussianBlur(slice_hu, (0, 0), max(0.5, 1.3 * per_mm)))
+        slice_hu += np.float32(scanner.sharpening) * (slice_hu - _blur(slice_hu, max(0.5, 1.3 * per_mm)))
     slice_hu += _noise(canvas, scanner, random)
-    if scanner.has_circle:
-        outside = np.full((side, side), 255, np.uint8)
-        cv2.circle(outside, (side // 2, side // 2), round(0.53 * side), 0, -1)
-        slice_hu[outside > 0] = -1024
+    outside = np.full((side, side), 1, np.uint8)
+    cv2.circle(outside, (side // 2, side // 2), round(scanner.circle * side), 0, -1)
+    slice_hu[outside.astype(np.bool_)] = -1024
     np.maximum(slice_hu, -1024, out=slice_hu)  # where the scale of a scanner ends
     grey = (slice_hu - (scanner.level_hu - scanner.width_hu / 2)) * (255 / scanner.width_hu)
     return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
@@ -105,11 +106,13 @@ def expose(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDA
 def _noise(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDArray[np.float32]:
     """Noise of the kernel's grain, less of it in the air, as fewer photons are missing there."""
     side, per_mm = canvas.side, canvas.pixels_per_mm
-    grain = cv2.GaussianBlur(
-        random.standard_normal((side, side), np.float32), (0, 0), max(0.3, scanner.grain_mm * per_mm)
-    )
-    grain -= cv2.GaussianBlur(grain, (0, 0), max(0.6, 3 * scanner.grain_mm * per_mm))  # no slow waves
+    grain = _blur(random.standard_normal((side, side), np.float32), max(0.3, scanner.grain_mm * per_mm))
+    grain -= _blur(grain, max(0.6, 3 * scanner.grain_mm * per_mm))  # no slow waves
     coarse = cv2.resize(canvas.hounsfield, (32, 32), interpolation=cv2.INTER_AREA)
     mass = cv2.GaussianBlur(np.clip((coarse + 1000) / 1000, 0, 1), (0, 0), 4)
     strength = cv2.resize((0.35 + 0.75 * mass) * (scanner.noise_hu / float(grain.std())), (side, side))
     return np.asarray(grain * strength, np.float32)
+
+
+def _blur(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), np.float32)

@@ -3,10 +3,12 @@
 Painted from the outside in, later over earlier. Hounsfield units are textbook values for the tissue.
 """
 
+# ruff: noqa: PLR2004 - anatomy is made of numbers
+
 import cv2
 import numpy as np
 
-from trainer.anatomy import AROUND, BACK_OF_LUNGS_MM, LUNG_HEIGHT_MM, Level
+from trainer.anatomy import AROUND, BACK_OF_LUNGS_MM, LUNG_HEIGHT_MM, MOTTLE_MM, Level
 from trainer.canvas import Canvas, Mask, Points, ellipse
 
 _AIR, _FAT, _WATER, _MUSCLE, _CARTILAGE, _CORTEX = -1000, -100, 10, 50, 130, 700  # Hounsfield units
@@ -17,7 +19,7 @@ _RIB_THICKNESS_MM = 13.0
 
 _Tube = tuple[tuple[float, float, float, float], ...]
 # Tubes between the lungs: (height, x mm, y mm, radius mm) where they pass; straight from one to the next.
-_BLOOD_TUBES = (
+_BLOOD_TUBES: tuple[_Tube, ...] = (
     ((0.00, -17, 2, 6), (0.20, -14, -8, 7), (0.27, -8, -14, 8)),  # brachiocephalic artery
     ((0.00, 14, 2, 4), (0.27, 8, -4, 5)),  # left carotid
     ((0.00, 28, 10, 5), (0.27, 18, 6, 6)),  # left subclavian
@@ -27,8 +29,8 @@ _BLOOD_TUBES = (
     ((0.30, 22, 14, 13), (0.40, 25, 26, 12), (1.00, 18, 24, 11)),  # descending aorta
     ((0.40, 18, -34, 13), (0.58, 10, -44, 15)),  # pulmonary trunk
 )
-_SOFT_TUBES = (((0.0, 6, 14, 7), (0.45, 8, 16, 7), (1.0, 10, 8, 8)),)  # oesophagus
-_AIR_TUBES = (
+_SOFT_TUBES: tuple[_Tube, ...] = (((0.0, 6, 14, 7), (0.45, 8, 16, 7), (1.0, 10, 8, 8)),)  # oesophagus
+_AIR_TUBES: tuple[_Tube, ...] = (
     ((0.0, 1, -4, 8.5), (0.28, -3, 2, 9), (0.40, -2, 4, 10)),  # trachea
     ((0.40, -8, 4, 7.5), (0.46, -24, 5, 6.5), (0.54, -34, 4, 5)),  # right main bronchus
     ((0.40, 6, 5, 7), (0.48, 24, 7, 6), (0.55, 36, 9, 5)),  # left main bronchus
@@ -70,17 +72,20 @@ def _paint_lungs(canvas: Canvas, level: Level, inside: Mask) -> None:
     """Air and thin tissue; denser towards the back, where blood and weight gather in a patient lying down."""
     rows = (np.arange(canvas.side) + 0.5) / canvas.pixels_per_mm
     drop = np.clip((rows - rows[inside.any(axis=1)][:1].sum()) / 170, 0, 1) ** 2
-    field = np.broadcast_to((level.chest.lung_hu + level.chest.dependent_hu * drop)[:, None], inside.shape)
-    canvas.hounsfield[inside] = field[inside]
+    layer, share = divmod(level.height * LUNG_HEIGHT_MM / MOTTLE_MM, 1)
+    mottle = (1 - share) * level.chest.mottle_hu[int(layer)] + share * level.chest.mottle_hu[int(layer) + 1]
+    field = cv2.resize(mottle, inside.shape, interpolation=cv2.INTER_CUBIC)
+    field += (level.chest.lung_hu + level.chest.dependent_hu * drop)[:, None].astype(np.float32)
+    np.copyto(canvas.hounsfield, field, where=inside)
 
 
 def _paint_muscles(canvas: Canvas, level: Level) -> None:
     chest, upper = level.chest, float(np.clip((0.62 - level.height) / 0.5, 0, 1))
     canvas.fill(level.cavity(AROUND, 9.0), _MUSCLE)  # between the ribs
     for side in (-1, 1):
-        lateral = 0.30 + 0.35 * upper
+        lateral = 0.45 + 0.25 * upper
         canvas.fill(level.sector(-0.30, 0.24, 0.10, min(0.9, lateral * chest.muscle), side), _MUSCLE)  # serratus
-        canvas.fill(level.sector(-0.08, 0.36, 0.38, 0.38 + (0.12 + 0.3 * upper) * chest.muscle, side), _MUSCLE)
+        canvas.fill(level.sector(-0.08, 0.36, 0.38, 0.40 + (0.22 + 0.3 * upper) * chest.muscle, side), _MUSCLE)
         canvas.fill(level.sector(0.30, 0.53, 0.45, 0.45 + 0.3 * chest.muscle, side), _MUSCLE)  # trapezius
         if upper > 0:
             canvas.fill(level.sector(-0.47, -0.16, 0.22, 0.22 + 0.55 * upper * chest.muscle, side), _MUSCLE)  # pectoral
@@ -95,7 +100,7 @@ def _paint_scapula(canvas: Canvas, level: Level, side: int, upper: float) -> Non
     thick = 3.5 + 3 * upper
     canvas.stroke(blade, thick, _CORTEX)
     canvas.stroke(blade[1:-1], thick - 4, level.chest.marrow_hu)
-    if upper > 0.6:  # noqa: PLR2004 - the glenoid and the spine of the scapula, only near the shoulder
+    if upper > 0.6:  # the glenoid and the spine of the scapula, only near the shoulder
         canvas.stroke(
             np.stack([blade[2], level.wall(angles[:1] if side > 0 else np.pi - angles[:1], 0.75)[0]]), 7, _CORTEX
         )
@@ -105,7 +110,7 @@ def _paint_mediastinum(canvas: Canvas, level: Level) -> None:
     outline = level.mediastinum()
     canvas.fill(outline, _FAT + 30)
     blood = level.chest.blood_hu
-    if level.height > 0.5:  # noqa: PLR2004 - the heart begins
+    if level.height > 0.5:  # the heart begins
         centre = outline[(outline[:, 1] < _SPINE_MM - 20)].mean(axis=0)
         front = outline[outline[:, 1] < _SPINE_MM - 17]
         grow = min(1.0, (level.height - 0.5) * 12)
@@ -146,7 +151,7 @@ def _paint_arches(canvas: Canvas, level: Level, blood: float) -> None:
 def _paint_spine(canvas: Canvas, level: Level) -> None:
     marrow, size = level.chest.marrow_hu, level.chest.size
     turn = (level.height * LUNG_HEIGHT_MM / _VERTEBRA_MM + level.chest.rib_phase) % 1
-    is_disc = turn < 0.2  # noqa: PLR2004 - a fifth of the way from one vertebra to the next
+    is_disc = turn < 0.2  # a fifth of the way from one vertebra to the next
     body = ellipse(0, _SPINE_MM, 17 * size, 14.5 * size)
     canvas.fill(body, _CARTILAGE - 30 if is_disc else _CORTEX)
     if not is_disc:
@@ -176,21 +181,21 @@ def _paint_ribs(canvas: Canvas, level: Level) -> None:
         for side in (-1, 1):
             angles = (0.42 - np.linspace(start, stop, 14) * 0.80) * np.pi
             rib_line = level.cavity(angles if side > 0 else np.pi - angles, 6.0)
-            if progress > 0.84:  # noqa: PLR2004 - the front end is cartilage
+            if progress > 0.84:  # the front end is cartilage
                 canvas.stroke(rib_line, 7.5, _CARTILAGE)
                 continue
-            canvas.stroke(rib_line, 7.5, _CORTEX)
+            canvas.stroke(rib_line, 6.5, _CORTEX)
             canvas.stroke(rib_line[1:-1], 3.5, level.chest.marrow_hu)
 
 
 def _paint_sternum(canvas: Canvas, level: Level) -> None:
     y, marrow = level.front_y - 9, level.chest.marrow_hu
-    if 0.12 < level.height < 0.75:  # noqa: PLR2004 - from the manubrium to the xiphoid
+    if 0.12 < level.height < 0.75:  # from the manubrium to the xiphoid
         half = 27 - 14 * min(1.0, max(0.0, (level.height - 0.16) / 0.2))
         plate = np.array([(-half, y), (half, y)])
         canvas.stroke(plate, 13, _CORTEX)
         canvas.stroke(plate, 9, marrow)
-    if level.height < 0.2:  # noqa: PLR2004 - collar bones
+    if level.height < 0.2:  # collar bones
         for side in (-1, 1):
             bone = np.array([(side * 28, y - 2), (side * (40 + 300 * (0.2 - level.height)), y - 8)])
             canvas.stroke(bone, 13, _CORTEX)
