@@ -126,7 +126,7 @@ def test_swagger_ui_sends_a_slice(visit: Visit, slice_file: Path) -> None:
     """ "Try it out" on POST /predict takes a file and shows the service's 200."""
     visit.page.goto(f"{visit.url}/docs")
     predict = visit.page.locator(".opblock-post").filter(has=visit.page.locator('[data-path="/predict"]'))
-    predict.locator(".opblock-summary").click()
+    predict.locator(".opblock-summary-control").click()
     predict.locator(".try-out__btn").click()
     predict.locator("input[type=file]").set_input_files(slice_file)
     predict.locator("button.execute").click()

@@ -11,7 +11,8 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from tests.e2e.compose_stack import ComposeStack, SteadyPosts, docker, finish, why_not
-from trainer.phantom import draw_phantom, write_phantoms
+from trainer.phantom import draw_phantom
+from trainer.phantom_folder import synthesize
 
 _WHY_NOT = why_not()
 pytestmark = [pytest.mark.container, pytest.mark.skipif(_WHY_NOT is not None, reason=f"containers: {_WHY_NOT}")]
@@ -104,7 +105,7 @@ def test_a_second_training_is_picked_up_without_a_failed_request(serving: Compos
     """`run --rm trainer` on class folders publishes version 2; the running API goes over to it, no request fails."""
     api, started = serving.container("api"), serving.inspect("api")["State"]["StartedAt"]  # type: ignore[index]
     serving.data = _data_folder(tmp_path / "slices")
-    write_phantoms(serving.data, cases_per_class=3, slices_per_case=4, seed=11)
+    synthesize(serving.data, cases_per_class=3, slices_per_case=4, seed=11)
     with SteadyPosts(serving.url, _png(1)) as posts:
         trainer = ("run", "--rm", "-e", "LUNGCT_NETWORK=tiny", "-e", "LUNGCT_EPOCHS=2", "trainer")
         serving.compose(*trainer, timeout_s=300)
