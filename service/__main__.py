@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from service.answering import Service
 from service.app import create_app
 from service.logs import configure_logging
+from service.memory import limit_arenas
 from service.settings import ServiceSettings
 
 log = logging.getLogger("lungct.service")
@@ -62,6 +63,7 @@ def main() -> int:
             sys.stderr.write(f"{name}: {one['msg']}, got {one['input']!r}\n")
         return _EXIT_USAGE
     configure_logging(settings.log_level)
+    limit_arenas(2)
     app = create_app(settings)
     server = DrainingServer(_uvicorn_config(app, settings), app.state.service)
     server.run()

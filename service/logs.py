@@ -3,6 +3,8 @@
 import logging
 import logging.config
 
+from pythonjsonlogger.core import RESERVED_ATTRS
+
 
 def configure_logging(level: str) -> None:
     """Make everything that logs, uvicorn included, write JSON; uvicorn's access log gives way to ours."""
@@ -15,6 +17,7 @@ def configure_logging(level: str) -> None:
                     "()": "pythonjsonlogger.json.JsonFormatter",
                     "format": "{asctime}{levelname}{name}{message}",
                     "style": "{",
+                    "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                 }
             },
