@@ -8,7 +8,8 @@ import pytest
 # before TensorFlow is first imported: its C++ log says nothing that a test's reader wants
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.published import publish_untrained  # noqa: E402 - must follow the line above
+from tests.published import publish_untrained
+from trainer.phantom import write_phantoms
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +23,6 @@ def tiny_network_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders of drawn slices: three classes, four cases each, two slices a case."""
-    from trainer.phantom import write_phantoms
-
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, cases_per_class=4, slices_per_case=2, seed=7)
     return folder

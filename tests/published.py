@@ -5,19 +5,20 @@ from typing import Any
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
+from trainer.facts import Facts
 
 
 def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     """Publish one more version into <repository>/<model_name> and return its number.
 
     Different seeds give different weights. Overrides: model_name (default "lung-ct"), network (default "tiny"),
-    figures (PNG bytes by name), and any field of trainer.publishing.Facts, such as classes, preprocessing or warnings.
+    figures (PNG bytes by name), and any field of trainer.facts.Facts, such as classes, preprocessing or warnings.
     """
-    # TensorFlow is imported by those tests only that publish
-    import keras
+    # here, so that only those tests that publish import TensorFlow
+    import keras  # noqa: PLC0415
 
-    from trainer.networks import build_network
-    from trainer.publishing import Facts, publish
+    from trainer.networks import build_network  # noqa: PLC0415
+    from trainer.publishing import publish  # noqa: PLC0415
 
     model_name = overrides.pop("model_name", "lung-ct")
     network = overrides.pop("network", "tiny")

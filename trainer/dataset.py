@@ -124,20 +124,23 @@ def has_class_folders(folder: Path, classes: ClassSet) -> bool:
     return folder.is_dir() and any(classes.index_of_folder(child.name) is not None for child in _folders(folder))
 
 
-def index_folder(folder: Path, classes: ClassSet) -> FolderIndex:
+def index_folder(folder: Path, classes: ClassSet, *, needs_every_class: bool = True) -> FolderIndex:
     """Find every file below the folders that are named like a class; several folders may be of one class.
 
-    Raises NoSuchFolder, or ClassWithoutSlices naming the first class without a file and the folders that were seen.
+    Raises NoSuchFolder, or ClassWithoutSlices naming the class and the folders that were seen: for any class without
+    a file, or, where not every class is needed, if there is none at all.
     """
     if not folder.is_dir():
         raise NoSuchFolder(folder)
     folders = _folders(folder)
+    seen = ", ".join(repr(child.name) for child in folders) or "no folder at all"
     files: list[LabelledFile] = []
     for label, name in enumerate(classes.names):
         of_class = [child for child in folders if classes.index_of_folder(child.name) == label]
         if not of_class:
-            seen = ", ".join(repr(child.name) for child in folders) or "no folder at all"
-            raise ClassWithoutSlices(name, f"no folder of that name in {folder}, which holds {seen}")
+            if needs_every_class or not has_class_folders(folder, classes):
+                raise ClassWithoutSlices(name, f"no folder of that name in {folder}, which holds {seen}")
+            continue
         paths = [path for child in of_class for path in sorted(child.rglob("*")) if path.is_file()]
         if not paths:
             raise ClassWithoutSlices(name, f"{' and '.join(repr(child.name) for child in of_class)} holds no file")

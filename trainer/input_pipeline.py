@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,9 @@ def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | Non
             images[len(kept)] = outcome
             kept.append((file, digest))
     labels = np.array([file.label for file, _ in kept], np.int64)
-    for label, name in enumerate(index.classes.names):
+    for label in sorted({file.label for file in index.files}):
         if not np.any(labels == label):
-            first = next(file for file in skipped if file.label == label)
-            count = sum(file.label == label for file in skipped)
-            raise ClassWithoutSlices(name, f"none of its {count} files is a slice ({first.path.name}: {first.reason})")
+            _refuse_empty(index.classes.names[label], [file for file in skipped if file.label == label])
     return Dataset(
         images=images[: len(kept)],
         labels=labels,
@@ -55,6 +53,12 @@ def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | Non
         classes=index.classes,
         kind=index.kind,
     )
+
+
+def _refuse_empty(name: str, skipped: list[SkippedFile]) -> NoReturn:
+    first = skipped[0]
+    reason = f"none of its {len(skipped)} files can be used ({first.path.name}: {first.reason.rstrip('.')})"
+    raise ClassWithoutSlices(name, reason)
 
 
 _Prepared = tuple[str, SliceTensor | str]
@@ -86,7 +90,7 @@ def _prepare(path: Path, spec: PreprocessingSpec) -> _Prepared:
         return hashlib.sha256(body).hexdigest(), str(error)
 
 
-def training_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, batch_size: int, seed: int) -> Any:  # noqa: ANN401 - TensorFlow ships no types
+def training_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, batch_size: int, seed: int) -> Any:
     """tf.data of (uint8 [b, H, W, 1], int64 [b]) over the given rows, in a new order each epoch that the seed decides.
 
     A row may appear several times (oversampling); only row numbers are shuffled, pixels are gathered batch by batch.
@@ -96,12 +100,12 @@ def training_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, b
     return _gathered(images, labels, order, batch_size)
 
 
-def validation_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, batch_size: int) -> Any:  # noqa: ANN401 - TensorFlow ships no types
+def validation_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, batch_size: int) -> Any:
     """The same in the order of the rows."""
     return _gathered(images, labels, _tensorflow().data.Dataset.from_tensor_slices(rows), batch_size)
 
 
-def _gathered(images: NDArray[np.uint8], labels: Labels, order: Any, batch_size: int) -> Any:  # noqa: ANN401 - TensorFlow ships no types
+def _gathered(images: NDArray[np.uint8], labels: Labels, order: Any, batch_size: int) -> Any:
     tf = _tensorflow()
     pixels, classes = tf.constant(images), tf.constant(labels)
     return (
@@ -111,8 +115,8 @@ def _gathered(images: NDArray[np.uint8], labels: Labels, order: Any, batch_size:
     )
 
 
-def _tensorflow() -> Any:  # noqa: ANN401 - TensorFlow ships no types
+def _tensorflow() -> Any:
     """Reading and checking slices needs no TensorFlow, whose import takes seconds."""
-    import tensorflow  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
 
-    return tensorflow
+    return tf

@@ -1,3 +1,111 @@
-"""MODEL_CARD.md: what a person must know before using the model, in plain sentences."""
-def model_card(facts) -> str:
-    return "# x\n"
+"""MODEL_CARD.md: what a person must know before using the model, in plain sentences (Mitchell et al. 2019,
+10.1145/3287560.3287596).
+"""
+
+from typing import Any
+
+from trainer.facts import Facts
+
+_USE = """\
+## Use
+
+For research and education. **Never for diagnosis**: it is no medical device, no radiologist has checked its answers,
+and nothing that it says about a slice may decide anything about a patient. It looks at one two-dimensional slice, knows
+no neighbouring slice, no history and no patient, and gives an answer for any picture, also one that shows no chest.
+"""
+
+
+def model_card(facts: Facts) -> str:
+    """Markdown; every figure comes from the facts, and what they do not say is left out."""
+    parts = [_title(facts), _warnings(facts), _USE, _data(facts), _split(facts), _metrics(facts), _technical(facts)]
+    return "\n".join(part for part in parts if part)
+
+
+def _title(facts: Facts) -> str:
+    classes = ", ".join(facts.classes.names)
+    return (
+        f"# Model card\n\nA `{facts.architecture}` network that gives one CT slice of the chest a probability for each "
+        f"of: {classes}. The class whose sensitivity counts is {facts.classes.target}. The version is the number of "
+        "the folder this file lies in; `manifest.json` beside it holds everything below in full.\n"
+    )
+
+
+def _warnings(facts: Facts) -> str:
+    if not facts.warnings:
+        return ""
+    return "## Warnings\n\n" + "\n".join(f"- {warning}" for warning in facts.warnings) + "\n"
+
+
+def _data(facts: Facts) -> str:
+    data = facts.dataset
+    kind = "synthetic phantoms, drawn by a program" if data.get("kind") == "phantoms" else "labelled slices"
+    lines = [f"## Data\n\n{data.get('n', 0)} {kind}:\n", "| Class | Slices |", "|---|---:|"]
+    lines += [f"| {name} | {count} |" for name, count in _mapping(data.get("counts")).items()]
+    skipped = _mapping(data.get("skipped")).get("n", 0)
+    lines.append(
+        f"\n{skipped} files were skipped because they could not be read whole; {data.get('duplicate_files', 0)} are "
+        f"byte for byte another one. Digest of files and labels: `{data.get('digest')}`.\n"
+    )
+    return "\n".join(lines)
+
+
+def _split(facts: Facts) -> str:
+    split = facts.split
+    if "training_slices" not in split:
+        return ""
+    text = (
+        f"## Split\n\nProtocol `{split.get('protocol')}`, seed {split.get('seed')}: {split['training_slices']} slices "
+        f"trained, {split.get('validation_slices')} were held out. {split.get('note', '')}"
+    )
+    if twins := split.get("held_out_twins"):
+        text += f" {twins} of the held-out slices are byte for byte a training slice."
+    return text + "\n"
+
+
+def _metrics(facts: Facts) -> str:
+    metrics: dict[str, Any] = dict(facts.metrics)
+    if not metrics:
+        return ""
+    intervals = _mapping(metrics.get("intervals"))
+    lines = [f"## Results on {metrics['n']} held-out slices\n", "| | Value | 95 % interval |", "|---|---:|---:|"]
+    for field, label in (
+        ("accuracy", "Accuracy"),
+        ("balanced_accuracy", "Balanced accuracy"),
+        ("macro_f1", "Macro F1"),
+    ):
+        lines.append(f"| {label} | {_number(metrics[field])} | {_interval(intervals[field])} |")
+    lines += [
+        "",
+        "| Class | Precision | Recall | 95 % interval | F1 | AUC | Slices |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, of_class in _mapping(metrics["per_class"]).items():
+        precision, recall, f1, auc = (_number(of_class[field]) for field in ("precision", "recall", "f1", "auc"))
+        interval = _interval(_mapping(intervals["recall"])[name])
+        lines.append(f"| {name} | {precision} | {recall} | {interval} | {f1} | {auc} | {of_class['support']} |")
+    lines.append(
+        "\nIntervals: Wilson for accuracy and recall, bootstrap over slices for the means. They treat slices as "
+        "independent; slices of one patient are not, so the true uncertainty is larger.\n"
+    )
+    return "\n".join(lines)
+
+
+def _technical(facts: Facts) -> str:
+    spec = facts.preprocessing
+    return (
+        f"## Input and training\n\nInput `image` uint8 [batch, {spec.height}, {spec.width}, 1], one grey channel "
+        f"(crop: {spec.crop}, pad: {spec.pad}, {spec.interpolation} interpolation); output `probabilities` float32 "
+        f"[batch, {len(facts.classes.names)}]. Seed {facts.seed}; the run took {facts.duration_s:.0f} s.\n"
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(ends: list[float] | tuple[float, float] | None) -> str:
+    return "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"

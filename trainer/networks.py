@@ -27,7 +27,7 @@ def build_network(name: NetworkName, spec: PreprocessingSpec, n_classes: int) ->
     return keras.Model(image, probabilities, name=name)
 
 
-def _cnn(grey: Any) -> Any:  # noqa: ANN401 - Keras ships no types
+def _cnn(grey: Any) -> Any:
     """The reference's network: 19,395,395 parameters for 224 x 224 and three classes, nearly all in the first Dense."""
     x = _layers.Concatenate(name="three_channels")([grey, grey, grey])
     for filters in (32, 64, 128, 256):
@@ -40,7 +40,7 @@ def _cnn(grey: Any) -> Any:  # noqa: ANN401 - Keras ships no types
     return x
 
 
-def _tiny(grey: Any) -> Any:  # noqa: ANN401 - Keras ships no types
+def _tiny(grey: Any) -> Any:
     """Learns phantoms in seconds. Global maximum pooling asks "is it anywhere?", which is the question of a nodule."""
     x = _layers.AveragePooling2D(2)(grey)
     for filters in (8, 16, 32):

@@ -23,7 +23,7 @@ def with_progress(items: Iterable[Item], total: int, label: str, stream: TextIO 
         yield from tqdm(items, total=total, desc=label, unit="slice", file=stream, leave=True)
         return
     started = said = time.monotonic()
-    print(f"{label}: {total} to do", file=stream, flush=True)  # noqa: T201 - this is the module that prints
+    print(f"{label}: {total} to do", file=stream, flush=True)
     done = 0
     for item in items:
         yield item
@@ -31,6 +31,6 @@ def with_progress(items: Iterable[Item], total: int, label: str, stream: TextIO 
         if (now := time.monotonic()) - said >= _SECONDS_BETWEEN_LINES:
             said = now
             share, rate = 100 * done // max(total, 1), done / (now - started)
-            print(f"{label}: {done}/{total} ({share} %), {rate:.0f}/s", file=stream, flush=True)  # noqa: T201
+            print(f"{label}: {done}/{total} ({share} %), {rate:.0f}/s", file=stream, flush=True)
     seconds = time.monotonic() - started
-    print(f"{label}: {done}/{total} done in {seconds:.1f} s", file=stream, flush=True)  # noqa: T201
+    print(f"{label}: {done}/{total} done in {seconds:.1f} s", file=stream, flush=True)

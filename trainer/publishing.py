@@ -8,7 +8,6 @@ from it on every byte is there.
 import errno
 import json
 import logging
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, JsonValue
 
 from shared.artifact import (
     CLASS_NAMES_FILE,
@@ -30,11 +28,11 @@ from shared.artifact import (
     digest_files,
     write_golden,
 )
-from shared.classes import ClassSet
-from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
 from trainer.errors import TrainerError
 from trainer.exporting import export, load_and_predict, make_golden
+from trainer.facts import Facts
+from trainer.flushing import flush, flush_tree
 from trainer.model_card import model_card
 from trainer.unfinished import locked, remove_dead_folders, unfinished_folder
 
@@ -52,24 +50,6 @@ class PublishingFailed(TrainerError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Publishing failed, and the repository is as it was: {reason}.")
-
-
-class Facts(BaseModel):
-    """What a run knows of its model; becomes the manifest once number, time and files are known."""
-
-    model_config = ConfigDict(frozen=True)
-
-    architecture: str
-    classes: ClassSet
-    preprocessing: PreprocessingSpec
-    dataset: dict[str, JsonValue]
-    split: dict[str, JsonValue]
-    metrics: dict[str, JsonValue]
-    thresholds: dict[str, JsonValue] = {}
-    training: dict[str, JsonValue] = {}
-    warnings: tuple[str, ...] = ()
-    seed: int
-    duration_s: float
 
 
 def publish(model: keras.Model, facts: Facts, model_dir: Path, figures: dict[str, bytes] | None = None) -> int:
@@ -110,7 +90,7 @@ def _write_content(model: keras.Model, facts: Facts, folder: Path, figures: dict
 def _rename_to_next(folder: Path, facts: Facts, model_dir: Path) -> int:
     """Flush, write the manifest last, and take the lowest free number above every published one."""
     files = digest_files(folder)
-    _flush_tree(folder)
+    flush_tree(folder)
     with locked(model_dir):
         number = max(published_versions(model_dir), default=0) + 1
         while True:
@@ -123,7 +103,7 @@ def _rename_to_next(folder: Path, facts: Facts, model_dir: Path) -> int:
                     raise
                 number += 1
             else:
-                _flush(model_dir)
+                flush(model_dir)
                 return number
 
 
@@ -143,23 +123,8 @@ def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], mo
     )
     path = folder / MANIFEST_FILE
     path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-    _flush(path)
-    _flush(folder)
-
-
-def _flush_tree(folder: Path) -> None:
-    """Have the disk hold every file and every folder's entries, deepest first."""
-    for path in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
-        _flush(path)
-    _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush(path)
+    flush(folder)
 
 
 def _first_line(error: tf.errors.OpError) -> str:

@@ -10,10 +10,11 @@ from trainer.balance import Indices, Labels, undersample
 from trainer.errors import TrainerError
 from trainer.settings import BalanceName
 
-OPTIMISTIC_NOTE = (
-    "Slices were split one by one: neighbouring slices of one patient lie on both sides, and the best epoch was chosen "
-    "on the held-out slices themselves. The figures are optimistic; expect less on new patients."
+OPTIMISTIC_WARNING = (
+    "The figures of this model are optimistic: slices were split one by one, so neighbouring slices of one patient "
+    "trained it and tested it. Expect less on new patients."
 )
+OPTIMISTIC_NOTE = f"{OPTIMISTIC_WARNING} The epoch that was kept was chosen on the held-out slices, too."
 
 
 class TooFewSlices(TrainerError):
@@ -56,4 +57,4 @@ def split_by_image(labels: Labels, balance: BalanceName, validation_share: float
         "training_slices": len(training),
         "validation_slices": len(validation),
     }
-    return Split(np.sort(training), np.sort(validation), record, (OPTIMISTIC_NOTE,))
+    return Split(np.sort(training), np.sort(validation), record, (OPTIMISTIC_WARNING,))

@@ -84,10 +84,8 @@ def predict(model: keras.Model, images: NDArray[np.uint8], batch_size: int = 8) 
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
 
 
-def _balanced(
-    dataset: Dataset, split: Split, settings: TrainerSettings
-) -> tuple[Indices, dict[int, float] | None]:
-    """The rows to train on and the loss weights; undersampling is part of the split, since held-out slices follow it."""
+def _balanced(dataset: Dataset, split: Split, settings: TrainerSettings) -> tuple[Indices, dict[int, float] | None]:
+    """The rows to train on, and the loss weights. Undersampling was part of the split: held-out slices follow it."""
     labels = dataset.labels[split.training]
     if settings.balance == "oversample":
         return split.training[oversample(labels, np.random.default_rng(settings.seed))], None

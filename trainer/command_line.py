@@ -1,0 +1,136 @@
+"""What may be typed after `python -m trainer`.
+
+Options that are settings are drawn from their fields: name, choices, default and sentence stand there once. One that is
+not given is absent from the result, so that the environment or the default decides; pydantic checks the values.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from trainer.settings import TrainerSettings
+
+_EXAMPLES = """\
+examples:
+  python -m trainer run                              train the demo model on synthetic phantoms
+  python -m trainer run --data slices                slices/Normal cases/*.jpg, slices/Benign cases/*.jpg, ...
+  python -m trainer evaluate --data slices --json    metrics of the version that services serve
+  python -m trainer versions                         what the repository holds
+  python -m trainer pin 2                            have services serve version 2, whatever is newer
+  python -m trainer prune --keep 3                   remove all but the three newest versions and the pinned one
+
+exit status: 0 done; 1 the work could not be done, one line on standard error says why; 2 wrong usage; 130 or 143
+stopped by a signal. Every setting can also come from the environment (LUNGCT_DATA, LUNGCT_SEED, ...); the command line
+wins. Research and education only, never for diagnosis.
+"""
+
+_RUN_EXAMPLES = """\
+examples:
+  python -m trainer run                              no data: the demo model, in about half a minute
+  python -m trainer run --data slices
+  python -m trainer run --data slices --network tiny --balance class-weight --split-seed 3
+  python -m trainer run --data pets --classes "Cat,Dog" --target Cat
+"""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  python -m trainer evaluate --data slices
+  python -m trainer evaluate --data slices --version 2 --json | jq .accuracy
+
+A class without a folder is left out of the means. On slices that the model was trained on the figures say nothing.
+"""
+
+_SYNTHESIZE_EXAMPLES = """\
+examples:
+  python -m trainer synthesize --out phantoms --cases 10 --slices-per-case 3 --seed 1
+"""
+
+_REPOSITORY = ("model_repository", "model_name")
+_READING = ("data", "decode_threads")
+_TRAINING = ("classes", "target", "network", "split", "split_seed", "validation_share", "balance", "epochs", "patience",
+             "batch_size", "learning_rate", "seed", "image_side")  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; its result has `verb`, the verb's own arguments, and the settings that were given."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Train a classifier of chest CT slices and keep a repository of its versions.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    run = _add_verb(verbs, "run", "train, evaluate, and publish the next version", _RUN_EXAMPLES)
+    run.add_argument("--if-empty", action="store_true", help="do nothing where the repository holds a valid version")
+    _add_settings(run, *_READING, *_REPOSITORY, *_TRAINING)
+
+    evaluate = _add_verb(verbs, "evaluate", "print metrics of a version on labelled slices", _EVALUATE_EXAMPLES)
+    evaluate.add_argument(
+        "--version", type=int, help="which version (default: the pinned one, or the newest valid one)"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print JSON")
+    _add_settings(evaluate, *_READING, *_REPOSITORY)
+
+    versions = _add_verb(verbs, "versions", "list the versions, each verified byte by byte")
+    versions.add_argument("--json", action="store_true", help="print JSON")
+    _add_settings(versions, *_REPOSITORY)
+
+    pin = _add_verb(verbs, "pin", "have services serve one version, whatever is newer")
+    pin.add_argument("version", type=int, help="number of a valid version")
+    _add_settings(pin, *_REPOSITORY)
+
+    unpin = _add_verb(verbs, "unpin", "have services serve the newest valid version again")
+    _add_settings(unpin, *_REPOSITORY)
+
+    prune = _add_verb(verbs, "prune", "remove old versions; never the pinned one, nor the newest that are valid")
+    prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many of the newest stay")
+    _add_settings(prune, *_REPOSITORY)
+
+    synthesize = _add_verb(verbs, "synthesize", "draw class folders of CT-like phantoms", _SYNTHESIZE_EXAMPLES)
+    synthesize.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    synthesize.add_argument(
+        "--cases", type=_at_least_one, default=10, metavar="N", help="cases per class (default: 10)"
+    )
+    synthesize.add_argument(
+        "--slices-per-case", type=_at_least_one, default=3, metavar="N", help="slices of each case (default: 3)"
+    )
+    _add_settings(synthesize, "seed")
+    return parser
+
+
+def _add_verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, examples: str = ""
+) -> argparse.ArgumentParser:
+    return verbs.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    group = parser.add_argument_group("settings")
+    for name in names:
+        field = TrainerSettings.model_fields[name]
+        default = "" if field.default is None else f" (default: {field.default})"
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            dest=name,
+            choices=choices,
+            default=argparse.SUPPRESS,
+            metavar=None if choices else ("DIR" if name in ("data", "model_repository") else "X"),
+            help=f"{field.description}{default}",
+        )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number

@@ -1,0 +1,24 @@
+"""What a run knows of the model it trained; the manifest and the model card are both written from it."""
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from shared.classes import ClassSet
+from shared.imaging import PreprocessingSpec
+
+
+class Facts(BaseModel):
+    """What a run knows of its model; becomes the manifest once number, time and files are known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    architecture: str
+    classes: ClassSet
+    preprocessing: PreprocessingSpec
+    dataset: dict[str, JsonValue]
+    split: dict[str, JsonValue]
+    metrics: dict[str, JsonValue]
+    thresholds: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = {}
+    warnings: tuple[str, ...] = ()
+    seed: int
+    duration_s: float

@@ -1,0 +1,20 @@
+"""Having the disk hold what was written, before somebody is told that it is there."""
+
+import os
+from pathlib import Path
+
+
+def flush(path: Path) -> None:
+    """A file's bytes, or a folder's entries (a rename in it, too). Raises OSError where the disk cannot take them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_tree(folder: Path) -> None:
+    """Every file and folder below and the folder itself, deepest first."""
+    for path in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
+        flush(path)
+    flush(folder)
