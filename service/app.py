@@ -140,7 +140,8 @@ def _add_problem_handlers(app: FastAPI, metrics: Metrics) -> None:
     async def http(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == problems.METHOD_NOT_ALLOWED.status:
             allowed = (error.headers or {}).get("Allow", "")
-            return answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, f"This address takes: {allowed}."))
+            detail = f"This address takes: {allowed}."
+            return answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, allowed_methods=allowed))
         return answer(request, ProblemError(problems.NOT_FOUND))
 
     async def invalid(request: Request, _: Exception) -> Response:

@@ -20,6 +20,7 @@ from service.upload import (
 from shared.raster import NotAnImageType, TooManyPixels, TooSmall, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
+_PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}  # BatchItem brings it among the components
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,17 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
 class ProblemError(Exception):
     """Ends a request with a problem."""
 
-    def __init__(self, kind: ProblemType, detail: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str | None = None,
+        retry_after_s: float | None = None,
+        allowed_methods: str | None = None,
+    ) -> None:
         super().__init__(detail or kind.example)
         self.kind = kind
         self.retry_after_s = retry_after_s
+        self.allowed_methods = allowed_methods
 
 
 def problem_of(error: Exception) -> ProblemError:
@@ -111,8 +119,13 @@ def problem_body(problem: ProblemError, request_id: str) -> Problem:
 
 
 def problem_response(problem: ProblemError, request_id: str) -> Response:
-    """application/problem+json, with Retry-After in whole seconds (RFC 9110, 10.2.3) where the problem passes."""
+    """application/problem+json, with Retry-After in whole seconds (RFC 9110, 10.2.3) where the problem passes.
+
+    Allow accompanies 405 (RFC 9110, 15.5.6).
+    """
     headers = {}
+    if problem.allowed_methods is not None:
+        headers["Allow"] = problem.allowed_methods
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
     body = problem_body(problem, request_id).model_dump_json(exclude_none=True)
@@ -125,8 +138,11 @@ def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
     for kind in kinds:
         response = responses.setdefault(
             kind.status,
-            {"model": Problem, "description": kind.title, "content": {MEDIA_TYPE: {"examples": {}}}},
+            # the schema and not FastAPI's "model", which would announce application/json beside it
+            {"description": kind.title, "content": {MEDIA_TYPE: {"schema": _PROBLEM_SCHEMA, "examples": {}}}},
         )
+        if kind.title not in response["description"]:
+            response["description"] += f", or {kind.title[0].lower()}{kind.title[1:]}"
         retry_after_s = 1.3 if kind in _PASSING else None
         example = problem_body(ProblemError(kind, retry_after_s=retry_after_s), "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
         value = example.model_dump(exclude_none=True)

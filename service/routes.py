@@ -36,6 +36,18 @@ _SLICE_PROBLEMS = (
     problems.UNDECODABLE, problems.TOO_SMALL, problems.INFERENCE_FAILED, problems.INTERNAL_ERROR,
     problems.DEADLINE_EXCEEDED,
 )  # fmt: skip
+_ALIVE: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "alive"}}}}}
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": "# HELP lungct_queue_depth Slices accepted and not yet answered.\n"
+                "# TYPE lungct_queue_depth gauge\nlungct_queue_depth 2.0\n",
+            }
+        }
+    }
+}
 _HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
 
 
@@ -62,7 +74,9 @@ def build_router(service: Service) -> APIRouter:
         tags=["prediction"],
         summary="Classify several slices",
         response_model=BatchAnswer,
-        responses=problems.documented(*_BODY_PROBLEMS, problems.TOO_MANY_FILES, *_UNAVAILABLE),
+        responses=problems.documented(
+            *_BODY_PROBLEMS, problems.TOO_MANY_FILES, problems.TOO_MANY_BYTES, problems.INTERNAL_ERROR, *_UNAVAILABLE
+        ),
         openapi_extra={"requestBody": _BATCH_BODY},
     )
     async def predict_batch(request: Request) -> Response:
@@ -81,7 +95,7 @@ def build_router(service: Service) -> APIRouter:
         response.status_code = 503 if verdict.status == "unavailable" else 200
         return verdict
 
-    @router.get("/health/live", tags=["operation"], summary="Is the process alive?")
+    @router.get("/health/live", tags=["operation"], summary="Is the process alive?", responses=_ALIVE)
     async def live() -> dict[str, str]:
         """200 as long as the process answers at all: a missing model is no reason to restart it."""
         return {"status": "alive"}
@@ -96,7 +110,13 @@ def build_router(service: Service) -> APIRouter:
         """The manifest of the serving version, how it was measured, and every version that could not be loaded."""
         return _model_info(service)
 
-    @router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus", response_class=Response)
+    @router.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Metrics for Prometheus",
+        response_class=Response,
+        responses=_METRICS,
+    )
     async def metrics() -> Response:
         """Prometheus text format; every name begins with `lungct_` but the process's own."""
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -4,27 +4,23 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.config import JsonDict
 
 _REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
+_PREDICTION: JsonDict = {
+    "prediction": "Normal cases",
+    "confidence": 0.956,
+    "all_predictions": {"Normal cases": 0.956, "Benign cases": 0.032, "Malignant cases": 0.012},
+    "model_version": 3,
+    "request_id": _REQUEST_ID,
+    "warnings": ["Research and education only: not for diagnosis."],
+}
 
 
 class Prediction(BaseModel):
     """The answer for one slice."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "prediction": "Normal cases",
-                    "confidence": 0.956,
-                    "all_predictions": {"Normal cases": 0.956, "Benign cases": 0.032, "Malignant cases": 0.012},
-                    "model_version": 3,
-                    "request_id": _REQUEST_ID,
-                    "warnings": ["Research and education only: not for diagnosis."],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_PREDICTION]})
 
     prediction: str = Field(description="The most probable class.")
     confidence: float = Field(ge=0, le=1, description="Its probability, as the model gives it.")
@@ -56,6 +52,29 @@ class BatchItem(BaseModel):
 
 class BatchAnswer(BaseModel):
     """One item for each file, in order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "results": [
+                        {"index": 0, "status": 200, "result": _PREDICTION},
+                        {
+                            "index": 1,
+                            "status": 415,
+                            "problem": {
+                                "type": "urn:lungct:problem:not-an-image-type",
+                                "title": "Not a JPEG or PNG",
+                                "status": 415,
+                                "detail": "Expected a JPEG or PNG image, got a GIF image.",
+                                "request_id": _REQUEST_ID,
+                            },
+                        },
+                    ]
+                }
+            ]
+        }
+    )
 
     results: list[BatchItem]
 
@@ -93,6 +112,40 @@ class Failure(BaseModel):
 
 class ModelInfo(BaseModel):
     """The version that serves, and what else is in the repository."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model_name": "lung-ct",
+                    "model_version": 2,
+                    "engine": "openvino 2026.4.1",
+                    "loaded_at": "2026-11-23T04:59:55.776243Z",
+                    "versions": [1, 2, 3],
+                    "pinned": None,
+                    "failures": [
+                        {
+                            "model_version": 3,
+                            "reason": "golden.npz is missing",
+                            "at": "2026-11-23T05:12:31.004512Z",
+                            "retried": False,
+                        }
+                    ],
+                    "warnings": ["Research and education only: not for diagnosis."],
+                    "manifest": {
+                        "schema_version": 1,
+                        "model_name": "lung-ct",
+                        "model_version": 2,
+                        "architecture": "cnn",
+                        "classes": {
+                            "names": ["Normal cases", "Benign cases", "Malignant cases"],
+                            "target": "Malignant cases",
+                        },
+                    },
+                }
+            ]
+        }
+    )
 
     model_name: str
     model_version: int | None = Field(description="The version that serves; null when there is none.")

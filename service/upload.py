@@ -184,11 +184,15 @@ class _Raw:
         self._part = Part(None, budget, max_bytes)
 
     def feed(self, chunk: bytes) -> None:
+        if self._part.error:
+            return
         self._part.append(memoryview(chunk))
-        if self._part.error and not self.complete:
+        if self._part.error:
             self.complete.append(self._part)
 
     def finish(self) -> None:
+        if self._part.error:
+            return  # came already, with what is wrong with it
         if self._part.is_empty:
             raise NothingSent
         self.complete.append(self._part)
