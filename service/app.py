@@ -21,7 +21,7 @@ from service.answering import DISCLAIMER, Service
 from service.batching import BatchFailed, QueueFull
 from service.hot_reload import HotReload
 from service.metrics import Metrics
-from service.prediction import build_predictor
+from service.prediction import Predictor
 from service.problems import ProblemError, problem_of, problem_response
 from service.readiness import Readiness
 from service.request_scope import RequestScope
@@ -68,7 +68,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(build_router(service))
     _add_pages(app)
     _add_problem_handlers(app, service.metrics)
-    app.add_middleware(RequestScope, metrics=service.metrics)
+    app.add_middleware(RequestScope, metrics=service.metrics, root_path=settings.root_path)
     return app
 
 
@@ -76,7 +76,7 @@ def _build_service(settings: ServiceSettings) -> Service:
     metrics = Metrics()
     budget = ByteBudget(settings.max_inflight_bytes)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    predictor = build_predictor(settings, metrics, decode_threads=cores)
+    predictor = Predictor(settings, metrics, cores)
     reload = HotReload(
         settings.model_dir,
         functools.partial(_prove_and_load, settings=settings),

@@ -34,7 +34,7 @@ class BatchFailed(Exception):
 class Observer(Protocol):
     """Is told what happens, for metrics and readiness."""
 
-    def batch_done(self, size: int, seconds: float, error: BaseException | None) -> None:
+    def batch_done(self, size: int, error: BaseException | None) -> None:
         """A batch left the function."""
 
     def waited(self, seconds: float) -> None:
@@ -209,7 +209,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         del self._running[done]
         seconds = asyncio.get_running_loop().time() - started
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        self._observer.batch_done(len(batch), seconds, error)
+        self._observer.batch_done(len(batch), error)
         if error is None:
             # exponential moving average over about ten batches
             pace = seconds / len(batch)

@@ -51,10 +51,9 @@ class Metrics:
         """An item left the queue for the engine."""
         self.wait_seconds.observe(seconds)
 
-    def batch_done(self, size: int, seconds: float, error: BaseException | None) -> None:
+    def batch_done(self, size: int, error: BaseException | None) -> None:
         """A batch left the engine."""
         self.batch_size.observe(size)
-        self.infer_seconds.observe(seconds)
         if error is None:
             self.consecutive_failures = 0
             self.last_success = time.monotonic()
