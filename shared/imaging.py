@@ -49,10 +49,13 @@ def to_tensor(grey: GreySlice, spec: PreprocessingSpec) -> SliceTensor:
     if spec.crop == "body":
         top, bottom, left, right = body_box(grey)
         grey = grey[top:bottom, left:right]
+    height, width = spec.height, spec.width
     if spec.pad == "square":
-        grey = _pad_to_square(grey)
-    resized = cv2.resize(grey, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, np.uint8)[:, :, np.newaxis]
+        longer = max(grey.shape)
+        height = max(1, round(spec.height * grey.shape[0] / longer))
+        width = max(1, round(spec.width * grey.shape[1] / longer))
+    resized = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return _pad(resized, spec.height, spec.width)[:, :, np.newaxis]
 
 
 def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
@@ -85,13 +88,11 @@ def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
     )
 
 
-def _pad_to_square(grey: GreySlice) -> GreySlice:
-    """Centre on a black square as long as the longer side."""
-    height, width = grey.shape
-    if height == width:
+def _pad(grey: GreySlice, height: int, width: int) -> GreySlice:
+    """Centre on black. Only what is already small is padded: a strip of 32 x 60,000 pixels makes no huge square."""
+    if grey.shape == (height, width):
         return grey
-    side = max(height, width)
-    square = np.zeros((side, side), np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = grey
-    return square
+    padded = np.zeros((height, width), np.uint8)
+    top, left = (height - grey.shape[0]) // 2, (width - grey.shape[1]) // 2
+    padded[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
+    return padded

@@ -5,21 +5,26 @@ missing of a truncated or corrupt JPEG with grey and says nothing, which a class
 """
 
 import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from shared.exif import upright
+from shared.jpeg_segments import is_progressive, orientation_of_whole
+from shared.png_chunks import SIGNATURE, still_png
+
 GreySlice = NDArray[np.uint8]
 """uint8 [height, width]; 0 is black."""
 
 ImageBytes = bytes | bytearray
 """A whole file, as it was sent or stored."""
+
+Pixels = NDArray[Any]
+"""uint8 or uint16, as decoded."""
 
 
 class SliceError(ValueError):
@@ -64,7 +69,6 @@ class RasterLimits:
 
 DEFAULT_LIMITS = RasterLimits()
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _OTHERS = (
     (b"GIF8", "a GIF image"),
@@ -77,6 +81,37 @@ _OTHERS = (
 )
 
 
+@dataclass(frozen=True)
+class RasterHeader:
+    """What the header says of the pixels that follow."""
+
+    kind: Literal["jpeg", "png"]
+    width: int
+    height: int
+    is_cmyk: bool = False
+    has_alpha: bool = False
+    is_progressive: bool = False
+    """A JPEG in many scans: each one costs as much to decode as a whole image."""
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.width * self.height
+
+
+def read_header(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> RasterHeader:
+    """Read the header alone, in microseconds.
+
+    Raises NotAnImageType, TooManyPixels or TooSmall, or Undecodable where there is no whole header.
+    """
+    header = _jpeg_header(body) if image_type(body) == "jpeg" else _png_header(body)
+    if header.pixels > limits.max_pixels:
+        raise TooManyPixels(header.width, header.height, limits.max_pixels)
+    if min(header.width, header.height) < limits.min_side:
+        raise TooSmall(header.width, header.height, limits.min_side)
+    return header
+
+
 def image_type(body: ImageBytes) -> Literal["jpeg", "png"]:
     """Which of the two accepted types the first bytes announce.
 
@@ -84,146 +119,100 @@ def image_type(body: ImageBytes) -> Literal["jpeg", "png"]:
     """
     if body.startswith(_JPEG):
         return "jpeg"
-    if body.startswith(_PNG):
+    if body.startswith(SIGNATURE):
         return "png"
     for magic, name in _OTHERS:
         if body.startswith(magic):
             raise NotAnImageType(name)
-    raise NotAnImageType("text" if body[:256].isascii() else "bytes of an unknown type")
+    if not body:
+        raise NotAnImageType("an empty file")
+    if body[128:132] == b"DICM":
+        raise NotAnImageType("a DICOM file")
+    is_text = b"\0" not in body[:256] and body[:256].isascii()
+    raise NotAnImageType("text" if is_text else "bytes of an unknown type")
 
 
 def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> GreySlice:
-    """Decode a whole JPEG or PNG (8 or 16 bit, first frame) to one grey channel.
+    """Decode a whole JPEG or PNG (8 or 16 bit, the still picture of an animated one) to one grey channel.
 
     EXIF orientation is applied, alpha is composited over black, CMYK is converted, 16 bit keeps its high byte.
     Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels, TooSmall or Undecodable.
     """
-    return _decode_jpeg(body, limits) if image_type(body) == "jpeg" else _decode_png(body, limits)
-
-
-def _check(width: int, height: int, limits: RasterLimits) -> None:
-    if width * height > limits.max_pixels:
-        raise TooManyPixels(width, height, limits.max_pixels)
-    if min(width, height) < limits.min_side:
-        raise TooSmall(width, height, limits.min_side)
+    header = read_header(body, limits)
+    try:
+        return _decode_jpeg(body, header) if header.kind == "jpeg" else _decode_png(body, header)
+    except ValueError as error:
+        raise Undecodable(str(error)) from error
 
 
 # --- JPEG -------------------------------------------------------------------------------------------------------------
 
 
-def _decode_jpeg(body: ImageBytes, limits: RasterLimits) -> GreySlice:
+def _jpeg_header(body: ImageBytes) -> RasterHeader:
     try:
         height, width, colourspace, _ = simplejpeg.decode_jpeg_header(body)
     except ValueError as error:
         raise Undecodable(str(error)) from error
-    _check(width, height, limits)
-    try:
-        # strict: libjpeg's warnings (premature end, corrupt data) are errors, also where the end marker was pasted back
-        if colourspace in ("CMYK", "YCCK"):
-            grey = _grey_of_cmyk(simplejpeg.decode_jpeg(body, "CMYK", strict=True))
-        else:
-            grey = simplejpeg.decode_jpeg(body, "GRAY", strict=True)[:, :, 0]
-    except ValueError as error:
-        raise Undecodable(str(error)) from error
-    return _upright(grey, _exif_orientation(body))
+    is_cmyk = colourspace in ("CMYK", "YCCK")
+    return RasterHeader("jpeg", width, height, is_cmyk=is_cmyk, is_progressive=is_progressive(body))
 
 
-def _grey_of_cmyk(cmyk: NDArray[np.uint8]) -> GreySlice:
-    """Adobe writes CMYK inverted (255 is no ink), which makes each channel times K a light intensity."""
-    ink_free = cmyk.astype(np.uint16)
-    rgb = (ink_free[:, :, :3] * ink_free[:, :, 3:] // 255).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def _jpeg_segments(body: ImageBytes) -> Iterator[tuple[int, memoryview]]:
-    """(marker, payload) of each segment before the first scan; stops at whatever is malformed."""
-    view, at = memoryview(body), 2
-    while at + 4 <= len(view) and view[at] == 0xFF:
-        marker, length = view[at + 1], int.from_bytes(view[at + 2 : at + 4], "big")
-        if marker == 0xDA or length < 2:
-            return
-        yield marker, view[at + 4 : at + 2 + length]
-        at += 2 + length
-
-
-def _exif_orientation(body: ImageBytes) -> int:
-    """EXIF tag 0x0112 of the zeroth IFD, 1 to 8; 1 (upright) where there is none or it is malformed."""
-    for marker, payload in _jpeg_segments(body):
-        if marker == 0xE1 and bytes(payload[:6]) == b"Exif\0\0":
-            return _tiff_orientation(bytes(payload[6:]))
-    return 1
-
-
-def _tiff_orientation(tiff: bytes) -> int:
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None:
-        return 1
-    try:
-        (ifd,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, ifd)
-        for entry in range(ifd + 2, ifd + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-            if tag == 0x0112:
-                return int(value) if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
-
-
-def _upright(grey: GreySlice, orientation: int) -> GreySlice:
-    """Undo an EXIF orientation (Exif 2.3, 4.6.4 A: where row 0 and column 0 of the stored pixels are when upright)."""
-    if orientation in (5, 6, 7, 8):
-        grey = grey.T
-    if orientation in (3, 4, 7, 8):
-        grey = grey[::-1]
-    if orientation in (2, 3, 6, 7):
-        grey = grey[:, ::-1]
-    return np.ascontiguousarray(grey)
+def _decode_jpeg(body: ImageBytes, header: RasterHeader) -> GreySlice:
+    orientation = orientation_of_whole(body)
+    # strict: libjpeg's warnings (premature end, corrupt data) are errors, also where the end marker was pasted back
+    if header.is_cmyk:
+        # Adobe writes CMYK inverted (255 is no ink), which makes each channel times K a light intensity
+        grey = _weighted_grey(simplejpeg.decode_jpeg(body, "CMYK", strict=True), cv2.COLOR_RGBA2GRAY)
+    else:
+        grey = simplejpeg.decode_jpeg(body, "GRAY", strict=True)[:, :, 0]
+    return upright(_high_byte(grey), orientation)
 
 
 # --- PNG --------------------------------------------------------------------------------------------------------------
 
-_HAS_ALPHA = (4, 6)  # grey and alpha, RGB and alpha (PNG 3rd edition, 11.2.1)
+_GREY, _HAS_ALPHA = 0, (4, 6)  # colour types: grey; grey and alpha, RGB and alpha (PNG 3rd edition, 11.2.1)
 
 
-def _decode_png(body: ImageBytes, limits: RasterLimits) -> GreySlice:
+def _png_header(body: ImageBytes) -> RasterHeader:
     # 8 signature, 4 length, 4 "IHDR", then width, height, bit depth, colour type
     if len(body) < 33 or body[12:16] != b"IHDR":
         raise Undecodable("the PNG header is incomplete")
     width, height, _, colour_type = struct.unpack_from(">IIBB", body, 16)
-    _check(width, height, limits)
-    _check_png_is_whole(body)
-    flags = cv2.IMREAD_UNCHANGED if colour_type in _HAS_ALPHA else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    return RasterHeader("png", width, height, has_alpha=colour_type in _HAS_ALPHA)
+
+
+def _decode_png(body: ImageBytes, header: RasterHeader) -> GreySlice:
+    png = still_png(body)
+    bit_depth, colour_type = body[24], body[25]
+    # a transparent colour becomes alpha but in a grey image, where OpenCV ignores it
+    has_alpha = header.has_alpha or (png.transparency is not None and colour_type != _GREY)
+    flags = cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
     try:
-        decoded = cv2.imdecode(np.frombuffer(body, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(png.body, np.uint8), flags)
     except cv2.error:
-        decoded = None
-    if decoded is None or decoded.shape[:2] != (height, width):
-        raise Undecodable("the PNG data is corrupt")
-    pixels = _high_byte(np.asarray(decoded, np.uint16)) if decoded.dtype == np.uint16 else np.asarray(decoded, np.uint8)
-    return _over_black(pixels) if pixels.ndim == 3 else pixels
+        pixels = None
+    if pixels is None or pixels.shape[:2] != (header.height, header.width):
+        raise ValueError("the PNG data is corrupt")
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = _weighted_grey(pixels, cv2.COLOR_BGRA2GRAY)
+    elif pixels.ndim == 3:  # a malformed tRNS makes no alpha
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    elif png.transparency is not None:
+        step = 255 // (2**bit_depth - 1) if bit_depth < 8 else 1  # OpenCV spreads 1, 2 and 4 bits over 8
+        pixels[pixels == int.from_bytes(png.transparency, "big") * step] = 0
+    return upright(_high_byte(pixels), png.orientation)
 
 
-def _high_byte(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return (pixels >> 8).astype(np.uint8)
+# --- both -------------------------------------------------------------------------------------------------------------
 
 
-def _check_png_is_whole(body: ImageBytes) -> None:
-    """Walk the chunks to IEND, checking each CRC: finds truncation without libpng's messages on stderr."""
-    view, at = memoryview(body), len(_PNG)
-    while at + 12 <= len(view):
-        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
-        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            break
-        if bytes(view[at + 4 : at + 8]) == b"IEND":
-            return
-        at = end + 4
-    raise Undecodable("the PNG ends early or a checksum differs")
+def _weighted_grey(pixels: Pixels, to_grey: int) -> Pixels:
+    """[height, width, 4] → grey times the fourth channel: light times K, or alpha over black."""
+    fourth = np.ascontiguousarray(pixels[:, :, 3])
+    return cv2.multiply(cv2.cvtColor(pixels, to_grey), fourth, scale=1 / np.iinfo(pixels.dtype).max)
 
 
-def _over_black(pixels: NDArray[np.uint8]) -> GreySlice:
-    """[height, width, 3 or 4] BGR(A) → grey, transparent pixels black, as around a reconstructed field of view."""
-    grey = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2GRAY)
-    if pixels.shape[2] == 4:
-        grey = cv2.multiply(grey, np.ascontiguousarray(pixels[:, :, 3]), scale=1 / 255)
-    return np.asarray(grey, np.uint8)
+def _high_byte(pixels: Pixels) -> GreySlice:
+    if pixels.dtype == np.uint16:
+        pixels = np.right_shift(pixels, 8, out=pixels)
+    return pixels.astype(np.uint8, copy=False)
