@@ -21,9 +21,10 @@ _CLIENT_GONE = 499  # nobody hears it; the log and the metrics do
 class RequestScope:
     """ASGI middleware. Neither path, query, file name nor body reaches the log: they may name a patient."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
         self._app = app
         self._metrics = metrics
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -31,6 +32,9 @@ class RequestScope:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        if self._root_path and not f"{scope['path']}/".startswith(f"{self._root_path}/"):
+            # ASGI wants the prefix in the path, the proxy stripped it, and mounted folders are not found without
+            scope["path"] = self._root_path + scope["path"]
         request_id = _request_id(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id

@@ -34,7 +34,9 @@ class ServiceSettings(BaseSettings):
     grace_period_s: float = Field(default=30.0, gt=0, description="After draining, accepted requests get this long.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    root_path: str = Field(default="", description="Path prefix that a proxy strips before the service.")
+    root_path: str = Field(
+        default="", pattern=r"^(/[^/?#\s]+)*$", description="Path prefix under which a proxy shows the service: /name."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
     @model_validator(mode="after")

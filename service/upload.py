@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 _MAX_PART_HEADER_BYTES = 8 * 1024
@@ -181,24 +181,27 @@ class _Raw:
 
     def __init__(self, budget: ByteBudget, max_bytes: int) -> None:
         self.complete: deque[Part] = deque()
-        self._part = Part(None, budget, max_bytes)
+        self._current: Part | None = Part(None, budget, max_bytes)
 
     def feed(self, chunk: bytes) -> None:
-        if self._part.error:
-            return
-        self._part.append(memoryview(chunk))
-        if self._part.error:
-            self.complete.append(self._part)
+        if self._current is not None:
+            self._current.append(memoryview(chunk))
+            if self._current.error:
+                self._hand_over()  # known to be refused: the sender hears it now
 
     def finish(self) -> None:
-        if self._part.error:
-            return  # came already, with what is wrong with it
-        if self._part.is_empty:
-            raise NothingSent
-        self.complete.append(self._part)
+        if self._current is not None:
+            if self._current.is_empty:
+                raise NothingSent
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._current is not None:
+            self.complete.append(self._current)
+            self._current = None
 
     def close(self) -> None:
-        for part in self.complete:
+        for part in (*self.complete, *([self._current] if self._current else [])):
             part.close()
 
 
@@ -212,6 +215,7 @@ class _Form:
         self._current: Part | None = None
         self.complete: deque[Part] = deque()
         self._count = 0
+        self._is_ended = False
         self._name, self._value = bytearray(), bytearray()
         self._field: str | None = None
         try:
@@ -226,9 +230,10 @@ class _Form:
                     "on_header_value": self._header_value,
                     "on_header_end": self._header_end,
                     "on_headers_finished": self._headers_finished,
+                    "on_end": self._end,
                 },
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise MalformedMultipart("its boundary is not valid") from error
 
     def feed(self, chunk: bytes) -> None:
@@ -238,16 +243,17 @@ class _Form:
             raise MalformedMultipart("a boundary or a header is not where it should be") from error
 
     def finish(self) -> None:
-        try:
-            self._parser.finalize()
-        except MultipartParseError as error:
-            raise MalformedMultipart("it ends before its last boundary") from error
         if not self._count:
             raise NothingSent
+        if not self._is_ended:  # the parser's own finalize() does not look
+            raise MalformedMultipart("it ends before its last boundary")
 
     def close(self) -> None:
         for part in (*self.complete, *([self._current] if self._current else [])):
             part.close()
+
+    def _end(self) -> None:
+        self._is_ended = True
 
     def _part_begin(self) -> None:
         self._count += 1
