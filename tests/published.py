@@ -1,5 +1,6 @@
 """Publish untrained, seeded networks: real versions in the real layout, within a second and without training."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,22 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     keras.utils.set_random_seed(seed)
     model = build_network(network, facts.preprocessing, len(facts.classes.names))
     return publish(model, facts, repository / model_name, figures)
+
+
+def publish_until_killed(repository: Path) -> None:
+    """Publish one small version after the other; the test that started this process ends it."""
+    seed = 0
+    while True:
+        publish_untrained(repository, seed, preprocessing=PreprocessingSpec(height=32, width=32))
+        seed += 1
+
+
+def publish_with_little_room(repository: Path, max_file_bytes: int) -> str:
+    """Try to publish where no file may grow beyond a size; the error's class and text, or "published"."""
+    # the kernel then refuses a write as a full disk does, in Python and in TensorFlow's C++ alike
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    try:
+        publish_untrained(repository, 1, preprocessing=PreprocessingSpec(height=32, width=32))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test wants to see it
+        return f"{type(error).__name__}: {error}"
+    return "published"

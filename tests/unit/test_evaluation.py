@@ -1,0 +1,103 @@
+"""Metrics and their intervals."""
+
+import json
+
+import numpy as np
+import pytest
+
+from shared.classes import LUNG_CT_CLASSES, ClassSet
+from trainer.evaluation import evaluate, wilson
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+CALLED = np.array([0, 0, 0, 1, 1, 0, 2, 2, 2, 2])
+
+
+def certain(called, n_classes=3):
+    """Probabilities that put 0.8 on the class that is called."""
+    probabilities = np.full((len(called), n_classes), 0.2 / (n_classes - 1), np.float32)
+    probabilities[np.arange(len(called)), called] = 0.8
+    return probabilities
+
+
+def test_figures_match_a_count_by_hand():
+    """Ten slices, two of them wrong: every figure is what a person counts."""
+    metrics = evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES)
+    assert metrics.n == 10
+    assert metrics.confusion == ((3, 1, 0), (1, 1, 0), (0, 0, 4))
+    assert metrics.accuracy == pytest.approx(0.8)
+    assert metrics.balanced_accuracy == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
+    assert metrics.macro_f1 == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
+    benign = metrics.per_class["Benign cases"]
+    assert (benign.precision, benign.recall, benign.f1, benign.support) == (0.5, 0.5, 0.5, 2)
+    # of 2 x 8 pairs 7 lie right (one benign above seven others), 8 tie at the low value or at the high one
+    assert benign.auc == pytest.approx((7 + 0.5 * (1 + 7)) / 16)
+    assert metrics.per_class["Malignant cases"].auc == 1.0
+
+
+def test_the_json_has_the_agreed_fields():
+    """What other programs read: names, lists and numbers under fixed keys."""
+    document = json.loads(evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES).model_dump_json())
+    assert list(document) == [
+        "n", "accuracy", "balanced_accuracy", "macro_f1", "per_class", "confusion", "intervals",
+    ]  # fmt: skip
+    assert list(document["per_class"]) == list(LUNG_CT_CLASSES.names)
+    assert set(document["per_class"]["Normal cases"]) == {"precision", "recall", "f1", "auc", "support"}
+    assert set(document["intervals"]) == {"accuracy", "balanced_accuracy", "macro_f1", "recall"}
+
+
+def test_a_class_without_slices_has_no_recall_and_stays_out_of_the_means():
+    """A labelled folder may lack a class: its recall, AUC and interval are null, the means are over the others."""
+    labels, called = LABELS[:6], CALLED[:6]
+    metrics = evaluate(labels, certain(called), LUNG_CT_CLASSES)
+    malignant = metrics.per_class["Malignant cases"]
+    assert malignant.recall is None
+    assert malignant.auc is None
+    assert malignant.support == 0
+    assert metrics.intervals.recall["Malignant cases"] is None
+    assert metrics.balanced_accuracy == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_a_single_class_has_no_auc():
+    """Where every slice is of one class there is nothing to rank."""
+    metrics = evaluate(np.zeros(3, np.int64), certain(np.array([0, 0, 1])), LUNG_CT_CLASSES)
+    assert metrics.per_class["Normal cases"].auc is None
+    assert metrics.accuracy == pytest.approx(2 / 3)
+
+
+def test_wilson_is_the_published_formula():
+    """Values of Newcombe 1998 (10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E), table I, method 3."""
+    for successes, trials, lower, upper in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)):
+        assert wilson(successes, trials) == pytest.approx((lower, upper), abs=5e-5)
+
+
+def test_intervals_hold_their_figures_and_shrink_with_slices():
+    """Each interval contains its figure and lies in [0, 1]; ten times the slices give a narrower one."""
+    few = evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES)
+    many = evaluate(np.tile(LABELS, 10), certain(np.tile(CALLED, 10)), LUNG_CT_CLASSES)
+    for field in ("accuracy", "balanced_accuracy", "macro_f1"):
+        widths = []
+        for metrics in (few, many):
+            lower, upper = getattr(metrics.intervals, field)
+            assert 0 <= lower <= getattr(metrics, field) <= upper <= 1
+            widths.append(upper - lower)
+        assert widths[1] < widths[0]
+
+
+def test_equal_calls_give_equal_results():
+    """The bootstrap is seeded."""
+    assert evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES) == evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES)
+
+
+def test_two_classes_work():
+    """Nothing counts on three classes."""
+    pair = ClassSet(names=("A", "B"), target="B")
+    metrics = evaluate(np.array([0, 1, 1]), certain(np.array([0, 1, 0]), 2), pair)
+    assert metrics.confusion == ((1, 0), (1, 1))
+
+
+@pytest.mark.parametrize("shape", [(10, 2), (9, 3), (0, 3)])
+def test_shapes_that_do_not_fit_are_refused(shape):
+    """The error says what was expected and what came."""
+    labels = LABELS if shape[0] else LABELS[:0]
+    with pytest.raises(ValueError, match="expected probabilities of shape"):
+        evaluate(labels, np.zeros(shape, np.float32), LUNG_CT_CLASSES)

@@ -1,0 +1,102 @@
+"""The input pipeline: files to uint8 slices in memory, and those to batches."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+
+from shared.classes import LUNG_CT_CLASSES
+from shared.imaging import PreprocessingSpec, read_slice
+from trainer import input_pipeline
+from trainer.dataset import index_folder
+from trainer.input_pipeline import read_dataset, training_batches, validation_batches
+from trainer.progress import with_progress
+
+
+def test_slices_are_what_the_service_would_see(phantom_folder):
+    """Every row is shared.imaging.read_slice of its file, in the order of the index, for any number of threads."""
+    spec = PreprocessingSpec(height=64, width=64)
+    index = index_folder(phantom_folder, LUNG_CT_CLASSES)
+    one, many = read_dataset(index, spec, threads=1), read_dataset(index, spec, threads=5)
+    np.testing.assert_array_equal(one.images, many.images)
+    assert one.digests == many.digests
+    assert one.files == many.files
+    for file, image in zip(one.files, one.images, strict=True):
+        np.testing.assert_array_equal(image, read_slice((phantom_folder / file).read_bytes(), spec))
+    assert one.images.dtype == np.uint8
+    assert len(one) == 24
+
+
+def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path):
+    """A file of a size that no slice has is listed with both sizes."""
+    for name in ("normal", "benign", "malignant"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "1.png"), np.eye(40, dtype=np.uint8) * 200)
+    with (tmp_path / "normal" / "huge.png").open("wb") as file:
+        file.truncate(input_pipeline.MAX_FILE_BYTES + 1)  # sparse: takes no space
+    dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
+    assert [skipped.path.name for skipped in dataset.skipped] == ["huge.png"]
+    assert "at most" in dataset.skipped[0].reason
+
+
+@pytest.fixture
+def slices():
+    """Ten slices of which every pixel of slice i is i, with label i % 3."""
+    images = np.arange(10, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
+    return images, np.arange(10) % 3
+
+
+def drained(batches):
+    return [(images.numpy()[:, 0, 0, 0].tolist(), labels.numpy().tolist()) for images, labels in batches]
+
+
+def test_validation_batches_keep_the_order_of_the_rows(slices):
+    """Rows come as given, with their own labels, the last batch being smaller."""
+    batches = drained(validation_batches(*slices, np.array([7, 2, 5]), batch_size=2))
+    assert batches == [([7, 2], [1, 2]), ([5], [2])]
+
+
+def test_training_batches_shuffle_by_the_seed(slices):
+    """Each epoch has every row once, in another order than the epoch before; the same seed gives the same orders."""
+    rows = np.arange(10)
+    epochs = training_batches(*slices, rows, batch_size=4, seed=3)
+    first, second = drained(epochs), drained(epochs)
+    assert first != second
+    assert sorted(sum((images for images, _ in first), [])) == rows.tolist()
+    assert all(label == image % 3 for images, labels in first for image, label in zip(images, labels, strict=True))
+    again = training_batches(*slices, rows, batch_size=4, seed=3)
+    assert [drained(again), drained(again)] == [first, second]
+    assert drained(training_batches(*slices, rows, batch_size=4, seed=4)) != first
+
+
+def test_a_row_may_come_several_times(slices):
+    """Oversampling repeats row numbers; each repetition is a slice of the epoch."""
+    batches = drained(training_batches(*slices, np.array([1, 1, 1, 6]), batch_size=8, seed=0))
+    assert sorted(batches[0][0]) == [1, 1, 1, 6]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_in_a_log_is_whole_lines():
+    """Where the stream is no terminal there is no carriage return, and the last line says that all is done."""
+    log = io.StringIO()
+    assert list(with_progress(range(1000), 1000, "Reading slices", log)) == list(range(1000))
+    assert "\r" not in log.getvalue()
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "Reading slices: 1000 to do"
+    assert lines[-1].startswith("Reading slices: 1000/1000 done in ")
+    assert len(lines) < 5
+
+
+def test_progress_in_a_terminal_is_a_bar():
+    """A terminal gets a bar that redraws itself in place."""
+    terminal = Terminal()
+    assert list(with_progress(range(10), 10, "Reading slices", terminal)) == list(range(10))
+    assert "\r" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
