@@ -41,8 +41,8 @@ def benign_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -
     )
 
 
-BENIGN_RADIUS_MM = (4.5, 8.0)
-MALIGNANT_RADIUS_MM = (14.0, 26.0)
+BENIGN_RADIUS_MM = (6.5, 9.5)
+MALIGNANT_RADIUS_MM = (17.0, 28.0)
 
 
 def malignant_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -> Nodule:

@@ -18,7 +18,7 @@ from shared.classes import LUNG_CT_CLASSES
 from trainer.anatomy import LUNG_HEIGHT_MM, Chest, Level, chest_of
 from trainer.canvas import Canvas
 from trainer.nodule import Nodule, benign_nodule, malignant_nodule, nodule_shares, paint_nodule
-from trainer.scanner import Scanner, expose, paint_table, scanner_of
+from trainer.scanner import Scanner, expose, noise_of, paint_table, scanner_of
 from trainer.tissue import lungs, paint_chest
 from trainer.vessels import VesselTrees, grow_vessels, paint_vessels
 
@@ -63,7 +63,8 @@ def _nodule(class_index: int, case_seed: int) -> Nodule | None:
         [lungs(canvas, case.level(i)) for i in (0, SLICES_PER_CASE // 2, SLICES_PER_CASE - 1)]
     )
     room_mm = cv2.distanceTransform(always.astype(np.uint8), cv2.DIST_L2, 5) / canvas.pixels_per_mm
-    wanted_mm = 16.0  # from the pleura to the centre; less where the lung is too narrow for it
+    # from the pleura to the centre, so that little is cut off; less where the lung is too narrow for it
+    wanted_mm = 16.0 if class_index == _BENIGN else 24.0
     rows, columns = np.nonzero(room_mm >= min(wanted_mm, 0.9 * float(room_mm.max())))
     pick = int(random.integers(len(rows)))
     x, y = canvas.to_mm(np.array([[columns[pick], rows[pick]]], np.float64))[0]
@@ -81,9 +82,10 @@ def draw_phantom(class_index: int, case_seed: int, slice_index: int, side: int =
     paint_table(canvas, case.scanner, case.level(0), case_seed)
     inside = paint_chest(canvas, level)
     paint_vessels(canvas, case.vessels, level.height * LUNG_HEIGHT_MM, inside, case.chest.blood_hu)
+    noise_hu = noise_of(canvas, case.scanner, np.random.default_rng([16, case_seed, slice_index]))
     if nodule is not None:
         paint_nodule(canvas, nodule, nodule_shares(canvas, nodule, _along(slice_index), inside))
-    return expose(canvas, case.scanner, np.random.default_rng([16, case_seed, slice_index]))
+    return expose(canvas, case.scanner, noise_hu)
 
 
 def nodule_mask(class_index: int, case_seed: int, slice_index: int, side: int = 512) -> NDArray[np.bool_]:
@@ -103,19 +105,21 @@ def _along(slice_index: int) -> float:
 def write_phantoms(folder: Path, *, cases_per_class: int, slices_per_case: int, seed: int) -> int:
     """Write <folder>/<class name>/case-003-slice-02.png and cases.csv (file, case); returns the number of slices.
 
-    cases.csv lists files relative to the folder. Raises ValueError for more slices a case than a stack has.
+    The slices of a case are spread evenly over its stack and numbered by their place in it; no two cases share a
+    number. cases.csv lists files relative to the folder. Raises ValueError for more slices a case than a stack has.
     """
     if not 1 <= slices_per_case <= SLICES_PER_CASE or cases_per_class < 1:
         raise ValueError(
             f"expected at least 1 case and 1 to {SLICES_PER_CASE} slices each, "
             f"got {cases_per_class} cases and {slices_per_case} slices"
         )
+    stack = np.linspace(0, SLICES_PER_CASE - 1, slices_per_case).round().astype(int).tolist()
     rows = []
     for class_index, name in enumerate(LUNG_CT_CLASSES.names):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(cases_per_class):
             case = class_index * cases_per_class + number + 1
-            for slice_index in range(slices_per_case):
+            for slice_index in stack:
                 file = f"{name}/case-{case:03d}-slice-{slice_index:02d}.png"
                 rows.append((file, f"case-{case:03d}", class_index, seed * 1_000_003 + case, slice_index))
 

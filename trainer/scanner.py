@@ -40,14 +40,14 @@ class Scanner:
 def scanner_of(case_seed: int) -> Scanner:
     """The scanner that belongs to a case."""
     random = np.random.default_rng([13, case_seed])
-    is_sharp = random.random() < 0.6
+    is_sharp, is_low_dose = random.random() < 0.5, random.random() < 0.04
     return Scanner(
         field_mm=random.uniform(360, 440),
         centre_mm=(random.normal(0, 6), random.uniform(-30, 10)),
         tilt_deg=random.normal(0, 2),
         blur_mm=random.uniform(0.45, 0.65) if is_sharp else random.uniform(0.6, 0.95),
         sharpening=random.uniform(0.2, 0.7) if is_sharp else 0.0,
-        noise_hu=random.uniform(35, 90) if is_sharp else random.uniform(12, 35),
+        noise_hu=(3 if is_low_dose else 1) * (random.uniform(25, 75) if is_sharp else random.uniform(12, 35)),
         grain_mm=random.uniform(0.35, 0.5) if is_sharp else random.uniform(0.6, 0.9),
         level_hu=random.normal(-500, 15),
         width_hu=random.normal(1600, 40),
@@ -88,23 +88,11 @@ def paint_table(canvas: Canvas, scanner: Scanner, level: Level, case_seed: int) 
         canvas.stroke(fold * away[:, None], 0.7, _CLOTH_HU)
 
 
-def expose(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Hounsfield units as drawn → grey values as exported, uint8 [side, side]."""
-    per_mm, side = canvas.pixels_per_mm, canvas.side
-    slice_hu = _blur(canvas.hounsfield, max(0.3, scanner.blur_mm * per_mm))
-    if scanner.sharpening:
-        slice_hu += np.float32(scanner.sharpening) * (slice_hu - _blur(slice_hu, max(0.5, 1.3 * per_mm)))
-    slice_hu += _noise(canvas, scanner, random)
-    outside = np.full((side, side), 1, np.uint8)
-    cv2.circle(outside, (side // 2, side // 2), round(scanner.circle * side), 0, -1)
-    slice_hu[outside.astype(np.bool_)] = -1024
-    np.maximum(slice_hu, -1024, out=slice_hu)  # where the scale of a scanner ends
-    grey = (slice_hu - (scanner.level_hu - scanner.width_hu / 2)) * (255 / scanner.width_hu)
-    return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
+def noise_of(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDArray[np.float32]:
+    """Noise in Hounsfield units, float32 [side, side], of the kernel's grain: most where most tissue absorbs.
 
-
-def _noise(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDArray[np.float32]:
-    """Noise of the kernel's grain, less of it in the air, as fewer photons are missing there."""
+    Taken before the nodule is painted, so that not even the noise's strength knows of it.
+    """
     side, per_mm = canvas.side, canvas.pixels_per_mm
     grain = _blur(random.standard_normal((side, side), np.float32), max(0.3, scanner.grain_mm * per_mm))
     grain -= _blur(grain, max(0.6, 3 * scanner.grain_mm * per_mm))  # no slow waves
@@ -112,6 +100,21 @@ def _noise(canvas: Canvas, scanner: Scanner, random: np.random.Generator) -> NDA
     mass = cv2.GaussianBlur(np.clip((coarse + 1000) / 1000, 0, 1), (0, 0), 4)
     strength = cv2.resize((0.35 + 0.75 * mass) * (scanner.noise_hu / float(grain.std())), (side, side))
     return np.asarray(grain * strength, np.float32)
+
+
+def expose(canvas: Canvas, scanner: Scanner, noise_hu: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Hounsfield units as drawn → grey values as exported, uint8 [side, side]."""
+    per_mm, side = canvas.pixels_per_mm, canvas.side
+    slice_hu = _blur(canvas.hounsfield, max(0.3, scanner.blur_mm * per_mm))
+    if scanner.sharpening:
+        slice_hu += np.float32(scanner.sharpening) * (slice_hu - _blur(slice_hu, max(0.5, 1.3 * per_mm)))
+    slice_hu += noise_hu
+    outside = np.full((side, side), 1, np.uint8)
+    cv2.circle(outside, (side // 2, side // 2), round(scanner.circle * side), 0, -1)
+    slice_hu[outside.astype(np.bool_)] = -1024
+    np.maximum(slice_hu, -1024, out=slice_hu)  # where the scale of a scanner ends
+    grey = (slice_hu - (scanner.level_hu - scanner.width_hu / 2)) * (255 / scanner.width_hu)
+    return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
 
 
 def _blur(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:

@@ -13,11 +13,11 @@ from trainer.canvas import Canvas, Mask
 
 _HILUM_MM = np.array([36.0, 4.0, 0.47 * LUNG_HEIGHT_MM])  # x to either side, y, z below the apex
 _TWIGS, _BATCH = 1300, 40  # to each side; how many find their branch at once
-_TWIG_RADIUS_MM = 0.42
+_TWIG_RADIUS_MM = 0.36
 _MURRAY = 2.8  # radius ** 2.8 is conserved where a vessel divides (Murray 1926, 10.1073/pnas.12.3.207, has 3)
 _DETOUR = 0.45  # what a way to the hilum costs against new length (Cuntz et al. 2010, 10.1371/journal.pcbi.1000877)
 _SLICE_MM = 1.25  # thickness of a slice
-_AIRWAY_RADIUS_MM = (1.4, 2.6)  # vessels of this size have a bronchus beside them that can be seen
+_AIRWAY_RADIUS_MM = (1.2, 2.0)  # vessels of this size have a bronchus beside them that can be seen
 
 
 @dataclass(frozen=True)
