@@ -38,10 +38,9 @@ class ClassSet(BaseModel):
     def index_of_folder(self, folder_name: str) -> int | None:
         """Index of the class that a folder of this name holds; None when it names no class."""
         key = _key(folder_name)
-        for index, name in enumerate(self.names):
-            if key == _key(name) or key in _ALIASES.get(name, ()):
-                return index
-        return None
+        own = {_key(name): index for index, name in enumerate(self.names)}
+        aliased = {alias: index for index, name in enumerate(self.names) for alias in _ALIASES.get(name, ())}
+        return own.get(key, aliased.get(key))  # its own name wins over being another one's alias
 
 
 LUNG_CT_CLASSES = ClassSet(names=("Normal cases", "Benign cases", "Malignant cases"), target="Malignant cases")

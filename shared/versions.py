@@ -21,7 +21,7 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pin: int | None = Field(default=None, ge=1)
+    pin: int | None = Field(default=None, ge=1, strict=True)
 
 
 def published_versions(model_dir: Path) -> tuple[int, ...]:
@@ -72,15 +72,20 @@ def decide(published: Collection[int], policy: Policy, serving: int | None, fail
     if newest is not None and newest != wanted:
         return Decision(load, f"version {newest} is bad", newest)
     if serving is not None and serving not in published:
-        return Decision(load, f"the serving version {serving} is no longer in the repository", serving)
+        return Decision(load, *_gone(serving))
     return Decision(load)
 
 
 def _decide_pinned(published: Collection[int], pin: int, serving: int | None, failed: Collection[int]) -> Decision:
     if pin == serving:
-        return Decision()
+        return Decision() if pin in published else Decision(None, *_gone(pin))
     if pin not in published:
         return Decision(None, f"the pinned version {pin} is not in the repository", pin)
     if pin in failed:
         return Decision(None, f"the pinned version {pin} is bad", pin)
     return Decision(pin)
+
+
+def _gone(serving: int) -> tuple[str, int]:
+    """Complaint about a version that answers now but could not be loaded again."""
+    return f"the serving version {serving} is no longer in the repository", serving
