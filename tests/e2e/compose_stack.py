@@ -59,8 +59,6 @@ class ComposeStack:
             **os.environ,
             "LUNGCT_PUBLISHED_PORT": str(self.port),
             "LUNGCT_DATA": str(self.data),
-            "DOCKER_BUILDKIT": "1",
-            "COMPOSE_DOCKER_CLI_BUILD": "1",
         }
         command = [*(compose_command() or ()), "--project-name", self.name, *arguments]
         return subprocess.Popen(
