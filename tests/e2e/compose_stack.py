@@ -86,13 +86,13 @@ class ComposeStack:
         return described[0]
 
     def wait_until(self, holds: Callable[[], bool], timeout_s: float, waited_for: str) -> None:
-        """Look four times a second until it holds; fails with the containers' logs where it does not in time."""
+        """Return when it holds; fails with the containers' logs where it does not in time."""
         deadline = time.monotonic() + timeout_s
         while not holds():
             if time.monotonic() > deadline:
                 logs = self.compose("logs", "--no-color", "--tail", "60")
                 raise AssertionError(f"{waited_for}: not within {timeout_s} s\n{logs}")
-            time.sleep(0.25)
+            time.sleep(0.25)  # each look starts a process or asks a busy container
 
     def remove(self) -> None:
         """Containers, network, volume and images: everything that this stack made."""

@@ -1,11 +1,6 @@
 """The pages as a person sees them: a real service, a real Chromium, and no way out to the internet."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from shared.classes import LUNG_CT_CLASSES
+from tests.serving import serving
 from trainer.phantom import draw_phantom
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -56,40 +52,10 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def service_url(tiny_network_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service process on a free port, ready to answer."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    url, log = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("service") / "log"
-    environment = {
-        **os.environ,
-        "LUNGCT_PORT": str(port),
-        "LUNGCT_MODEL_REPOSITORY": str(tiny_network_repository),
-        "LUNGCT_DRAIN_DELAY_S": "0",
-    }
-    with log.open("w") as output:
-        service = subprocess.Popen(
-            [sys.executable, "-m", "service"],
-            cwd=Path(__file__).parents[2], env=environment, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        while not _is_ready(url):
-            assert service.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield url
-    finally:
-        service.terminate()
-        service.wait(timeout=30)
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
+def service_url(tiny_network_repository: Path) -> Iterator[str]:
+    """A service process that is ready to answer."""
+    with serving(tiny_network_repository) as service:
+        yield service.url
 
 
 @pytest.fixture
