@@ -37,7 +37,7 @@ class Canvas:
 
     def fill_mask(self, mask: NDArray[np.uint8], outline: Points, value: int) -> None:
         """Fill a polygon in a mask, uint8 [side, side], with softened edges where value is 255."""
-        line = cv2.LINE_AA if value == 255 else cv2.LINE_8  # noqa: PLR2004
+        line = cv2.LINE_AA if value == 255 else cv2.LINE_8  # noqa: PLR2004 - shares of a pixel, not marks
         cv2.fillPoly(mask, [self._fixed_point(outline)], value, line, _SUBPIXEL_BITS)
 
     def stroke(self, line: Points, width_mm: float, value: float) -> None:

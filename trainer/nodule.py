@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from trainer.canvas import Canvas, Mask, Points
 
 _OUTLINE_POINTS = 96
-_HARMONICS = np.arange(2, 10)
+_HARMONICS = np.arange(2, 10)  # of the outline: waves around it
+_BENIGN_RADIUS_MM, _MALIGNANT_RADIUS_MM = (6.5, 9.5), (17.0, 28.0)
 
 
 @dataclass(frozen=True)
 class Nodule:
-    """One nodule: a body that is a wavy circle in each slice, and spicules that stand out from it."""
+    """One nodule: a body that is a wavy circle in each slice, and spicules that stand out from it.
+
+    It runs through the whole stack, so that every slice of a labelled case shows it: a small one is longer than wide.
+    """
 
     centre_mm: tuple[float, float]
     radius_mm: float
@@ -31,7 +35,7 @@ def benign_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -
     none = np.zeros(len(_HARMONICS))
     return Nodule(
         centre_mm=centre_mm,
-        radius_mm=random.uniform(*BENIGN_RADIUS_MM),
+        radius_mm=random.uniform(*_BENIGN_RADIUS_MM),
         density_hu=random.choice([random.uniform(20, 80), random.uniform(150, 400)], p=[0.7, 0.3]),  # or calcified
         waviness=none,
         phases=none,
@@ -41,13 +45,9 @@ def benign_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -
     )
 
 
-BENIGN_RADIUS_MM = (6.5, 9.5)
-MALIGNANT_RADIUS_MM = (17.0, 28.0)
-
-
 def malignant_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -> Nodule:
     """Large, lobulated, spiculated."""
-    radius = random.uniform(*MALIGNANT_RADIUS_MM)
+    radius = random.uniform(*_MALIGNANT_RADIUS_MM)
     spicules = int(random.integers(12, 24))
     return Nodule(
         centre_mm=centre_mm,
