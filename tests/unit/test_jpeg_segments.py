@@ -78,11 +78,11 @@ def test_damage_within_is_refused_or_keeps_the_shape(body):
 
 
 def test_most_missing_blocks_of_a_volume_are_refused():
-    """Where a disk lost 4 KiB of a slice, the scan rarely still ends just where the data does. (It can: see above.)"""
+    """Where a disk lost 4 KiB of a slice, the scan rarely still ends just where its data does. (It can.)"""
     refused = []
     for seed in range(4):
-        body = jpeg(grey_slice(seed, side=512), quality=95)
-        for at in range(4096, len(body) - 8192, 4096):
+        body = jpeg(grey_slice(seed, side=512))
+        for at in range(1024, len(body) - 6144, 1024):
             try:
                 decode_grey(body[:at] + bytes(4096) + body[at + 4096 :])
             except Undecodable:
@@ -90,7 +90,7 @@ def test_most_missing_blocks_of_a_volume_are_refused():
             else:
                 refused.append(False)
     assert len(refused) > 30
-    assert np.mean(refused) > 0.8
+    assert np.mean(refused) > 0.9
 
 
 def test_what_follows_the_end_marker_does_not_matter():
