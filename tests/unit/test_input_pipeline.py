@@ -63,7 +63,7 @@ def test_training_batches_shuffle_by_the_seed(slices):
     epochs = training_batches(*slices, rows, batch_size=4, seed=3)
     first, second = drained(epochs), drained(epochs)
     assert first != second
-    assert sorted(sum((images for images, _ in first), [])) == rows.tolist()
+    assert sorted(image for images, _ in first for image in images) == rows.tolist()
     assert all(label == image % 3 for images, labels in first for image, label in zip(images, labels, strict=True))
     again = training_batches(*slices, rows, batch_size=4, seed=3)
     assert [drained(again), drained(again)] == [first, second]

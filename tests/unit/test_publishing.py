@@ -1,7 +1,6 @@
 """Publishing: the next number, whole or not at all."""
 
 import json
-import os
 
 import keras
 import numpy as np
@@ -52,7 +51,7 @@ def test_a_published_version_is_valid_and_complete(published):
     assert names == {*manifest.files, "manifest.json"}
     assert names >= {"saved_model.pb", "fingerprint.pb", "golden.npz", "class_names.json", "MODEL_CARD.md"}
     assert json.loads((folder / "class_names.json").read_text()) == list(manifest.classes.names)
-    assert os.listdir(folder.parent) == ["1"]
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
     assert {"python", "tensorflow", "keras", "numpy"} <= set(manifest.libraries)
 
 

@@ -66,7 +66,8 @@ def test_help_shows_examples_and_statuses(capsys):
     assert "exit status" in text
 
 
-def test_verbs_without_a_model_need_no_tensorflow(repository):
+@pytest.mark.usefixtures("repository")
+def test_verbs_without_a_model_need_no_tensorflow():
     """--help, versions, pin and prune answer without the seconds that TensorFlow takes to import."""
     program = (
         "import sys; from trainer.__main__ import main; "
@@ -164,7 +165,7 @@ def test_run_if_empty_leaves_a_repository_with_a_version_alone(repository, capsy
     assert main(["run", "--if-empty"]) == 0
     assert "already holds version 1" in capsys.readouterr().out
     assert time.monotonic() - started < 5
-    assert os.listdir(repository / "lung-ct") == ["1"]
+    assert [path.name for path in (repository / "lung-ct").iterdir()] == ["1"]
 
 
 def test_synthesize_draws_the_same_slices_for_the_same_seed(tmp_path, capsys):
@@ -181,7 +182,8 @@ def test_synthesize_draws_the_same_slices_for_the_same_seed(tmp_path, capsys):
     assert "not empty" in capsys.readouterr().err
 
 
-def test_the_command_in_its_own_process(repository):
+@pytest.mark.usefixtures("repository")
+def test_the_command_in_its_own_process():
     """`python -m trainer versions` works from a shell: table on standard output, nothing on standard error."""
     done = python_m_trainer("versions")
     assert (done.returncode, done.stderr) == (0, "")

@@ -28,7 +28,7 @@ def test_oversample_repeats_evenly():
     assert np.bincount(LABELS[rows]).tolist() == [60, 60, 60]
     times = np.bincount(rows)
     for label in range(3):
-        of_class = times[LABELS == label]
+        of_class = times[label == LABELS]
         assert of_class.min() >= 1
         assert of_class.max() - of_class.min() <= 1
 
