@@ -1,6 +1,7 @@
 """python -m service: serve until SIGTERM, then drain and exit 0."""
 
 import argparse
+import importlib.util
 import logging
 import os
 import signal
@@ -61,6 +62,12 @@ def main() -> int:
         for one in error.errors():
             name = "LUNGCT_" + "_".join(str(part) for part in one["loc"]).upper() if one["loc"] else "settings"
             sys.stderr.write(f"{name}: {one['msg']}, got {one['input']!r}\n")
+        return _EXIT_USAGE
+    if importlib.util.find_spec(settings.engine) is None:
+        sys.stderr.write(
+            f"LUNGCT_ENGINE: the package {settings.engine} is not installed; "
+            "OpenVINO comes with lungct[service], TensorFlow with lungct[trainer]\n"
+        )
         return _EXIT_USAGE
     configure_logging(settings.log_level)
     limit_arenas(2)

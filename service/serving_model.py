@@ -4,6 +4,7 @@ import importlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -50,6 +51,11 @@ def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
     return tuple(sorted({*(size for size in sizes if size <= max_batch_size), max_batch_size}, reverse=True))
 
 
+def import_engine(engine: EngineName) -> ModuleType:
+    """The module of an engine, imported when first asked for: the other engine need not be installed."""
+    return importlib.import_module(f"service.{engine}_engine")
+
+
 def load_model(version_dir: Path, engine: EngineName, threads: int, max_batch_size: int) -> ServingModel:
     """Load a version for serving.
 
@@ -59,7 +65,7 @@ def load_model(version_dir: Path, engine: EngineName, threads: int, max_batch_si
     manifest = read_manifest(version_dir)
     verify_files(version_dir, manifest)
     golden = read_golden(version_dir, manifest)
-    module = importlib.import_module(f"service.{engine}_engine")  # the other engine need not be installed
+    module = import_engine(engine)
     loaded: Engine = (module.OpenVINOEngine if engine == "openvino" else module.TensorFlowEngine)(version_dir, threads)
     model = ServingModel(manifest=manifest, engine=loaded, engine_name=module.NAME, golden=golden)
     spec = manifest.preprocessing
