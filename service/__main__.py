@@ -39,10 +39,14 @@ class DrainingServer(uvicorn.Server):
         """Take a signal. uvicorn would raise it again at the end, and the exit code would not be 0."""
         if self._close_at is not None:
             self._close_at = 0.0
+            self.force_exit = self._service.readiness.is_closed  # nothing is left to cut short but the grace period
             return
         delay_s = self._service.settings.drain_delay_s
         self._close_at = time.monotonic() + delay_s
         self._service.readiness.is_draining = True
+        # whoever keeps a connection open reconnects, and so finds another instance before this one closes its door
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         log.info("draining", extra={"signal": signal.Signals(sig).name, "drain_delay_s": delay_s})
 
     async def on_tick(self, counter: int) -> bool:
@@ -93,7 +97,8 @@ def _end(server: DrainingServer, service: Service) -> int:
     """0 after a clean end. Threads that hang in a stalled volume or engine must not keep the process alive."""
     if not server.started:
         return 1
-    is_clean = service.reload.stop(patience_s=1.0) and service.predictor.batcher.depth == 0
+    batcher = service.predictor.batcher
+    is_clean = service.reload.stop(patience_s=1.0) and not batcher.depth and not batcher.oldest_batch_s
     log.info("stopped", extra={"is_clean": is_clean})
     if not is_clean:
         logging.shutdown()

@@ -133,6 +133,9 @@ class HotReload:
         except (OSError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             self._failed(version, f"this machine could not load it: {reason}", seen, is_content=False)
+        except Exception as error:  # of a library: unrecorded, it would be tried at every poll and nobody told why
+            log.exception("loading broke", extra={"model_version": version})
+            self._failed(version, f"loading it broke with {type(error).__name__}", seen, is_content=False)
         else:
             self.failures.pop(version, None)
             self.serving = model  # the one swap; requests that took the old model finish with it

@@ -1,7 +1,5 @@
 """What Prometheus may read of the service."""
 
-import time
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
@@ -45,21 +43,28 @@ class Metrics:
         self.rejected = Counter("lungct_rejected", "Inputs not answered, by problem.", ("reason",), registry=registry)
         self.failed_batches = Counter("lungct_failed_batches", "Batches whose inference failed.", registry=registry)
         self.consecutive_failures = 0
-        self.last_success: float | None = None
 
     def waited(self, seconds: float) -> None:
         """An item left the queue for the engine."""
         self.wait_seconds.observe(seconds)
 
+    def inferred(self, seconds: float) -> None:
+        """The engine answered. A batch without a slice that could be decoded never asks it, and proves nothing."""
+        self.infer_seconds.observe(seconds)
+        self.consecutive_failures = 0
+
     def batch_done(self, size: int, error: BaseException | None) -> None:
-        """A batch left the engine."""
+        """A batch left the function."""
         self.batch_size.observe(size)
-        if error is None:
-            self.consecutive_failures = 0
-            self.last_success = time.monotonic()
-        else:
+        if error is not None:
             self.consecutive_failures += 1
             self.failed_batches.inc()
+
+    def loaded(self, outcome: str) -> None:
+        """A version was tried. One that passed its golden replay has proven the engine anew."""
+        self.reloads.labels(outcome).inc()
+        if outcome == "loaded":
+            self.consecutive_failures = 0
 
     def exposition(self) -> bytes:
         """All instruments in the Prometheus text format."""

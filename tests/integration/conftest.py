@@ -12,10 +12,10 @@ from tests.serving import RunningService, serving
 
 @pytest.fixture(scope="session")
 def published(tiny_network_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two version folders of different weights, to be copied into repositories: never serve or change these."""
+    """Two version folders of different weights, for even and odd versions: copy them, never change them."""
     other = tmp_path_factory.mktemp("other")
     publish_untrained(other, seed=2)
-    return tiny_network_repository / "lung-ct" / "1", other / "lung-ct" / "1"
+    return other / "lung-ct" / "1", tiny_network_repository / "lung-ct" / "1"
 
 
 @pytest.fixture
