@@ -18,9 +18,11 @@ async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
     if task is None:
         raise RuntimeError("cancelled_when_gone() needs a running task")
     watch = asyncio.ensure_future(_gone(request))
+    is_inside = True
 
     def cancel(watched: asyncio.Future[None]) -> None:
-        if not watched.cancelled():
+        # may be called late: a callback that is due is called although it was removed
+        if is_inside and not watched.cancelled():
             task.cancel()
 
     watch.add_done_callback(cancel)
@@ -31,6 +33,7 @@ async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
             raise ClientDisconnect from None
         raise
     finally:
+        is_inside = False
         watch.remove_done_callback(cancel)
         watch.cancel()
 

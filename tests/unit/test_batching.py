@@ -1,0 +1,183 @@
+"""Batches form from what waits, and mix, lose and delay nothing."""
+
+import asyncio
+
+import pytest
+
+from service.batching import BatchFailed
+from tests.batching_bench import Bench, scenario, settle
+
+
+@scenario
+async def test_a_lone_item_is_computed_at_once() -> None:
+    """With nothing in flight an item goes to the function without waiting for time or company."""
+    bench = Bench()
+    (task,) = await bench.start("m", 1)
+    assert len(bench.executor.pending) == 1  # before any timer could have run
+    await bench.executor.finish()
+    assert await task == ("m", 1)
+    assert bench.observed.waits[0] < 0.05
+
+
+@scenario
+async def test_what_waits_becomes_the_next_batch() -> None:
+    """What arrives during a batch shares the next ones, in order, each in a warmed size."""
+    bench = Bench()
+    tasks = await bench.start("m", *range(8))
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.batches == [("m", [0]), ("m", [1, 2, 3, 4]), ("m", [5, 6]), ("m", [7])]
+    assert await asyncio.gather(*tasks) == [("m", item) for item in range(8)]
+    assert bench.observed.sizes == [1, 4, 2, 1]
+
+
+@scenario
+async def test_only_warmed_sizes_are_used() -> None:
+    """Whatever waits, every batch has one of the sizes, and none is larger than the largest."""
+    for sizes in ((1,), (3, 1), (6, 4, 2, 1), (1, 2, 4, 5)):
+        for count in range(1, 20):
+            bench = Bench(sizes)
+            tasks = await bench.start("m", *range(count))
+            while bench.executor.pending:
+                await bench.executor.finish()
+            assert set(bench.function.sizes) <= set(sizes)
+            assert await asyncio.gather(*tasks) == [("m", item) for item in range(count)]
+
+
+@scenario
+async def test_models_are_never_mixed() -> None:
+    """A batch has items of one model only, and the order of arrival is kept across models."""
+    bench = Bench()
+    await bench.start("old", 0)
+    tasks = [task for key, item in zip("aababbbb", range(8), strict=True) for task in await bench.start(key, item)]
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.batches[1:] == [("a", [0, 1]), ("b", [2]), ("a", [3]), ("b", [4, 5, 6, 7])]
+    assert await asyncio.gather(*tasks) == [(key, item) for key, item in zip("aababbbb", range(8), strict=True)]
+
+
+@scenario
+async def test_models_that_are_equal_but_not_the_same_are_never_mixed() -> None:
+    """Models are told apart by identity: two loads of one version are two models."""
+    bench = Bench()
+    first, second = (1, "v"), tuple([1, "v"])  # noqa: C409 - a constant would be one object
+    assert first == second
+    await bench.start("old", 0)
+    await bench.start(first, 1)
+    await bench.start(second, 2)
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.sizes == [1, 1, 1]
+
+
+@scenario
+async def test_several_batches_may_be_in_flight() -> None:
+    """With two allowed, two batches are computed at a time and not three, and they may end in any order."""
+    bench = Bench(in_flight=2)
+    tasks = await bench.start("m", *range(6))
+    assert len(bench.executor.pending) == 2
+    await bench.executor.finish(1)
+    assert (await tasks[1], tasks[0].done()) == (("m", 1), False)
+    assert len(bench.executor.pending) == 2
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert await asyncio.gather(*tasks) == [("m", item) for item in range(6)]
+    assert bench.function.sizes == [1, 4, 1] or sorted(bench.function.sizes) == [1, 1, 4]
+
+
+# --- callers that go, functions that fail -----------------------------------------------------------------------------
+
+
+@scenario
+async def test_a_cancelled_caller_is_not_computed() -> None:
+    """Who goes while waiting is taken out before the function, and the others move up."""
+    bench = Bench()
+    tasks = await bench.start("m", *range(8))
+    for gone in (1, 4, 7):
+        tasks[gone].cancel()
+    await settle()
+    assert bench.batcher.depth == 5
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.batches == [("m", [0]), ("m", [2, 3, 5, 6])]
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) is tuple for answer in answers] == [item not in {1, 4, 7} for item in range(8)]
+    assert bench.batcher.depth == 0
+
+
+@scenario
+async def test_nothing_is_computed_for_callers_that_are_all_gone() -> None:
+    """Where every waiting caller went, the function is not called again, and the next caller is served."""
+    bench = Bench()
+    tasks = await bench.start("m", *range(5))
+    for task in tasks:
+        task.cancel()
+    await bench.executor.finish()
+    assert bench.function.batches == [("m", [0])]  # in flight already
+    assert not bench.executor.pending
+    (task,) = await bench.start("m", "next")
+    await bench.executor.finish()
+    assert await task == ("m", "next")
+
+
+@scenario
+async def test_a_caller_cancelled_during_compute_leaves_its_neighbours() -> None:
+    """Who goes while its batch is computed takes nobody's answer along."""
+    bench = Bench()
+    await bench.start("m", "first")
+    tasks = await bench.start("m", *range(4))
+    await bench.executor.finish()
+    tasks[2].cancel()
+    await settle()
+    await bench.executor.finish()
+    assert [await tasks[index] for index in (0, 1, 3)] == [("m", index) for index in (0, 1, 3)]
+    assert tasks[2].cancelled()
+    assert bench.batcher.depth == 0
+
+
+@scenario
+async def test_a_failing_function_answers_its_batch_and_the_next_works() -> None:
+    """An error reaches every caller of that batch, with its cause, and no other caller."""
+    bench = Bench()
+    failing = await bench.start("m", "a")
+    others = await bench.start("m", *range(4))
+    bench.function.fails_with = RuntimeError("engine")
+    await bench.executor.finish()
+    bench.function.fails_with = None
+    await bench.executor.finish()
+    with pytest.raises(BatchFailed) as failed:
+        await failing[0]
+    assert isinstance(failed.value.__cause__, RuntimeError)
+    assert "engine" not in str(failed.value)
+    assert await asyncio.gather(*others) == [("m", item) for item in range(4)]
+    assert [type(error) for error in bench.observed.errors] == [RuntimeError, type(None)]
+    assert bench.batcher.depth == 0
+
+
+@scenario
+async def test_a_function_that_loses_an_answer_has_failed() -> None:
+    """Fewer or more answers than items fail the batch: nobody gets a neighbour's answer."""
+    for change in (lambda answers: answers[1:], lambda answers: [*answers, "one more"]):
+        bench = Bench()
+        bench.function.answers = change
+        (task,) = await bench.start("m", 1)
+        await bench.executor.finish()
+        with pytest.raises(BatchFailed):
+            await task
+        bench.function.answers = list
+        (task,) = await bench.start("m", 2)
+        await bench.executor.finish()
+        assert await task == ("m", 2)
+
+
+@scenario
+async def test_callers_of_a_failed_batch_get_an_error_each() -> None:
+    """Each caller raises an exception object of its own: tracebacks of one do not grow with the others."""
+    bench = Bench()
+    await bench.start("m", "first")
+    tasks = await bench.start("m", 1, 2)
+    await bench.executor.finish()
+    bench.function.fails_with = RuntimeError("engine")
+    await bench.executor.finish()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert errors[0] is not errors[1]
