@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # says where it writes assets, which are none
     try:
         given = {name: value for name, value in vars(args).items() if name in TrainerSettings.model_fields}
         settings = TrainerSettings(**given)
@@ -56,6 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = signal.Signals(stopped.number).name
         print(f"trainer: stopped by {name}; every published version is whole.", file=sys.stderr)
         return 128 + stopped.number
+
+
+def stop_on_signals() -> None:
+    """Have SIGTERM and Ctrl-C raise Stopped, so that what is half done is cleared away; for the process's own main."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
@@ -142,4 +147,5 @@ _VERBS = {
 }
 
 if __name__ == "__main__":
+    stop_on_signals()
     sys.exit(main())

@@ -48,7 +48,7 @@ examples:
 _REPOSITORY = ("model_repository", "model_name")
 _READING = ("data", "decode_threads")
 _TRAINING = ("classes", "target", "network", "split", "split_seed", "validation_share", "balance", "epochs", "patience",
-             "batch_size", "learning_rate", "seed", "image_side")  # fmt: skip
+             "batch_size", "learning_rate", "seed", "image_side", "crop")  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -118,15 +118,28 @@ def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     for name in names:
         field = TrainerSettings.model_fields[name]
         default = "" if field.default is None else f" (default: {field.default})"
-        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+        choices = _choices(field.annotation)
         group.add_argument(
             "--" + name.replace("_", "-"),
             dest=name,
             choices=choices,
             default=argparse.SUPPRESS,
-            metavar=None if choices else ("DIR" if name in ("data", "model_repository") else "X"),
+            metavar=None if choices else _placeholder(field.annotation),
             help=f"{field.description}{default}",
         )
+
+
+def _choices(annotation: object) -> tuple[str, ...] | None:
+    """The values of a Literal, also of an optional one; None for any other type."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for part in get_args(annotation) if (found := _choices(part))), None)
+
+
+def _placeholder(annotation: object) -> str:
+    """What stands for the value in the help."""
+    types = (annotation, *get_args(annotation))
+    return next((word for kind, word in ((Path, "DIR"), (int, "N"), (float, "X")) if kind in types), "TEXT")
 
 
 def _at_least_one(text: str) -> int:

@@ -28,7 +28,7 @@ class ClassMetrics(BaseModel):
 
 
 class Intervals(BaseModel):
-    """Wilson for the proportions (accuracy, recall), bootstrap over slices for the means over classes."""
+    """Wilson for accuracy and recall, MOVER over these for balanced accuracy, bootstrap of slices for macro F1."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -83,7 +83,7 @@ def evaluate(labels: Labels, probabilities: NDArray[np.float32], classes: ClassS
     return Metrics(
         n=len(labels),
         accuracy=float(np.trace(confusion) / len(labels)),
-        balanced_accuracy=_balanced_accuracy(confusion),
+        balanced_accuracy=float(_recalls(confusion).mean()),
         macro_f1=_macro_f1(confusion),
         per_class=per_class,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
@@ -100,25 +100,39 @@ def wilson(successes: int, trials: int) -> Interval:
 
 
 def _intervals(confusion: NDArray[np.int64], names: tuple[str, ...], seed: int) -> Intervals:
-    """Drawing slices with replacement is drawing confusion matrices: one multinomial over its cells."""
-    total, shape = int(confusion.sum()), confusion.shape
+    total = int(confusion.sum())
+    recall = {
+        name: wilson(int(row[index]), int(row.sum())) if row.sum() else None
+        for index, (name, row) in enumerate(zip(names, confusion, strict=True))
+    }
+    # drawing slices with replacement is drawing confusion matrices: one multinomial over its cells
     drawn = np.random.default_rng(seed).multinomial(total, confusion.ravel() / total, size=_RESAMPLES)
-    resampled = drawn.reshape(-1, *shape)
+    macro_f1 = np.percentile([_macro_f1(matrix) for matrix in drawn.reshape(-1, *confusion.shape)], [2.5, 97.5])
     return Intervals(
         accuracy=wilson(int(np.trace(confusion)), total),
-        balanced_accuracy=_percentiles([_balanced_accuracy(matrix) for matrix in resampled]),
-        macro_f1=_percentiles([_macro_f1(matrix) for matrix in resampled]),
-        recall={
-            name: wilson(int(row[index]), int(row.sum())) if row.sum() else None
-            for index, (name, row) in enumerate(zip(names, confusion, strict=True))
-        },
+        balanced_accuracy=_mean_recall(confusion, [ends for ends in recall.values() if ends is not None]),
+        macro_f1=(float(macro_f1[0]), float(macro_f1[1])),
+        recall=recall,
     )
 
 
-def _balanced_accuracy(confusion: NDArray[np.int64]) -> float:
+def _mean_recall(confusion: NDArray[np.int64], intervals: list[Interval]) -> Interval:
+    """Interval of a mean of independent proportions from theirs (MOVER: Zou & Donner 2008, 10.1002/sim.3095).
+
+    Unlike a bootstrap's, its width is not zero where every slice was called right.
+    """
+    recalls = _recalls(confusion)
+    mean, lower, upper = recalls.mean(), *np.transpose(intervals)
+    below = np.sqrt(np.sum((recalls - lower) ** 2)) / len(recalls)
+    above = np.sqrt(np.sum((upper - recalls) ** 2)) / len(recalls)
+    return float(max(0.0, mean - below)), float(min(1.0, mean + above))
+
+
+def _recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Recall of each class that has a slice."""
     support = confusion.sum(axis=1)
     present = support > 0
-    return float(np.mean(np.diag(confusion)[present] / support[present]))
+    return np.asarray(np.diag(confusion)[present] / support[present], np.float64)
 
 
 def _macro_f1(confusion: NDArray[np.int64]) -> float:
@@ -126,8 +140,3 @@ def _macro_f1(confusion: NDArray[np.int64]) -> float:
     support = confusion.sum(axis=1)
     present = support > 0
     return float(np.mean(2 * np.diag(confusion)[present] / (support + confusion.sum(axis=0))[present]))
-
-
-def _percentiles(values: list[float]) -> Interval:
-    lower, upper = np.percentile(values, [2.5, 97.5])
-    return float(lower), float(upper)

@@ -84,8 +84,8 @@ def _metrics(facts: Facts) -> str:
         interval = _interval(_mapping(intervals["recall"])[name])
         lines.append(f"| {name} | {precision} | {recall} | {interval} | {f1} | {auc} | {of_class['support']} |")
     lines.append(
-        "\nIntervals: Wilson for accuracy and recall, bootstrap over slices for the means. They treat slices as "
-        "independent; slices of one patient are not, so the true uncertainty is larger.\n"
+        "\nIntervals: Wilson for accuracy and recall, MOVER over these for balanced accuracy, bootstrap for macro F1. "
+        "They treat slices as independent; slices of one patient are not, so the true uncertainty is larger.\n"
     )
     return "\n".join(lines)
 

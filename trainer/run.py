@@ -26,7 +26,7 @@ PHANTOM_WARNING = "Demo model: trained on synthetic phantoms; it has never seen 
 
 _DEMO_CASES_PER_CLASS = 40
 _DEMO_SLICES_PER_CASE = 2
-_DEMO_EPOCHS = 12
+_DEMO_EPOCHS = 16
 
 
 class DemoHasNoSuchClasses(TrainerError):
@@ -130,7 +130,7 @@ def _facts(dataset: Dataset, split: Split, trained: Trained, metrics: Metrics, s
         training={
             "balance": settings.balance,
             "optimizer": "adam",
-            "learning_rate": settings.learning_rate,
+            "learning_rate": settings.adam_learning_rate,
             "batch_size": settings.batch_size,
             "epochs": len(history.loss),
             "best_epoch": history.best_epoch,

@@ -13,6 +13,10 @@ NetworkName = Literal["cnn", "tiny"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "none"]
 SplitName = Literal["image"]
 
+_LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01}
+# The reference resizes whole frames, and its network is trained its way. See docs/training.md for what that gives away.
+_CROP: dict[NetworkName, Literal["body", "none"]] = {"cnn": "none", "tiny": "body"}
+
 
 class TrainerSettings(BaseSettings):
     """Frozen; read once at the entry point and passed on as an argument."""
@@ -34,9 +38,14 @@ class TrainerSettings(BaseSettings):
     epochs: int = Field(default=50, ge=1, description="Passes over the training slices at most.")
     patience: int = Field(default=10, ge=1, description="Epochs without a better one after which training stops.")
     batch_size: int = Field(default=8, ge=1, description="Slices per gradient step.")
-    learning_rate: float = Field(default=0.001, gt=0, description="Step size of Adam.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Step size of Adam; default 0.001 for cnn, 0.01 for tiny."
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
+    crop: Literal["body", "none"] | None = Field(
+        default=None, description="Crop to the body or keep the frame; default none for cnn, body for tiny."
+    )
     decode_threads: int | None = Field(default=None, ge=1, description="Threads that decode; default one a core.")
 
     @model_validator(mode="after")
@@ -57,7 +66,13 @@ class TrainerSettings(BaseSettings):
     @property
     def preprocessing(self) -> PreprocessingSpec:
         """How slices are prepared."""
-        return PreprocessingSpec(height=self.image_side, width=self.image_side)
+        crop = self.crop or _CROP[self.network]
+        return PreprocessingSpec(height=self.image_side, width=self.image_side, crop=crop)
+
+    @property
+    def adam_learning_rate(self) -> float:
+        """The step size that was asked for, or the network's own."""
+        return self.learning_rate or _LEARNING_RATE[self.network]
 
     @property
     def model_dir(self) -> Path:

@@ -52,7 +52,7 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
     seed_everything(settings.seed)
     model = build_network(settings.network, settings.preprocessing, len(dataset.classes.names))
     model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        optimizer=keras.optimizers.Adam(settings.adam_learning_rate),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,  # on a CPU, XLA compiles for 15 s and then runs slower than oneDNN's kernels

@@ -83,6 +83,16 @@ def test_intervals_hold_their_figures_and_shrink_with_slices():
         assert widths[1] < widths[0]
 
 
+def test_a_perfect_score_on_few_slices_is_not_certain():
+    """Four right answers out of four leave an interval with a width, also for the mean over classes."""
+    labels = np.array([0, 1, 2, 2])
+    metrics = evaluate(labels, certain(labels), LUNG_CT_CLASSES)
+    assert metrics.balanced_accuracy == 1
+    for lower, upper in (metrics.intervals.accuracy, metrics.intervals.balanced_accuracy):
+        assert lower < 0.8
+        assert upper == 1
+
+
 def test_equal_calls_give_equal_results():
     """The bootstrap is seeded."""
     assert evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES) == evaluate(LABELS, certain(CALLED), LUNG_CT_CLASSES)

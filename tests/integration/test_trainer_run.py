@@ -1,0 +1,164 @@
+"""The trainer's verbs over real folders, real training, and real processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.artifact import read_manifest, verify_files
+from shared.classes import LUNG_CT_CLASSES
+from shared.imaging import PreprocessingSpec
+from trainer.__main__ import main
+from trainer.dataset import index_folder
+from trainer.input_pipeline import read_dataset
+from trainer.phantom_folder import synthesize
+from trainer.run import PHANTOM_WARNING
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 120
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path):
+    """No LUNGCT_ variable of whoever runs the tests, and a repository that is empty."""
+    for name in list(os.environ):
+        if name.startswith("LUNGCT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LUNGCT_MODEL_REPOSITORY", str(tmp_path / "models"))
+
+
+@pytest.fixture
+def model_dir(tmp_path):
+    """Where the versions appear."""
+    return tmp_path / "models" / "lung-ct"
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+QUICK = ["--network", "tiny", "--image-side", "64"]
+
+
+def test_folder_in_version_out_twice_the_same(phantom_folder, model_dir, tmp_path, capsys, caplog):
+    """A run publishes a valid version with figures; the same run again publishes the next with the same metrics; a bad
+    file is skipped aloud; evaluate repeats the published figures; the words of warning stand where they must.
+    """
+    slices = shutil.copytree(phantom_folder, tmp_path / "slices")
+    (slices / "Normal cases" / "notes.txt").write_text("no image")
+    run = ["run", "--data", str(slices), *QUICK, "--epochs", "3", "--balance", "class-weight", "--seed", "4"]
+    assert main(run) == 0
+    output = capsys.readouterr().out
+    assert "Published version 1" in output
+    assert "optimistic" in output
+    assert "Skipped Normal cases/notes.txt: Expected a JPEG or PNG image, got text." in caplog.text
+    assert main(run) == 0
+    first, second = read_manifest(model_dir / "1"), read_manifest(model_dir / "2")
+    verify_files(model_dir / "1", first)
+    assert names_in(model_dir / "1" / "figures") == ["confusion_matrix.png", "training_history.png"]
+    assert first.metrics == second.metrics
+    assert first.training == second.training
+    assert first.dataset == second.dataset
+    assert first.dataset["skipped"]["n"] == 1
+    assert first.split["optimistic"] is True
+    assert any("optimistic" in warning for warning in first.warnings)
+    assert "notes.txt" not in (model_dir / "1" / "manifest.json").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", "--data", str(slices), "--version", "1", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert (metrics["version"], metrics["n"]) == (1, 24)
+    assert set(metrics) >= {"accuracy", "balanced_accuracy", "per_class", "confusion", "intervals"}
+    assert main(["evaluate", "--data", str(slices)]) == 0
+    assert capsys.readouterr().out.startswith("Version 2\n24 slices\naccuracy ")
+
+
+def test_other_classes_from_folder_to_evaluation(phantom_folder, model_dir, tmp_path, capsys):
+    """Two classes of one's own travel through training, manifest and evaluation."""
+    for theirs, ours in (("Normal cases", "Cat"), ("Malignant cases", "dog")):
+        (tmp_path / "pets").mkdir(exist_ok=True)
+        (tmp_path / "pets" / ours).symlink_to(phantom_folder / theirs)
+    pets = ["--data", str(tmp_path / "pets")]
+    assert main(["run", *pets, *QUICK, "--epochs", "1", "--classes", "Cat,Dog", "--target", "Dog"]) == 0
+    manifest = read_manifest(model_dir / "1")
+    assert manifest.classes.names == ("Cat", "Dog")
+    assert manifest.classes.target == "Dog"
+    capsys.readouterr()
+    assert main(["evaluate", *pets, "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["per_class"]) == ["Cat", "Dog"]
+
+
+def test_a_mounted_folder_without_slices_gives_the_demo(model_dir, tmp_path, monkeypatch, capsys, caplog):
+    """LUNGCT_DATA naming an empty folder trains the demo model, which says that it has never seen a patient; the same
+    folder on the command line is an error.
+    """
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("LUNGCT_DATA", str(tmp_path / "data"))
+    assert main(["run", "--epochs", "1", "--image-side", "64"]) == 0
+    assert "no folder that is named like a class" in caplog.text
+    manifest = read_manifest(model_dir / "1")
+    assert manifest.dataset["kind"] == "phantoms"
+    assert manifest.architecture == "tiny"
+    assert manifest.warnings[0] == PHANTOM_WARNING
+    assert PHANTOM_WARNING in (model_dir / "1" / "MODEL_CARD.md").read_text()
+    assert PHANTOM_WARNING in capsys.readouterr().out
+    assert main(["run", "--data", str(tmp_path / "data")]) == 1
+    assert "'Normal cases' has no slices" in capsys.readouterr().err
+
+
+def test_synthesized_slices_are_not_taken_for_patients(model_dir, tmp_path):
+    """A run on what `synthesize` drew warns as the demo does."""
+    synthesize(tmp_path / "drawn", cases_per_class=3, slices_per_case=2, seed=0)
+    assert main(["run", "--data", str(tmp_path / "drawn"), *QUICK, "--epochs", "1"]) == 0
+    assert read_manifest(model_dir / "1").warnings[0] == PHANTOM_WARNING
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_so_and_leaves_nothing_behind(phantom_folder, tmp_path, number):
+    """SIGTERM or Ctrl-C in the midst of training: one sentence, exit 143 or 130, no unfinished folder, no traceback."""
+    arguments = ["run", "--data", str(phantom_folder), *QUICK, "--epochs", "100000", "--patience", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "trainer", *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("Epoch 2/"):
+            process.send_signal(number)
+            break
+    _, rest = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + number, "".join(said) + rest
+    assert rest.splitlines()[-1] == f"trainer: stopped by {number.name}; every published version is whole."
+    assert "Traceback" not in rest
+    assert not list((tmp_path / "models").rglob("*"))
+
+
+@pytest.mark.real_data
+def test_real_slices_are_all_read(real_slices):
+    """Every file of the public set's folders is a whole slice; each class is found under its own folder's name."""
+    started = time.monotonic()
+    dataset = read_dataset(index_folder(real_slices, LUNG_CT_CLASSES), PreprocessingSpec())
+    assert dataset.skipped == ()
+    assert min(dataset.counts().values()) > 0
+    assert dataset.kind == "slices"
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.real_data
+def test_real_slices_train_and_publish(real_slices, model_dir, capsys):
+    """One epoch on real slices publishes a valid version whose golden inputs are none of them."""
+    assert main(["run", "--data", str(real_slices), "--network", "tiny", "--epochs", "1"]) == 0
+    manifest = read_manifest(model_dir / "1")
+    verify_files(model_dir / "1", manifest)
+    assert PHANTOM_WARNING not in manifest.warnings
+    assert manifest.dataset["kind"] == "slices"
+    assert "optimistic" in capsys.readouterr().out
