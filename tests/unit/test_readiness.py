@@ -1,0 +1,131 @@
+"""ok, degraded or unavailable, and why: told from what the parts did."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from service.metrics import Metrics
+from service.readiness import Readiness
+
+
+@dataclass
+class Model:
+    version: int = 3
+
+
+@dataclass
+class Reload:
+    serving: Model | None = field(default_factory=Model)
+    loading: int | None = None
+    complaint: str | None = None
+    last_poll: float | None = 100.0
+
+
+@dataclass
+class Batcher:
+    oldest_batch_s: float = 0.0
+
+
+class Parts:
+    """Readiness on parts that the test sets."""
+
+    def __init__(self) -> None:
+        self.reload, self.batcher, self.metrics, self.now = Reload(), Batcher(), Metrics(), 100.0
+        self.readiness: Any = Readiness(
+            reload=self.reload,  # type: ignore[arg-type]
+            metrics=self.metrics,
+            batcher=self.batcher,  # type: ignore[arg-type]
+            stuck_after_s=30,
+            stale_after_s=60,
+            clock=lambda: self.now,
+        )
+
+    @property
+    def verdict(self) -> tuple[str, list[str]]:
+        health = self.readiness.health()
+        return health.status, health.reasons
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+def test_all_well(parts: Parts) -> None:
+    """With a model, an engine that answers and no complaint the service is ok, and names the version."""
+    assert parts.verdict == ("ok", [])
+    assert parts.readiness.health().model_version == 3
+
+
+def test_no_model(parts: Parts) -> None:
+    """Without a model it is unavailable, and says whether one is being loaded."""
+    parts.reload.serving = None
+    assert parts.verdict == ("unavailable", ["no valid model version is published yet"])
+    parts.reload.loading = 7
+    assert parts.verdict == ("unavailable", ["version 7 is being loaded"])
+    assert parts.readiness.health().model_version is None
+
+
+def test_another_version_than_wanted(parts: Parts) -> None:
+    """While an old version serves for a bad one it is degraded, with the complaint as the reason."""
+    parts.reload.complaint = "version 4 is bad: golden.npz is missing"
+    assert parts.verdict == ("degraded", ["version 4 is bad: golden.npz is missing"])
+
+
+def test_draining(parts: Parts) -> None:
+    """While draining it is unavailable, though it still answers."""
+    parts.readiness.is_draining = True
+    assert parts.verdict == ("unavailable", ["the service is shutting down"])
+
+
+def test_an_engine_that_keeps_failing(parts: Parts) -> None:
+    """Three failed batches in a row make it unavailable, fewer do not, and one answer ends it."""
+    for _ in range(2):
+        parts.metrics.batch_done(1, RuntimeError())
+    assert parts.verdict == ("ok", [])
+    parts.metrics.batch_done(1, RuntimeError())
+    assert parts.verdict == ("unavailable", ["the engine keeps failing or does not come back"])
+    parts.metrics.inferred(0.01)
+    assert parts.verdict == ("ok", [])
+
+
+def test_a_batch_that_never_asked_the_engine_proves_nothing(parts: Parts) -> None:
+    """Batches of which nothing could be decoded do not hide an engine that fails."""
+    for _ in range(3):
+        parts.metrics.batch_done(1, RuntimeError())
+        parts.metrics.batch_done(1, None)
+    assert parts.verdict[0] == "unavailable"
+
+
+def test_a_new_version_proves_the_engine(parts: Parts) -> None:
+    """A version that was loaded has answered its golden slices; one that was refused changes nothing."""
+    for _ in range(3):
+        parts.metrics.batch_done(1, RuntimeError())
+    parts.metrics.loaded("bad_content")
+    assert parts.verdict[0] == "unavailable"
+    parts.metrics.loaded("loaded")
+    assert parts.verdict[0] == "ok"
+
+
+def test_a_batch_that_does_not_come_back(parts: Parts) -> None:
+    """An engine that hangs makes it unavailable after the time that requests are given."""
+    parts.batcher.oldest_batch_s = 29
+    assert parts.verdict[0] == "ok"
+    parts.batcher.oldest_batch_s = 31
+    assert parts.verdict[0] == "unavailable"
+
+
+def test_a_repository_that_does_not_answer(parts: Parts) -> None:
+    """When no look at the repository has ended for long it is degraded, but not during a long load."""
+    parts.now += 61
+    assert parts.verdict == ("degraded", ["no look at the repository has ended for 61 s"])
+    parts.reload.loading = 4
+    assert parts.verdict == ("ok", [])
+
+
+def test_hindrances_come_before_complaints(parts: Parts) -> None:
+    """With several reasons all are told, and the worst decides."""
+    parts.reload.complaint = "version 4 is bad: x"
+    parts.readiness.is_draining = True
+    assert parts.verdict == ("unavailable", ["the service is shutting down", "version 4 is bad: x"])
