@@ -200,6 +200,14 @@ def test_a_speck_is_no_body():
     assert body_box(grey) == (200, 480, 200, 480)
 
 
+def test_the_largest_bright_area_is_the_body():
+    """Labels, arms and the like come before it in reading order, or after, and do not count."""
+    labelled = scene()
+    labelled[10:40, 20:120] = 255
+    labelled[470:500, 400:500] = 255
+    assert body_box(labelled) == body_box(scene())
+
+
 def test_a_thin_bridge_does_not_join_table_and_body():
     """Where skin touches the table along a few pixels, the box still ends at the body."""
     touching = scene()
