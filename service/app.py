@@ -27,7 +27,7 @@ from service.problems import ProblemError, problem_of, problem_response
 from service.readiness import Readiness
 from service.request_scope import RequestScope
 from service.routes import build_router
-from service.serving_model import ServingModel, import_engine, load_model
+from service.serving_model import LoadOptions, ServingModel, import_engine, load_model
 from service.settings import ServiceSettings
 from service.trial_load import trial_load
 from service.upload import ByteBudget, UploadError
@@ -77,12 +77,14 @@ def _build_service(settings: ServiceSettings) -> Service:
     metrics = Metrics()
     budget = ByteBudget(settings.max_inflight_bytes)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    predictor = Predictor(settings, metrics, cores)
+    threads = settings.engine_threads or cores
+    options = LoadOptions(settings.engine, settings.precision, threads, settings.max_batch_size)
+    predictor = Predictor(settings, metrics, threads)
     reload = HotReload(
         settings.model_dir,
-        functools.partial(_prove_and_load, settings=settings),
+        functools.partial(_prove_and_load, options=options, timeout_s=settings.load_timeout_s),
         poll_interval_s=settings.poll_interval_s,
-        on_load=lambda outcome, _: metrics.reloads.labels(outcome).inc(),
+        on_load=lambda outcome, _: metrics.loaded(outcome),
     )
     readiness = Readiness(
         reload=reload,
@@ -99,13 +101,12 @@ def _build_service(settings: ServiceSettings) -> Service:
     return Service(settings, reload, predictor, readiness, budget, metrics)
 
 
-def _prove_and_load(version_dir: Path, settings: ServiceSettings) -> ServingModel:
+def _prove_and_load(version_dir: Path, options: LoadOptions, timeout_s: float) -> ServingModel:
     """In a child process first, then here: what cannot be loaded never gets near the process that answers."""
-    arguments = (version_dir, settings.engine, settings.engine_threads, settings.max_batch_size)
     with ThreadPoolExecutor(1, "engine-import") as meanwhile:
-        meanwhile.submit(import_engine, settings.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
-        trial_load(*arguments, timeout_s=settings.load_timeout_s)
-    return load_model(*arguments)
+        meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
+        trial_load(version_dir, options, timeout_s=timeout_s)
+    return load_model(version_dir, options)
 
 
 def _add_pages(app: FastAPI) -> None:

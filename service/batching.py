@@ -211,8 +211,8 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         self._observer.batch_done(len(batch), error)
         if error is None:
-            # exponential moving average over about ten batches
-            pace = seconds / len(batch)
+            # exponential moving average over about ten batches; those that ran beside it shared the time
+            pace = seconds / (len(batch) * (len(self._running) + 1))
             self._seconds_per_item += (pace - self._seconds_per_item) * (0.1 if self._seconds_per_item else 1.0)
             for waiting, answer in zip(batch, done.result(), strict=True):
                 if not waiting.answer.done():

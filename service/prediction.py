@@ -1,8 +1,7 @@
 """Bytes → probabilities: a share of a batch, decoded just before it is computed.
 
-Decoding a batch on all cores and then inferring it on all cores keeps the cores together: decoding beside the inference
-would stall each layer's slowest thread, and all others with it. What takes long to decode is decoded aside, in a thread
-of its own, so that a huge image delays no neighbour.
+Each core takes a batch, decodes it and infers it: none waits for another, and nothing is handed around. What takes long
+to decode is decoded aside, in a thread of its own, so that a huge image delays no neighbour.
 """
 
 import asyncio
@@ -29,17 +28,17 @@ _ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
 class Predictor:
     """What turns image bytes into probabilities under load."""
 
-    def __init__(self, settings: ServiceSettings, metrics: Metrics, cores: int) -> None:
+    def __init__(self, settings: ServiceSettings, metrics: Metrics, threads: int) -> None:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
         self._metrics = metrics
         self._sizes = batch_sizes(settings.max_batch_size)
-        self._decoding = ThreadPoolExecutor(cores, "decoding")
         self._aside = ThreadPoolExecutor(1, "decoding-aside")
         self.batcher: Batcher = MicroBatcher(
             self._compute,
-            ThreadPoolExecutor(1, "inference"),  # one at a time: it uses all cores
+            ThreadPoolExecutor(threads, "inference"),
             sizes=self._sizes,
             max_queue=settings.max_queue,
+            in_flight=threads,
             observer=metrics,
         )
 
@@ -69,14 +68,9 @@ class Predictor:
         self, model: ServingModel, items: Sequence[ImageBytes | SliceTensor]
     ) -> list[Probabilities | SliceError]:
         """One batch of one model. What cannot be decoded is its own answer and touches no neighbour."""
-        if len(items) == 1:
-            decoded = [self._tensor(model, items[0])]  # without a detour over another thread
-        else:
-            decoded = list(self._decoding.map(self._tensor, [model] * len(items), items))
+        decoded = [self._tensor(model, item) for item in items]
         slices = [one for one in decoded if not isinstance(one, SliceError)]
-        started = time.perf_counter()
         answers = iter(self._infer(model, slices))
-        self._metrics.infer_seconds.observe(time.perf_counter() - started)
         return [one if isinstance(one, SliceError) else next(answers) for one in decoded]
 
     def _tensor(self, model: ServingModel, item: ImageBytes | SliceTensor) -> SliceTensor | SliceError:
@@ -93,4 +87,7 @@ class Predictor:
             return np.empty((0, len(model.manifest.classes.names)), np.float32)
         size = min(size for size in self._sizes if size >= len(slices))
         images = np.stack([*slices, *[slices[0]] * (size - len(slices))])
-        return model.engine.infer(images)[: len(slices)]
+        started = time.perf_counter()
+        probabilities = model.engine.infer(images)[: len(slices)]
+        self._metrics.inferred(time.perf_counter() - started)
+        return probabilities

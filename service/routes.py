@@ -130,7 +130,7 @@ def _model_info(service: Service) -> ModelInfo:
     return ModelInfo(
         model_name=service.settings.model_name,
         model_version=serving.version if serving else None,
-        engine=serving.engine_name if serving else None,
+        engine=serving.engine.name if serving else None,
         loaded_at=serving.loaded_at if serving else None,
         versions=list(reload.versions),
         pinned=reload.pin,

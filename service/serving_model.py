@@ -11,16 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.memory import drop_mapped_pages, trim_heap
-from shared.artifact import Golden, Manifest, read_golden, read_manifest, verify_files
+from shared.artifact import Golden, GoldenMismatch, Manifest, read_golden, read_manifest, verify_files
 
 EngineName = Literal["openvino", "tensorflow"]
+Precision = Literal["auto", "f32"]
 
 
 class Engine(Protocol):
     """Runs a SavedModel."""
 
+    name: str
+    precision: str
+
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, H, W, 1] → probabilities float32 [B, C]."""
+        """uint8 [B, H, W, 1] → probabilities float32 [B, C]; called from several threads."""
+
+    def warm(self, images: NDArray[np.uint8]) -> None:
+        """Make inference of this batch size as fast as it will be."""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How versions are loaded; JSON, to be handed to a child process."""
+
+    engine: EngineName
+    precision: Precision
+    threads: int
+    max_batch_size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +46,6 @@ class ServingModel:
 
     manifest: Manifest
     engine: Engine
-    engine_name: str
     golden: Golden
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -44,6 +60,14 @@ class ServingModel:
         answers = [self.engine.infer(image[np.newaxis]) for image in self.golden.images]
         self.golden.compare(np.concatenate(answers), self.manifest.golden_tolerance)
 
+    def replay_golden_in_batches(self, size: int) -> None:
+        """The same in full batches, as under load. Raises shared.artifact.GoldenMismatch."""
+        count = len(self.golden.images)
+        repeated = np.resize(np.arange(count), max(size, -(-count // size) * size))
+        batches = np.split(repeated, len(repeated) // size)
+        answers = np.concatenate([self.engine.infer(self.golden.images[batch]) for batch in batches])
+        self.golden.compare(answers[:count], self.manifest.golden_tolerance)
+
 
 def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
     """Sizes that are warmed and used, descending: powers of two, and the maximum itself."""
@@ -56,23 +80,43 @@ def import_engine(engine: EngineName) -> ModuleType:
     return importlib.import_module(f"service.{engine}_engine")
 
 
-def load_model(version_dir: Path, engine: EngineName, threads: int, max_batch_size: int) -> ServingModel:
+def load_model(version_dir: Path, options: LoadOptions) -> ServingModel:
     """Load a version for serving.
 
-    Raises shared.artifact.ArtifactError where its content is bad; OSError and MemoryError where the disk or the memory
-    of this machine is the trouble.
+    Precision "auto" takes what is fastest on this processor (bf16 where it has it) as long as the golden replay stays
+    within the manifest's tolerance, else f32. Raises shared.artifact.ArtifactError where the content is bad; OSError
+    and MemoryError where the disk or the memory of this machine is the trouble.
     """
     manifest = read_manifest(version_dir)
     verify_files(version_dir, manifest)
     golden = read_golden(version_dir, manifest)
-    module = import_engine(engine)
-    loaded: Engine = (module.OpenVINOEngine if engine == "openvino" else module.TensorFlowEngine)(version_dir, threads)
-    model = ServingModel(manifest=manifest, engine=loaded, engine_name=module.NAME, golden=golden)
-    spec = manifest.preprocessing
-    # the first inference of a batch size costs 50 to 400 ms; no request should pay for it
-    for size in batch_sizes(max_batch_size):
-        loaded.infer(np.zeros((size, spec.height, spec.width, 1), np.uint8))
-    model.replay_golden()
+    model = ServingModel(manifest, _start_engine(version_dir, options, options.precision), golden)
+    try:
+        _prove(model, options.max_batch_size)
+    except GoldenMismatch:
+        if model.engine.precision == "f32":
+            raise
+        model = ServingModel(manifest, _start_engine(version_dir, options, "f32"), golden)
+        _prove(model, options.max_batch_size)
     drop_mapped_pages(version_dir)
     trim_heap()  # what compiling left
     return model
+
+
+def _start_engine(version_dir: Path, options: LoadOptions, precision: Precision) -> Engine:
+    module = import_engine(options.engine)
+    engine: Engine
+    if options.engine == "openvino":
+        engine = module.OpenVINOEngine(version_dir, options.threads, None if precision == "auto" else precision)
+    else:
+        engine = module.TensorFlowEngine(version_dir, options.threads)
+    return engine
+
+
+def _prove(model: ServingModel, max_batch_size: int) -> None:
+    """Warm every size that will be used, and compare alone and in batches. Raises shared.artifact.GoldenMismatch."""
+    spec = model.manifest.preprocessing
+    for size in batch_sizes(max_batch_size):
+        model.engine.warm(np.zeros((size, spec.height, spec.width, 1), np.uint8))
+    model.replay_golden()
+    model.replay_golden_in_batches(max_batch_size)

@@ -17,6 +17,10 @@ class ServiceSettings(BaseSettings):
     model_repository: Path = Field(default=Path("models"), description="Folder that holds the model folders.")
     model_name: str = Field(default="lung-ct", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Model to serve.")
     engine: Literal["openvino", "tensorflow"] = Field(default="openvino", description="What runs the SavedModel.")
+    precision: Literal["auto", "f32"] = Field(
+        default="auto",
+        description="auto: the processor's fastest with which the golden replay still agrees; f32: as Keras.",
+    )
     engine_threads: int = Field(default=0, ge=0, le=256, description="Inference threads; 0 means one for each core.")
     poll_interval_s: float = Field(default=2.0, gt=0, le=3600, description="Time between looks at the repository.")
     load_timeout_s: float = Field(default=120.0, gt=0, description="A trial load that takes longer is given up.")

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE, ArtifactError
 
-NAME = f"tensorflow {tf.__version__}"
-
 
 class TensorFlowEngine:
     """One loaded SavedModel and its serving signature."""
 
+    precision = "f32"
+    name = f"tensorflow {tf.__version__}, {precision}"
+
     def __init__(self, version_dir: Path, threads: int) -> None:
-        if threads:
-            _set_threads(threads)
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
         try:
             self._loaded = tf.saved_model.load(str(version_dir))  # the signature lives as long as what it came from
             self._serve = self._loaded.signatures[SIGNATURE]
@@ -30,8 +31,6 @@ class TensorFlowEngine:
         """uint8 [B, H, W, 1] → float32 [B, C]."""
         return np.asarray(self._serve(**{INPUT_NAME: tf.constant(images)})[OUTPUT_NAME].numpy(), np.float32)
 
-
-def _set_threads(threads: int) -> None:
-    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
-        return
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    def warm(self, images: NDArray[np.uint8]) -> None:
+        """Run a batch once: the first inference of a size is slower."""
+        self.infer(images)
