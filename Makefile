@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock up down clean
+.PHONY: help run test lint lock up down clean bench bench-swap lock-bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,4 +66,30 @@ $(VENV)/run.stamp: requirements/service.txt requirements/trainer.txt | $(VENV)/b
 
 $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# --- benchmarks: an environment of their own, because the peers are nothing that tests or users need ------------------
+
+BENCH := .bench-venv
+
+bench: $(BENCH)/bench.stamp ## serve beside LitServe, BentoML, mosec and Flask; about 25 minutes (BENCH_ARGS=--quick: 2)
+	$(BENCH)/bin/python -m benchmarks.serving $(BENCH_ARGS)
+
+bench-swap: $(BENCH)/bench.stamp ## swap the model 100 times under load; about 26 minutes (BENCH_ARGS=--quick: 1)
+	$(BENCH)/bin/python -m benchmarks.swap $(BENCH_ARGS)
+
+# Held to dev.txt, so that the service is measured as it is shipped. The one exception: BentoML's OpenTelemetry packages
+# pin the patch release of opentelemetry-api that they were built with.
+lock-bench: $(VENV)/bin/python ## lock what the benchmarks need, after `make lock`
+	$(PIP) install --quiet uv
+	held=$$(mktemp) && grep -E '^[a-z].*==' requirements/dev.txt | sed 's/ \\$$//' | grep -v '^opentelemetry-api==' > $$held \
+		&& $(UV_COMPILE) requirements/bench.in --extra service --extra trainer -c $$held -o requirements/bench.txt; \
+		code=$$?; rm -f $$held; exit $$code
+
+$(BENCH)/bin/python:
+	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11, 3.12 or 3.13 found; say make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(BENCH)
+
+$(BENCH)/bench.stamp: requirements/bench.txt | $(BENCH)/bin/python
+	$(BENCH)/bin/pip --disable-pip-version-check install --require-hashes -r requirements/bench.txt
 	@touch $@

@@ -1,0 +1,1 @@
+"""Serving side by side with peers: `make bench` and `make bench-swap`."""

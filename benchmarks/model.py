@@ -1,0 +1,87 @@
+"""The model repository of a benchmark run: versions of the `cnn`, published the way the trainer publishes.
+
+Runs as a process of its own, which prints what the first version must answer: whoever measures needs no TensorFlow.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from shared.classes import LUNG_CT_CLASSES
+from shared.imaging import PreprocessingSpec, read_slice
+from trainer.settings import NetworkName
+
+MODEL_NAME = "lung-ct"
+N_EXPECTED = 3
+"""Slices whose answers are compared before a server is measured."""
+
+
+@dataclass(frozen=True)
+class BenchModel:
+    """The published versions, and what the first must answer for the first slices."""
+
+    versions: tuple[Path, ...]
+    expected: tuple[tuple[float, ...], ...]
+
+
+def publish_networks(repository: Path, slices: Path, count: int, network: str) -> BenchModel:
+    """Publish that many untrained networks, each with other weights. slices: folder of <n>.jpg (Workload.write).
+
+    Speed does not depend on what the weights have learnt.
+    """
+    command = [sys.executable, "-m", "benchmarks.model", str(repository), str(slices), str(count), network]
+    finished = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True)
+    versions = tuple(repository / MODEL_NAME / str(number) for number in range(1, count + 1))
+    return BenchModel(versions, tuple(tuple(row) for row in json.loads(finished.stdout)))
+
+
+def _publish(repository: Path, seed: int, network: NetworkName) -> None:
+    import keras  # noqa: PLC0415 - seconds to import, and only this process needs it
+
+    from trainer.facts import Facts  # noqa: PLC0415
+    from trainer.networks import build_network  # noqa: PLC0415
+    from trainer.publishing import publish  # noqa: PLC0415
+
+    facts = Facts(
+        architecture=network,
+        classes=LUNG_CT_CLASSES,
+        preprocessing=PreprocessingSpec(),
+        dataset={"kind": "none", "n": 0, "counts": {}, "digest": "0" * 64},
+        split={"protocol": "none"},
+        metrics={},
+        warnings=("Untrained network of a benchmark.",),
+        seed=seed,
+        duration_s=0.0,
+    )
+    keras.utils.set_random_seed(seed)
+    publish(build_network(network, facts.preprocessing, len(facts.classes.names)), facts, repository / MODEL_NAME)
+
+
+def _expected(version_dir: Path, slices: Path) -> list[list[float]]:
+    from trainer.exporting import load_and_predict  # noqa: PLC0415 - imports TensorFlow
+
+    bodies = [(slices / f"{number}.jpg").read_bytes() for number in range(N_EXPECTED)]
+    tensors = np.stack([read_slice(body, PreprocessingSpec()) for body in bodies])
+    return [[float(value) for value in row] for row in load_and_predict(version_dir, tensors)]
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("repository", type=Path)
+    parser.add_argument("slices", type=Path)
+    parser.add_argument("count", type=int)
+    parser.add_argument("network", choices=get_args(NetworkName))
+    args = parser.parse_args()
+    for seed in range(args.count):
+        _publish(args.repository, seed, args.network)
+    print(json.dumps(_expected(args.repository / MODEL_NAME / "1", args.slices)))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,164 @@
+"""Open-loop load: requests leave at a constant rate, whether or not earlier ones have been answered.
+
+Latency counts from the moment a request was due, so a server that stalls cannot hide it by slowing the generator down.
+Runs as a process of its own; its samples go to standard output as one JSON array.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.servers import Running
+
+BROKEN = 0
+"""Status of a request that got no answer: refused, reset, or not answered before the end."""
+
+_LAST_ANSWERS_S = 30.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request."""
+
+    due: float
+    """Unix time at which it was due."""
+    latency_ms: float
+    status: int
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection with at most one request on it."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[int] | None = None
+        self.is_open = False
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self.is_open = True
+
+    def send(self, message: bytes) -> "asyncio.Future[int]":
+        self.answer = asyncio.get_running_loop().create_future()
+        self._received = b""
+        self._transport.write(message)  # type: ignore[attr-defined] # TCP: a WriteTransport
+        return self.answer
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        if not found or self.answer is None or self.answer.done():
+            return
+        fields = head.lower().split(b"\r\n")
+        length = next((int(field[15:]) for field in fields if field.startswith(b"content-length:")), 0)
+        if len(body) >= length:
+            if b"connection: close" in fields:
+                self.close()
+            self.answer.set_result(int(head[9:12]))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.is_open = False
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_result(BROKEN)
+
+    def close(self) -> None:
+        self.is_open = False
+        self._transport.close()
+
+
+async def _generate(port: int, messages: list[bytes], rate: float, seconds: float) -> list[Sample]:
+    loop = asyncio.get_running_loop()
+    idle: list[_Connection] = []
+    samples: list[Sample] = []
+    started, wall = loop.time(), time.time()
+
+    async def one(message: bytes, due: float) -> None:
+        connection = None
+        while idle and connection is None:
+            connection = idle.pop()
+            connection = connection if connection.is_open else None
+        try:
+            if connection is None:
+                _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
+            status = await connection.send(message)
+        except OSError:
+            status = BROKEN
+        samples.append(Sample(wall + due - started, (loop.time() - due) * 1e3, status))
+        if connection is not None and connection.is_open:
+            idle.append(connection)
+
+    turns = itertools.cycle(messages)
+    tasks = set()
+    for number in range(round(rate * seconds)):
+        due = started + number / rate
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        tasks.add(task := loop.create_task(one(next(turns), due)))
+        task.add_done_callback(tasks.discard)
+    pending = set(tasks)
+    if pending:
+        _, pending = await asyncio.wait(pending, timeout=_LAST_ANSWERS_S)
+    for task in pending:
+        task.cancel()
+    samples += [Sample(wall, _LAST_ANSWERS_S * 1e3, BROKEN) for _ in pending]
+    return samples
+
+
+class OpenLoop:
+    """The generator at work; samples() waits for its end."""
+
+    def __init__(self, running: Running, slices: Path, rate: float, seconds: float) -> None:
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "benchmarks.open_loop", str(running.port), running.server.path,
+                running.server.content_type, str(slices), f"--suffix={running.server.body}",
+                f"--rate={rate}", f"--seconds={seconds}",
+            ],
+            cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    @property
+    def is_running(self) -> bool:
+        """Whether load still comes."""
+        return self._process.poll() is None
+
+    def samples(self) -> list[Sample]:
+        """What became of every request."""
+        output, _ = self._process.communicate()
+        return [Sample(*sample) for sample in json.loads(output)]
+
+    def stop(self) -> None:
+        """End early."""
+        self._process.kill()
+        self._process.wait()
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("path")
+    parser.add_argument("content_type")
+    parser.add_argument("slices", type=Path)
+    parser.add_argument("--suffix", default="form")
+    parser.add_argument("--rate", type=float, required=True, help="requests a second")
+    parser.add_argument("--seconds", type=float, required=True)
+    args = parser.parse_args()
+    messages = []
+    for file in sorted(args.slices.glob(f"*.{args.suffix}")):
+        body = file.read_bytes()
+        head = (
+            f"POST {args.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {args.content_type}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        messages.append(head.encode() + body)
+    samples = asyncio.run(_generate(args.port, messages, args.rate, args.seconds))
+    json.dump([(sample.due, sample.latency_ms, sample.status) for sample in samples], sys.stdout)
+
+
+if __name__ == "__main__":
+    _main()

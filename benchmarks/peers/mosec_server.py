@@ -1,0 +1,45 @@
+"""mosec: two stages, decoding in one process for each core, inference with dynamic batching in one.
+
+mosec hands the body to the worker as it came, so it gets the bare JPEG: there is no form to parse, in its favour.
+"""
+
+import os
+from pathlib import Path
+
+from mosec import Server, Worker
+
+from benchmarks.peers.model import load_model, max_batch_size
+from shared.artifact import read_manifest
+from shared.imaging import SliceTensor, read_slice
+
+
+class Decode(Worker):
+    """JPEG bytes → uint8 [H, W, 1], passed on pickled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = read_manifest(Path(os.environ["BENCH_MODEL"])).preprocessing
+
+    def deserialize(self, data: bytes) -> bytes:
+        return data
+
+    def forward(self, data: bytes) -> SliceTensor:
+        return read_slice(data, self.spec)
+
+
+class Inference(Worker):
+    """A batch of slices → their answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = load_model()
+
+    def forward(self, data: list[SliceTensor]) -> list[dict[str, object]]:
+        return self.model.predict(data)
+
+
+if __name__ == "__main__":
+    server = Server()
+    server.append_worker(Decode, num=int(os.environ.get("BENCH_WORKERS", str(os.cpu_count() or 1))))
+    server.append_worker(Inference, num=1, max_batch_size=max_batch_size(), max_wait_time=10)
+    server.run()

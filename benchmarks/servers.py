@@ -1,0 +1,183 @@
+"""The servers of the comparison: how each is started, asked and ended."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from benchmarks.model import MODEL_NAME
+from benchmarks.processes import end_tree
+from benchmarks.slices import BOUNDARY, form
+
+MAX_BATCH_SIZE = 8
+_ROOT = Path(__file__).parent.parent
+_START_DEADLINE_S = 90.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """One row of the comparison. `{port}` in the command is replaced; BIN is the environment's folder of programs."""
+
+    name: str
+    label: str
+    engine: Literal["openvino", "tensorflow"]
+    command: tuple[str, ...]
+    path: str = "/predict"
+    body: Literal["form", "jpg"] = "form"
+
+    @property
+    def content_type(self) -> str:
+        """Of the body that it is sent."""
+        return f"multipart/form-data; boundary={BOUNDARY}" if self.body == "form" else "image/jpeg"
+
+
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name, *arguments)
+
+
+def _program(name: str, *arguments: str) -> tuple[str, ...]:
+    return (str(Path(sys.executable).parent / name), *arguments)
+
+
+_BENTO = _program(
+    "bentoml", "serve", "benchmarks.peers.bentoml_server:SliceService", "--host", "127.0.0.1", "--port", "{port}"
+)
+_MOSEC = _module(
+    "benchmarks.peers.mosec_server", "--address", "127.0.0.1", "--port", "{port}",
+    "--timeout", "60000", "--log-level", "warning",
+)  # fmt: skip
+_LITSERVE = _module("benchmarks.peers.litserve_server")
+_FLASK = _program(
+    "gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", "8",
+    "--timeout", "120", "--no-control-socket", "benchmarks.peers.flask_server:app",
+)  # fmt: skip
+
+LUNGCT = Server("lungct", "lungct (OpenVINO)", "openvino", _module("service"))
+SERVERS = (
+    LUNGCT,
+    Server("litserve_tf", "LitServe, TensorFlow", "tensorflow", _LITSERVE),
+    Server("litserve_ov", "LitServe, OpenVINO", "openvino", _LITSERVE),
+    Server("bentoml_tf", "BentoML, TensorFlow", "tensorflow", _BENTO),
+    Server("mosec_tf", "mosec, TensorFlow", "tensorflow", _MOSEC, path="/inference", body="jpg"),
+    Server("mosec_ov", "mosec, OpenVINO", "openvino", _MOSEC, path="/inference", body="jpg"),
+    Server("flask_tf", "Flask + gunicorn, TensorFlow", "tensorflow", _FLASK),
+)
+
+NULL = Server("null", "nothing", "openvino", _module("benchmarks.null_server"))
+"""Answers at once: what the load generator reaches at best."""
+
+
+class ServerFailed(Exception):
+    """It did not start, or gave no right answer; str() ends with what it wrote."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that has answered."""
+
+    server: Server
+    process: psutil.Popen
+    port: int
+    log: Path
+    """What it writes to standard output and error."""
+    first_answer_s: float
+    """From starting the process to its first right answer over HTTP."""
+
+    @property
+    def url(self) -> str:
+        """Where slices are sent."""
+        return f"http://127.0.0.1:{self.port}{self.server.path}"
+
+    def ask(self, jpeg: bytes) -> dict[str, Any]:
+        """Send one slice. Raises ServerFailed where the answer is not 200."""
+        status, body = post(self.server, self.port, jpeg)
+        if status != http.client.OK:
+            raise ServerFailed(f"{self.server.name} answered {status}: {body[:500]!r}")
+        answer = json.loads(body)
+        return dict(answer[0] if isinstance(answer, list) else answer)  # BentoML answers for a batch of one
+
+
+def post(server: Server, port: int, jpeg: bytes) -> tuple[int, bytes]:
+    """One request on a connection of its own: (status, body). Raises OSError or http.client.HTTPException."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        body = form(jpeg) if server.body == "form" else jpeg
+        connection.request("POST", server.path, body, {"Content-Type": server.content_type})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def running(server: Server, version_dir: Path, jpeg: bytes) -> Iterator[Running]:
+    """The server, from its first answer to the end of the block. Raises ServerFailed.
+
+    version_dir: <repository>/<model name>/<number>.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with tempfile.NamedTemporaryFile() as log:
+        started = time.monotonic()
+        process = psutil.Popen(
+            [part.format(port=port) for part in server.command],
+            cwd=_ROOT,
+            env=_environment(server, version_dir, port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _wait_for_answer(server, process, port, jpeg, started)
+            yield Running(server, process, port, Path(log.name), time.monotonic() - started)
+        except ServerFailed as error:
+            lines = Path(log.name).read_text("utf-8", "replace").splitlines()
+            telling = [line for line in lines if '"message": "request"' not in line]
+            raise ServerFailed("\n".join([str(error), *telling[-20:]])) from error
+        finally:
+            end_tree(process)
+
+
+def _wait_for_answer(server: Server, process: psutil.Popen, port: int, jpeg: bytes, started: float) -> None:
+    while True:
+        if process.poll() is not None:
+            raise ServerFailed(f"{server.name} ended with exit code {process.returncode} before it answered")
+        if time.monotonic() - started > _START_DEADLINE_S:
+            raise ServerFailed(f"{server.name} gave no answer within {_START_DEADLINE_S:g} s")
+        try:
+            if post(server, port, jpeg)[0] == http.client.OK:
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.05)
+
+
+def _environment(server: Server, version_dir: Path, port: int) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LUNGCT_", "BENCH_"))}
+    return {
+        **inherited,
+        "PYTHONPATH": str(_ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "BENCH_MODEL": str(version_dir),
+        "BENCH_ENGINE": server.engine,
+        "BENCH_PORT": str(port),
+        "BENCH_MAX_BATCH_SIZE": str(MAX_BATCH_SIZE),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(version_dir.parents[2] / "bentoml"),
+        "LUNGCT_MODEL_REPOSITORY": str(version_dir.parent.parent),
+        "LUNGCT_MODEL_NAME": MODEL_NAME,
+        "LUNGCT_PORT": str(port),
+        "LUNGCT_DRAIN_DELAY_S": "0",
+    }
