@@ -63,10 +63,13 @@ class RunningService:
         self.process = psutil.Process(self._process.pid)
 
     def _announced_port(self) -> str | None:
-        if self._process.poll() is not None:
-            raise RuntimeError(f"the service ended with {self._process.returncode}:\n{self.log_text()}")
+        self._check_alive()
         _, found, after = self.log_text().partition(_RUNNING_ON)
         return after.split()[0] if found and " " in after else None
+
+    def _check_alive(self) -> None:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the service ended with {self._process.returncode}:\n{self.log_text()[-5000:]}")
 
     # --- what it says -------------------------------------------------------------------------------------------------
 
@@ -97,10 +100,11 @@ class RunningService:
         """Return when it is ready, with this version where one is named."""
 
         def is_ready() -> bool:
+            self._check_alive()
             answer = self.client.get("/health/ready")
             return answer.status_code == 200 and version in (None, answer.json()["model_version"])
 
-        wait_until(is_ready, f"version {version or 'any'} serves; {self.health()}")
+        wait_until(is_ready, f"version {version or 'any'} serves")
         return self
 
     def wait_idle(self) -> None:

@@ -27,5 +27,5 @@ def repository(tmp_path: Path, published: tuple[Path, Path]) -> ModelRepository:
 @pytest.fixture(scope="session")
 def service(tiny_network_repository: Path) -> Iterator[RunningService]:
     """One service for all tests that only ask: version 1, default limits. Leave nothing running in it."""
-    with serving(tiny_network_repository) as running:
+    with serving(tiny_network_repository, precision="f32") as running:
         yield running
