@@ -1,7 +1,8 @@
 """Bytes → probabilities: a share of a batch, decoded just before it is computed.
 
-Each core takes a batch, decodes it and infers it: none waits for another, and nothing is handed around. What takes long
-to decode is decoded aside, in a thread of its own, so that a huge image delays no neighbour.
+Decoding a batch on all cores and then inferring it on all cores keeps the cores together: decoding beside the inference
+would stall each layer's slowest thread, and all others with it. What takes long to decode is decoded aside, in a thread
+of its own, so that a huge image delays no neighbour.
 """
 
 import asyncio
@@ -28,17 +29,17 @@ _ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
 class Predictor:
     """What turns image bytes into probabilities under load."""
 
-    def __init__(self, settings: ServiceSettings, metrics: Metrics, threads: int) -> None:
+    def __init__(self, settings: ServiceSettings, metrics: Metrics, cores: int) -> None:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
         self._metrics = metrics
         self._sizes = batch_sizes(settings.max_batch_size)
+        self._decoding = ThreadPoolExecutor(cores, "decoding")
         self._aside = ThreadPoolExecutor(1, "decoding-aside")
         self.batcher: Batcher = MicroBatcher(
             self._compute,
-            ThreadPoolExecutor(threads, "inference"),
+            ThreadPoolExecutor(1, "inference"),  # one at a time: it uses all cores
             sizes=self._sizes,
             max_queue=settings.max_queue,
-            in_flight=threads,
             observer=metrics,
         )
 
@@ -68,7 +69,10 @@ class Predictor:
         self, model: ServingModel, items: Sequence[ImageBytes | SliceTensor]
     ) -> list[Probabilities | SliceError]:
         """One batch of one model. What cannot be decoded is its own answer and touches no neighbour."""
-        decoded = [self._tensor(model, item) for item in items]
+        if len(items) == 1:
+            decoded = [self._tensor(model, items[0])]  # without a detour over another thread
+        else:
+            decoded = list(self._decoding.map(self._tensor, [model] * len(items), items))
         slices = [one for one in decoded if not isinstance(one, SliceError)]
         answers = iter(self._infer(model, slices))
         return [one if isinstance(one, SliceError) else next(answers) for one in decoded]

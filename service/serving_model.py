@@ -24,10 +24,7 @@ class Engine(Protocol):
     precision: str
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, H, W, 1] → probabilities float32 [B, C]; called from several threads."""
-
-    def warm(self, images: NDArray[np.uint8]) -> None:
-        """Make inference of this batch size as fast as it will be."""
+        """uint8 [B, H, W, 1] → probabilities float32 [B, C]. One call at a time."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,8 @@ def _start_engine(version_dir: Path, options: LoadOptions, precision: Precision)
 def _prove(model: ServingModel, max_batch_size: int) -> None:
     """Warm every size that will be used, and compare alone and in batches. Raises shared.artifact.GoldenMismatch."""
     spec = model.manifest.preprocessing
+    # the first inference of a batch size costs 50 to 400 ms; no request should pay for it
     for size in batch_sizes(max_batch_size):
-        model.engine.warm(np.zeros((size, spec.height, spec.width, 1), np.uint8))
+        model.engine.infer(np.zeros((size, spec.height, spec.width, 1), np.uint8))
     model.replay_golden()
     model.replay_golden_in_batches(max_batch_size)

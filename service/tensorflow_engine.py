@@ -30,7 +30,3 @@ class TensorFlowEngine:
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, H, W, 1] → float32 [B, C]."""
         return np.asarray(self._serve(**{INPUT_NAME: tf.constant(images)})[OUTPUT_NAME].numpy(), np.float32)
-
-    def warm(self, images: NDArray[np.uint8]) -> None:
-        """Run a batch once: the first inference of a size is slower."""
-        self.infer(images)
