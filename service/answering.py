@@ -34,10 +34,13 @@ class Service:
     budget: ByteBudget
     metrics: Metrics
 
-    def model(self) -> ServingModel:
-        """The model that serves now. Raises ProblemError while there is none, or when the service is closing."""
+    def check_open(self) -> None:
+        """Raises ProblemError where the service takes no more requests. One that was taken is finished."""
         if self.readiness.is_closed:
             raise ProblemError(problems.DRAINING, retry_after_s=max(1.0, self.predictor.batcher.expected_wait_s))
+
+    def model(self) -> ServingModel:
+        """The model that serves now. Raises ProblemError while there is none."""
         if self.reload.serving is None:
             reason = "; ".join(self.readiness.health().reasons)
             raise ProblemError(problems.NO_MODEL, f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
@@ -75,6 +78,7 @@ async def predict_one(service: Service, request: Request) -> Prediction:
     is_uploaded = False
     try:
         async with asyncio.timeout(timeout_s) as limit:
+            service.check_open()
             service.model()
             if not batcher.has_room:
                 raise QueueFull(batcher.retry_after_s())  # before the body is read; looked at again after
@@ -137,6 +141,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
     that one long series leaves room for everybody else. Raises like predict_one().
     """
     settings, loop = service.settings, asyncio.get_running_loop()
+    service.check_open()
     service.model()
     places = asyncio.Semaphore(2 * settings.max_batch_size)
     items: list[asyncio.Task[BatchItem]] = []
