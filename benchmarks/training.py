@@ -2,6 +2,7 @@
 
     python -m benchmarks.training accuracy       DATA   the cnn by the reference's protocol, over several split seeds
     python -m benchmarks.training preprocessing  DATA   reading and preparing slices, beside the reference's loop
+    python -m benchmarks.training neighbours     DATA   what a nearest neighbour gets from the same splits, untrained
     python -m benchmarks.training run            DATA   one whole run: seconds and peak memory, folder to version
 
 Each prints JSON to standard output. `accuracy` keeps one file per seed in --keep and goes on where it was stopped.
@@ -23,9 +24,11 @@ import numpy as np
 from scipy import stats
 
 from shared.classes import LUNG_CT_CLASSES
-from shared.imaging import PreprocessingSpec
+from shared.imaging import PreprocessingSpec, body_box
+from shared.raster import decode_grey
 from trainer.dataset import index_folder
 from trainer.input_pipeline import read_dataset
+from trainer.splits import split_by_image
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTOCOL = ("--split", "image", "--balance", "undersample", "--network", "cnn")
@@ -124,6 +127,34 @@ def preprocessing(data: Path, repeats: int) -> dict:
     }
 
 
+def neighbours(data: Path, splits: int = 20) -> dict:
+    """Accuracy of the nearest training slice over split seeds 0, 1, ...: what is there to be had without learning.
+
+    By 64 x 64 grey pixels (correlation) of whole frames and of body crops, and by four numbers only: where in the frame
+    the body's bounding box lies.
+    """
+    index = index_folder(data, LUNG_CT_CLASSES)
+    labels = np.array([file.label for file in index.files])
+    frames = read_dataset(index, PreprocessingSpec(height=64, width=64, crop="none")).images
+    bodies = read_dataset(index, PreprocessingSpec(height=64, width=64)).images
+    boxes = np.array([body_box(decode_grey(file.path.read_bytes())) for file in index.files], np.float64)
+    results = {}
+    for name, rows in (("whole_frame", frames), ("body_crop", bodies), ("body_box_only", boxes)):
+        vectors = rows.reshape(len(rows), -1).astype(np.float64)
+        if name != "body_box_only":
+            vectors -= vectors.mean(axis=1, keepdims=True)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        scores = []
+        for seed in range(splits):
+            split = split_by_image(labels, "undersample", 0.2, seed)
+            held_out, known = vectors[split.validation], vectors[split.training]
+            distances = ((held_out[:, np.newaxis] - known[np.newaxis]) ** 2).sum(axis=2)
+            nearest = labels[split.training][distances.argmin(axis=1)]
+            scores.append(float(np.mean(nearest == labels[split.validation])))
+        results[name] = {"mean": statistics.mean(scores), "standard_deviation": statistics.stdev(scores)}
+    return {"splits": splits, **results}
+
+
 def one_run(data: Path, options: list[str]) -> dict:
     """Folder to published version."""
     repository = Path(tempfile.mkdtemp())
@@ -143,7 +174,7 @@ def one_run(data: Path, options: list[str]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["accuracy", "preprocessing", "run"])
+    parser.add_argument("what", choices=["accuracy", "preprocessing", "neighbours", "run"])
     parser.add_argument("data", type=Path, help="folder of class folders")
     parser.add_argument("--seeds", type=int, default=8, help="accuracy: how many split seeds (default: 8)")
     parser.add_argument(
@@ -155,6 +186,8 @@ def main() -> None:
         result = accuracy(args.data.resolve(), args.seeds, args.keep, options)
     elif args.what == "preprocessing":
         result = preprocessing(args.data, args.repeats)
+    elif args.what == "neighbours":
+        result = neighbours(args.data)
     else:
         result = one_run(args.data.resolve(), options)
     print(json.dumps(result, indent=2))

@@ -48,7 +48,7 @@ examples:
 _REPOSITORY = ("model_repository", "model_name")
 _READING = ("data", "decode_threads")
 _TRAINING = ("classes", "target", "network", "split", "split_seed", "validation_share", "balance", "epochs", "patience",
-             "batch_size", "learning_rate", "seed", "image_side", "crop")  # fmt: skip
+             "batch_size", "learning_rate", "seed", "augmentation", "image_side", "crop")  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Files → uint8 slices in memory → batches.
+"""Files → uint8 slices in memory. Needs no TensorFlow; trainer.batches makes batches of them.
 
 Decoding runs on as many threads as there are cores: reading, simplejpeg and OpenCV release the interpreter's lock. The
 prepared slices stay in memory as uint8 (50 kB each at 224 x 224), so an epoch decodes nothing.
@@ -9,14 +9,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.imaging import PreprocessingSpec, SliceTensor, read_slice
 from shared.raster import SliceError
-from trainer.balance import Indices, Labels
 from trainer.dataset import ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile
 from trainer.progress import with_progress
 
@@ -88,35 +86,3 @@ def _prepare(path: Path, spec: PreprocessingSpec) -> _Prepared:
         return hashlib.sha256(body).hexdigest(), read_slice(body, spec)
     except SliceError as error:
         return hashlib.sha256(body).hexdigest(), str(error)
-
-
-def training_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, batch_size: int, seed: int) -> Any:
-    """tf.data of (uint8 [b, H, W, 1], int64 [b]) over the given rows, in a new order each epoch that the seed decides.
-
-    A row may appear several times (oversampling); only row numbers are shuffled, pixels are gathered batch by batch.
-    """
-    tf = _tensorflow()
-    order = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
-    return _gathered(images, labels, order, batch_size)
-
-
-def validation_batches(images: NDArray[np.uint8], labels: Labels, rows: Indices, batch_size: int) -> Any:
-    """The same in the order of the rows."""
-    return _gathered(images, labels, _tensorflow().data.Dataset.from_tensor_slices(rows), batch_size)
-
-
-def _gathered(images: NDArray[np.uint8], labels: Labels, order: Any, batch_size: int) -> Any:
-    tf = _tensorflow()
-    pixels, classes = tf.constant(images), tf.constant(labels)
-    return (
-        order.batch(batch_size)
-        .map(lambda rows: (tf.gather(pixels, rows), tf.gather(classes, rows)))
-        .prefetch(tf.data.AUTOTUNE)
-    )
-
-
-def _tensorflow() -> Any:
-    """Reading and checking slices needs no TensorFlow, whose import takes seconds."""
-    import tensorflow as tf  # noqa: PLC0415
-
-    return tf

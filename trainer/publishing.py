@@ -9,8 +9,9 @@ import errno
 import json
 import logging
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
@@ -46,7 +47,7 @@ wrong weight, class order or scaling differs by far more.
 _EXPORT_TOLERANCE = 1e-3
 """What the exported model may differ from the trained one here, where both run in TensorFlow."""
 
-_LIBRARIES = ("keras", "numpy", "opencv-python-headless", "scikit-learn", "simplejpeg")
+_LIBRARIES = ("keras", "numpy", "opencv-python-headless", "opencv-python", "scikit-learn", "simplejpeg")
 _NUMBER_IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -122,7 +123,7 @@ def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], mo
         libraries={
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
-            **{library: version(library) for library in _LIBRARIES},
+            **_installed(),
         },
         files=files,
     )
@@ -130,6 +131,15 @@ def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], mo
     path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     flush(path)
     flush(folder)
+
+
+def _installed() -> dict[str, str]:
+    """Versions of the libraries that decide about pixels and weights; OpenCV may be installed under another name."""
+    found = {}
+    for library in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[library] = version(library)
+    return found
 
 
 def _first_line(error: tf.errors.OpError) -> str:

@@ -95,7 +95,9 @@ def read_version(model_dir: Path, version: int | None = None) -> Manifest:
 
     Raises NoSuchVersion, InvalidVersion, EmptyRepository or UnreadablePolicy.
     """
-    wanted = version or _policy(model_dir).pin or newest_valid_version(model_dir)
+    wanted = version
+    if wanted is None:
+        wanted = _policy(model_dir).pin or newest_valid_version(model_dir)
     if wanted is None:
         raise EmptyRepository(model_dir)
     present = published_versions(model_dir)

@@ -132,6 +132,7 @@ def _facts(dataset: Dataset, split: Split, trained: Trained, metrics: Metrics, s
             "optimizer": "adam",
             "learning_rate": settings.adam_learning_rate,
             "batch_size": settings.batch_size,
+            "augmentation": settings.augmentation_of_network,
             "epochs": len(history.loss),
             "best_epoch": history.best_epoch,
             "patience": settings.patience,

@@ -12,8 +12,10 @@ from shared.imaging import PreprocessingSpec
 NetworkName = Literal["cnn", "tiny"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "none"]
 SplitName = Literal["image"]
+AugmentationName = Literal["light", "none"]
 
 _LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01}
+_AUGMENTATION: dict[NetworkName, AugmentationName] = {"cnn": "light", "tiny": "none"}
 # The reference resizes whole frames, and its network is trained its way. See docs/training.md for what that gives away.
 _CROP: dict[NetworkName, Literal["body", "none"]] = {"cnn": "none", "tiny": "body"}
 
@@ -36,13 +38,16 @@ class TrainerSettings(BaseSettings):
     validation_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the slices held out.")
     balance: BalanceName = Field(default="undersample", description="How unequal class sizes are evened out.")
     epochs: int = Field(default=50, ge=1, description="Passes over the training slices at most.")
-    patience: int = Field(default=10, ge=1, description="Epochs without a better one after which training stops.")
+    patience: int = Field(default=20, ge=1, description="Epochs without a better one after which training stops.")
     batch_size: int = Field(default=8, ge=1, description="Slices per gradient step.")
     learning_rate: float | None = Field(
         default=None, gt=0, description="Step size of Adam; default 0.001 for cnn, 0.01 for tiny."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
+    augmentation: AugmentationName | None = Field(
+        default=None, description="Change training slices a little each epoch; default light for cnn, none for tiny."
+    )
     crop: Literal["body", "none"] | None = Field(
         default=None, description="Crop to the body or keep the frame; default none for cnn, body for tiny."
     )
@@ -73,6 +78,11 @@ class TrainerSettings(BaseSettings):
     def adam_learning_rate(self) -> float:
         """The step size that was asked for, or the network's own."""
         return self.learning_rate or _LEARNING_RATE[self.network]
+
+    @property
+    def augmentation_of_network(self) -> AugmentationName:
+        """The augmentation that was asked for, or the network's own."""
+        return self.augmentation or _AUGMENTATION[self.network]
 
     @property
     def model_dir(self) -> Path:

@@ -10,8 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.balance import Indices, class_weights, oversample
+from trainer.batches import training_batches, validation_batches
 from trainer.dataset import Dataset
-from trainer.input_pipeline import training_batches, validation_batches
 from trainer.networks import build_network
 from trainer.settings import TrainerSettings
 from trainer.splits import Split
@@ -53,15 +53,15 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
     model = build_network(settings.network, settings.preprocessing, len(dataset.classes.names))
     model.compile(
         optimizer=keras.optimizers.Adam(settings.adam_learning_rate),
-        loss="sparse_categorical_crossentropy",
+        loss="categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,  # on a CPU, XLA compiles for 15 s and then runs slower than oneDNN's kernels
     )
     rows, weights = _balanced(dataset, split, settings)
     best = _BestEpoch(settings.epochs, settings.patience)
     fitted = model.fit(
-        training_batches(dataset.images, dataset.labels, rows, settings.batch_size, settings.seed),
-        validation_data=validation_batches(dataset.images, dataset.labels, split.validation, settings.batch_size),
+        training_batches(dataset, rows, settings.batch_size, settings.seed, settings.augmentation_of_network),
+        validation_data=validation_batches(dataset, split.validation, settings.batch_size),
         epochs=settings.epochs,
         class_weight=weights,
         callbacks=[best],

@@ -1,16 +1,15 @@
-"""The input pipeline: files to uint8 slices in memory, and those to batches."""
+"""The input pipeline: files to uint8 slices in memory."""
 
 import io
 
 import cv2
 import numpy as np
-import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec, read_slice
 from trainer import input_pipeline
 from trainer.dataset import index_folder
-from trainer.input_pipeline import read_dataset, training_batches, validation_batches
+from trainer.input_pipeline import read_dataset
 from trainer.progress import with_progress
 
 
@@ -38,42 +37,6 @@ def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path):
     dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
     assert [skipped.path.name for skipped in dataset.skipped] == ["huge.png"]
     assert "at most" in dataset.skipped[0].reason
-
-
-@pytest.fixture
-def slices():
-    """Ten slices of which every pixel of slice i is i, with label i % 3."""
-    images = np.arange(10, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
-    return images, np.arange(10) % 3
-
-
-def drained(batches):
-    return [(images.numpy()[:, 0, 0, 0].tolist(), labels.numpy().tolist()) for images, labels in batches]
-
-
-def test_validation_batches_keep_the_order_of_the_rows(slices):
-    """Rows come as given, with their own labels, the last batch being smaller."""
-    batches = drained(validation_batches(*slices, np.array([7, 2, 5]), batch_size=2))
-    assert batches == [([7, 2], [1, 2]), ([5], [2])]
-
-
-def test_training_batches_shuffle_by_the_seed(slices):
-    """Each epoch has every row once, in another order than the epoch before; the same seed gives the same orders."""
-    rows = np.arange(10)
-    epochs = training_batches(*slices, rows, batch_size=4, seed=3)
-    first, second = drained(epochs), drained(epochs)
-    assert first != second
-    assert sorted(image for images, _ in first for image in images) == rows.tolist()
-    assert all(label == image % 3 for images, labels in first for image, label in zip(images, labels, strict=True))
-    again = training_batches(*slices, rows, batch_size=4, seed=3)
-    assert [drained(again), drained(again)] == [first, second]
-    assert drained(training_batches(*slices, rows, batch_size=4, seed=4)) != first
-
-
-def test_a_row_may_come_several_times(slices):
-    """Oversampling repeats row numbers; each repetition is a slice of the epoch."""
-    batches = drained(training_batches(*slices, np.array([1, 1, 1, 6]), batch_size=8, seed=0))
-    assert sorted(batches[0][0]) == [1, 1, 1, 6]
 
 
 class Terminal(io.StringIO):

@@ -89,6 +89,8 @@ def test_the_version_that_services_serve_is_read_by_default(model_dir):
     pin(model_dir, 2)
     assert read_version(model_dir).model_version == 2
     assert read_version(model_dir, 1).model_version == 1
+    with pytest.raises(NoSuchVersion, match="Version 0"):
+        read_version(model_dir, 0)
 
 
 def test_a_pin_is_what_the_service_reads(model_dir):

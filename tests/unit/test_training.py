@@ -103,6 +103,16 @@ def test_fit_learns_and_repeats_itself():
     np.testing.assert_array_equal(first.probabilities, again.probabilities)
 
 
+def test_light_augmentation_repeats_itself_too():
+    """Jitter and MixUp hang on the seed alone: two fits give the same history to the last bit."""
+    dataset = squares(30)
+    split = split_by_image(dataset.labels, "none", 0.2, seed=0)
+    light = SETTINGS.model_copy(update={"augmentation": "light", "epochs": 2})
+    first = fit(dataset, split, light).history
+    assert first == fit(dataset, split, light).history
+    assert first.loss != fit(dataset, split, SETTINGS.model_copy(update={"epochs": 2})).history.loss
+
+
 def test_the_best_epoch_s_weights_are_restored():
     """The model that fit() returns scores on the held-out slices what its history says of the best epoch."""
     dataset = squares(60)

@@ -1,0 +1,48 @@
+"""Slices in memory → tf.data batches, prefetched while the network works on the one before.
+
+Only row numbers are shuffled and repeated; pixels are gathered batch by batch, so that oversampling copies no image.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from trainer.augmentation import augment_lightly
+from trainer.balance import Indices
+from trainer.dataset import Dataset
+from trainer.settings import AugmentationName
+
+
+def training_batches(
+    dataset: Dataset, rows: Indices, batch_size: int, seed: int, augmentation: AugmentationName = "none"
+) -> Any:
+    """Batches of (uint8 [b, H, W, 1], one-hot float32 [b, classes]) over the rows, each epoch in a new order.
+
+    The seed decides all orders and, with "light" augmentation, every change of a slice. A row may appear several times.
+    """
+    order = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
+    batches = _gathered(dataset, order.batch(batch_size))
+    if augmentation == "light":
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            lambda batch, seed_of_batch: augment_lightly(batch[0], batch[1], seed_of_batch)
+        )
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(dataset: Dataset, rows: Indices, batch_size: int) -> Any:
+    """The same in the order of the rows, as they are."""
+    return _gathered(dataset, tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)).prefetch(tf.data.AUTOTUNE)
+
+
+def _gathered(dataset: Dataset, batches_of_rows: Any) -> Any:
+    pixels = tf.constant(dataset.images)
+    one_hot = tf.constant(_one_hot(dataset))
+    return batches_of_rows.map(lambda rows: (tf.gather(pixels, rows), tf.gather(one_hot, rows)))
+
+
+def _one_hot(dataset: Dataset) -> NDArray[np.float32]:
+    """Float labels, because a mixed slice is of two classes in shares."""
+    return np.eye(len(dataset.classes.names), dtype=np.float32)[dataset.labels]
