@@ -1,5 +1,6 @@
 """Puts the parts together. Nothing happens at import; tests call create_app() with their own settings."""
 
+import asyncio
 import functools
 import os
 import time
@@ -27,6 +28,7 @@ from service.problems import ProblemError, problem_of, problem_response
 from service.readiness import Readiness
 from service.request_scope import RequestScope
 from service.routes import build_router
+from service.self_check import SelfCheck
 from service.serving_model import LoadOptions, ServingModel, import_engine, load_model
 from service.settings import ServiceSettings
 from service.trial_load import trial_load
@@ -48,11 +50,14 @@ Drop a slice on [the page](./) to try it by hand."""
 def create_app(settings: ServiceSettings) -> FastAPI:
     """The application: starts looking for models when it starts, and stops cleanly with it."""
     service = _build_service(settings)
+    self_check = SelfCheck(service.reload, service.predictor, service.readiness, settings.self_check_interval_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.reload.start()
+        checking = asyncio.create_task(self_check.run())
         yield
+        checking.cancel()
         service.reload.stop(patience_s=1.0)
 
     app = FastAPI(

@@ -18,10 +18,10 @@ from service.metrics import Metrics
 from service.serving_model import ServingModel, batch_sizes
 from service.settings import ServiceSettings
 from shared.imaging import SliceTensor, read_slice
-from shared.raster import ImageBytes, RasterLimits, SliceError, read_header
+from shared.raster import ImageBytes, RasterLimits, read_header
 
 Probabilities = NDArray[np.float32]
-Batcher = MicroBatcher[ServingModel, ImageBytes | SliceTensor, Probabilities | SliceError]
+Batcher = MicroBatcher[ServingModel, ImageBytes | SliceTensor, Probabilities | Exception]
 
 _ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
 
@@ -46,7 +46,7 @@ class Predictor:
     async def predict(self, body: ImageBytes, model: ServingModel) -> Probabilities:
         """float32 [C] for one slice, in a place that the caller has reserved in the batcher.
 
-        Raises shared.raster.SliceError or service.batching.BatchFailed.
+        Raises shared.raster.SliceError, or what else broke in decoding this one, or service.batching.BatchFailed.
         """
         header = read_header(body, self._limits)
         if header.pixels > _ASIDE_PIXELS or header.is_progressive:
@@ -55,7 +55,7 @@ class Predictor:
         else:
             item = body
         answer = await self.batcher.submit(model, item)
-        if isinstance(answer, SliceError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -67,22 +67,22 @@ class Predictor:
 
     def _compute(
         self, model: ServingModel, items: Sequence[ImageBytes | SliceTensor]
-    ) -> list[Probabilities | SliceError]:
+    ) -> list[Probabilities | Exception]:
         """One batch of one model. What cannot be decoded is its own answer and touches no neighbour."""
         if len(items) == 1:
             decoded = [self._tensor(model, items[0])]  # without a detour over another thread
         else:
             decoded = list(self._decoding.map(self._tensor, [model] * len(items), items))
-        slices = [one for one in decoded if not isinstance(one, SliceError)]
+        slices = [one for one in decoded if not isinstance(one, Exception)]
         answers = iter(self._infer(model, slices))
-        return [one if isinstance(one, SliceError) else next(answers) for one in decoded]
+        return [one if isinstance(one, Exception) else next(answers) for one in decoded]
 
-    def _tensor(self, model: ServingModel, item: ImageBytes | SliceTensor) -> SliceTensor | SliceError:
+    def _tensor(self, model: ServingModel, item: ImageBytes | SliceTensor) -> SliceTensor | Exception:
         if isinstance(item, np.ndarray):
             return item
         try:
             return self._decode(model, item)
-        except SliceError as error:
+        except Exception as error:  # whatever it is: raised here, it would fail the neighbours too
             return error
 
     def _infer(self, model: ServingModel, slices: Sequence[SliceTensor]) -> NDArray[np.float32]:

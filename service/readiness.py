@@ -9,7 +9,6 @@ from service.metrics import Metrics
 from service.schemas import Health
 
 _FAILING_AFTER = 3  # batches in a row; one may be bad luck
-_STALE_POLLS = 10
 
 
 @dataclass
@@ -24,6 +23,8 @@ class Readiness:
     clock: Callable[[], float]
     is_draining: bool = False
     """No new traffic should come, but what comes is still answered."""
+    is_wrong: bool = False
+    """The engine gave another answer to a golden slice than when the model was loaded."""
     is_closed: bool = False
     """What comes now is refused."""
 
@@ -45,6 +46,8 @@ class Readiness:
             hindrances.append("the service is shutting down")
         if self.engine_is_failing:
             hindrances.append("the engine keeps failing or does not come back")
+        if self.is_wrong:
+            hindrances.append("the engine gives other answers than when the model was loaded")
         if self.reload.complaint:
             reasons.append(self.reload.complaint)
         seen = self.reload.last_poll

@@ -31,9 +31,12 @@ class ServiceSettings(BaseSettings):
 
     max_upload_bytes: int = Field(default=20 * _MIB, ge=1024, description="Most bytes of one image.")
     max_inflight_bytes: int = Field(default=256 * _MIB, ge=1024, description="Most upload bytes held at a time.")
-    max_pixels: int = Field(default=64 * _MIB, ge=1024, description="Most pixels of one image, by its header.")
+    max_pixels: int = Field(default=16 * _MIB, ge=1024, description="Most pixels of one image, by its header.")
     max_files: int = Field(default=256, ge=1, description="Most files in one POST /predict/batch.")
 
+    self_check_interval_s: float = Field(
+        default=10.0, gt=0, description="Time between questions with known answers that the service asks its model."
+    )
     drain_delay_s: float = Field(default=3.0, ge=0, description="After SIGTERM, new requests are answered this long.")
     grace_period_s: float = Field(default=30.0, gt=0, description="After draining, accepted requests get this long.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")

@@ -116,6 +116,12 @@ def test_a_batch_that_does_not_come_back(parts: Parts) -> None:
     assert parts.verdict[0] == "unavailable"
 
 
+def test_an_engine_that_answers_wrongly(parts: Parts) -> None:
+    """A model that answers a golden slice otherwise than when it was loaded is not to be asked."""
+    parts.readiness.is_wrong = True
+    assert parts.verdict == ("unavailable", ["the engine gives other answers than when the model was loaded"])
+
+
 def test_a_repository_that_does_not_answer(parts: Parts) -> None:
     """When no look at the repository has ended for long it is degraded, but not during a long load."""
     parts.now += 61

@@ -1,0 +1,116 @@
+"""The engine of a running service fails, hangs or lies: callers are told, readiness is true, and it recovers."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.model_repository import ModelRepository
+from tests.serving import RunningService, serving, wait_until
+from tests.slices import jpeg_slice
+
+# Replaces the engine's infer() in the service's own process, and not in its trial loads, once the engine is imported.
+_SABOTAGE = """
+import sys, threading, time
+from pathlib import Path
+
+def sabotage():
+    while not hasattr(sys.modules.get("service.openvino_engine"), "OpenVINOEngine"):
+        time.sleep(0.01)
+    engine = sys.modules["service.openvino_engine"].OpenVINOEngine
+    as_ever = engine.infer
+    def infer(self, images):
+        deed = Path({deed!r}).read_text()
+        if deed == "fail":
+            raise RuntimeError("out of registers in /srv/secret/engine.cpp")
+        if deed == "hang":
+            time.sleep(3600)
+        answers = as_ever(self, images)
+        return answers[:, ::-1] if deed == "lie" else answers
+    engine.infer = infer
+
+if sys.orig_argv[1:3] == ["-m", "service"]:
+    threading.Thread(target=sabotage, daemon=True).start()
+"""
+
+
+class Saboteur:
+    """What the engine of the service does from now on: "fail", "hang", "lie", or nothing of the kind."""
+
+    def __init__(self, folder: Path) -> None:
+        self._deed = folder / "deed"
+        self.let_be()
+        (folder / "sitecustomize.py").write_text(_SABOTAGE.format(deed=str(self._deed)))
+        self.environment = {"PYTHONPATH": str(folder)}
+
+    def make(self, deed: str) -> None:
+        self._deed.write_text(deed)
+
+    def let_be(self) -> None:
+        self._deed.write_text("nothing")
+
+
+@pytest.fixture
+def saboteur(tmp_path: Path) -> Saboteur:
+    return Saboteur(tmp_path)
+
+
+@pytest.fixture
+def service(saboteur: Saboteur, repository: ModelRepository) -> Iterator[RunningService]:
+    """A service whose engine can be spoiled, impatient and often checking itself."""
+    repository.publish(1)
+    with serving(
+        repository.root, environment=saboteur.environment, self_check_interval_s=0.2, request_timeout_s=2
+    ) as running:
+        yield running
+
+
+def test_a_failing_engine_is_told_and_recovers(
+    service: RunningService, saboteur: Saboteur, repository: ModelRepository
+) -> None:
+    """Callers get 500, the next one is served when it works again; not ready while it keeps failing, ready after."""
+    saboteur.make("fail")
+    answer = service.client.post("/predict", content=jpeg_slice())
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:lungct:problem:inference-failed")
+    assert "secret" not in answer.text
+    wait_until(lambda: service.client.get("/health/ready").status_code == 503, "it turns not ready though nobody asks")
+    assert service.health()["reasons"] == ["the engine keeps failing or does not come back"]
+    assert service.client.get("/health/live").status_code == 200
+    assert service.metric("lungct_failed_batches_total") >= 3
+    assert service.metric("lungct_ready") == 0
+    # in a batch too, each item is told
+    items = service.client.post("/predict/batch", files=[("files", ("a", jpeg_slice()))] * 3).json()["results"]
+    assert [item["status"] for item in items] == [500] * 3
+    saboteur.let_be()
+    service.wait_ready(1)  # found out by itself: while it is not ready, nobody is sent here
+    assert service.client.post("/predict", content=jpeg_slice()).status_code == 200
+
+    saboteur.make("lie")
+    wait_until(lambda: service.client.get("/health/ready").status_code == 503, "wrong answers are noticed")
+    assert "gives other answers" in service.health()["reasons"][0]
+    saboteur.let_be()
+    service.wait_ready(1)
+
+    # a new version that answers its golden slices ends the matter
+    saboteur.make("fail")
+    wait_until(lambda: service.client.get("/health/ready").status_code == 503, "it turns not ready")
+    repository.publish(2)
+    wait_until(lambda: service.model_info()["failures"], "it cannot be loaded with an engine that fails")
+    assert service.health()["model_version"] == 1
+    saboteur.let_be()
+    service.wait_ready(2)
+
+
+def test_a_hanging_engine_is_told_and_does_not_keep_the_process(service: RunningService, saboteur: Saboteur) -> None:
+    """Callers get 504 at their deadline, readiness turns false, places are given back, and SIGTERM still ends it."""
+    saboteur.make("hang")
+    answer = service.client.post("/predict", content=jpeg_slice())
+    assert (answer.status_code, answer.json()["type"]) == (504, "urn:lungct:problem:deadline-exceeded")
+    wait_until(lambda: service.client.get("/health/ready").status_code == 503, "it turns not ready")
+    assert service.client.get("/health/live").status_code == 200
+    answer = service.client.post("/predict", content=jpeg_slice())
+    assert answer.status_code in (503, 504)
+    service.signal(signal.SIGTERM)
+    assert service.wait_end(30) == 0
+    assert service.log_lines()[-1]["is_clean"] is False

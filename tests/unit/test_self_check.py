@@ -1,0 +1,87 @@
+"""The service asks its model what it knows the answer to, and its readiness follows."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from service.batching import QueueFull
+from service.metrics import Metrics
+from service.prediction import Predictor
+from service.self_check import SelfCheck
+from service.settings import ServiceSettings
+from tests.fake_model import FakeEngine, fake_model
+
+
+class Bench:
+    """A self-check on a predictor, an engine that the test spoils, and what readiness is told."""
+
+    def __init__(self) -> None:
+        self.metrics, self.engine = Metrics(), FakeEngine()
+        self.predictor = Predictor(ServiceSettings(max_queue=1), self.metrics, 1)
+        self.reload: Any = SimpleNamespace(serving=fake_model(self.engine))
+        self.readiness: Any = SimpleNamespace(is_wrong=False)
+        self.self_check = SelfCheck(self.reload, self.predictor, self.readiness, 0.01)
+
+    def check(self) -> None:
+        asyncio.run(asyncio.wait_for(self.self_check.check(), 60))
+        assert self.predictor.batcher.depth == 0
+
+
+def test_a_right_answer_is_well() -> None:
+    """An engine that answers as at loading is asked one slice and nothing is wrong."""
+    bench = Bench()
+    bench.check()
+    assert (bench.engine.sizes, bench.readiness.is_wrong) == ([1], False)
+
+
+def test_a_wrong_answer_is_told_and_forgotten_when_it_is_right_again() -> None:
+    """An engine that answers otherwise than at loading is wrong, until it no longer does."""
+    bench = Bench()
+    bench.engine.lie = 0.1
+    bench.check()
+    assert bench.readiness.is_wrong
+    bench.engine.lie = 0.0
+    bench.check()
+    assert not bench.readiness.is_wrong
+
+
+def test_failures_and_recovery_are_counted_as_anybodys() -> None:
+    """An engine that fails while nobody asks becomes known, and so does its recovery."""
+    bench = Bench()
+    bench.engine.fails_with = RuntimeError("engine")
+    for _ in range(3):
+        bench.check()
+    assert bench.metrics.consecutive_failures == 3
+    bench.engine.fails_with = None
+    bench.check()
+    assert bench.metrics.consecutive_failures == 0
+
+
+def test_without_a_model_or_a_place_nothing_is_asked() -> None:
+    """No model, or a queue that others fill: the check passes by."""
+    bench = Bench()
+    bench.predictor.batcher.reserve(patience_s=1)
+    try:
+        bench.predictor.batcher.reserve(patience_s=1)
+    except QueueFull:
+        asyncio.run(bench.self_check.check())
+    bench.predictor.batcher.release()
+    bench.reload.serving = None
+    bench.check()
+    assert bench.engine.sizes == []
+
+
+def test_it_goes_on_until_cancelled() -> None:
+    """The loop asks again and again, whatever the answers are, and ends when told."""
+    bench = Bench()
+    bench.engine.fails_with = RuntimeError("engine")
+
+    async def story() -> None:
+        running = asyncio.create_task(bench.self_check.run())
+        while len(bench.engine.sizes) < 3:
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.wait([running])
+        assert running.cancelled()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
