@@ -61,9 +61,9 @@ class Undecodable(SliceError):
 
 @dataclass(frozen=True)
 class RasterLimits:
-    """What a header may announce. The pixel bound keeps a decoded slice (and a PNG bomb) at 64 MiB of grey pixels."""
+    """What a header may announce. 4096 x 4096 pixels of the costliest kind, 16-bit RGBA, take 256 MiB and a second."""
 
-    max_pixels: int = 64 * 1024 * 1024
+    max_pixels: int = 16 * 1024 * 1024
     min_side: int = 32
 
 
