@@ -5,6 +5,7 @@ Runs as a process of its own, which prints what the first version must answer: w
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import get_args
 
 import numpy as np
 
+from shared.artifact import read_manifest
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec, read_slice
 from trainer.settings import NetworkName
@@ -26,6 +28,7 @@ N_EXPECTED = 3
 class BenchModel:
     """The published versions, and what the first must answer for the first slices."""
 
+    label: str
     versions: tuple[Path, ...]
     expected: tuple[tuple[float, ...], ...]
 
@@ -33,15 +36,29 @@ class BenchModel:
 def publish_networks(repository: Path, slices: Path, count: int, network: str) -> BenchModel:
     """Publish that many untrained networks, each with other weights. slices: folder of <n>.jpg (Workload.write).
 
-    Speed does not depend on what the weights have learnt.
+    Speed does not depend on what the weights have learnt, as long as everybody computes in float32.
     """
-    command = [sys.executable, "-m", "benchmarks.model", str(repository), str(slices), str(count), network]
-    finished = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True)
     versions = tuple(repository / MODEL_NAME / str(number) for number in range(1, count + 1))
-    return BenchModel(versions, tuple(tuple(row) for row in json.loads(finished.stdout)))
+    return BenchModel(
+        f"{network}, untrained", versions, _ask(versions[0], slices, f"--publish={count}", f"--network={network}")
+    )
 
 
-def _publish(repository: Path, seed: int, network: NetworkName) -> None:
+def copy_version(version_dir: Path, repository: Path, slices: Path) -> BenchModel:
+    """A published version, such as a trained one, alone in a repository of its own."""
+    copy = repository / version_dir.parent.name / version_dir.name
+    shutil.copytree(version_dir, copy)
+    return BenchModel(f"{read_manifest(copy).architecture}, a published version", (copy,), _ask(copy, slices))
+
+
+def _ask(version_dir: Path, slices: Path, *arguments: str) -> tuple[tuple[float, ...], ...]:
+    """What the version must answer; published before, where the arguments say so."""
+    command = [sys.executable, "-m", "benchmarks.model", str(version_dir), str(slices), *arguments]
+    finished = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True)
+    return tuple(tuple(row) for row in json.loads(finished.stdout))
+
+
+def _publish(model_dir: Path, seed: int, network: NetworkName) -> None:
     import keras  # noqa: PLC0415 - seconds to import, and only this process needs it
 
     from trainer.facts import Facts  # noqa: PLC0415
@@ -60,27 +77,28 @@ def _publish(repository: Path, seed: int, network: NetworkName) -> None:
         duration_s=0.0,
     )
     keras.utils.set_random_seed(seed)
-    publish(build_network(network, facts.preprocessing, len(facts.classes.names)), facts, repository / MODEL_NAME)
+    publish(build_network(network, facts.preprocessing, len(facts.classes.names)), facts, model_dir)
 
 
 def _expected(version_dir: Path, slices: Path) -> list[list[float]]:
     from trainer.exporting import load_and_predict  # noqa: PLC0415 - imports TensorFlow
 
+    spec = read_manifest(version_dir).preprocessing
     bodies = [(slices / f"{number}.jpg").read_bytes() for number in range(N_EXPECTED)]
-    tensors = np.stack([read_slice(body, PreprocessingSpec()) for body in bodies])
+    tensors = np.stack([read_slice(body, spec) for body in bodies])
     return [[float(value) for value in row] for row in load_and_predict(version_dir, tensors)]
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("repository", type=Path)
+    parser.add_argument("version_dir", type=Path)
     parser.add_argument("slices", type=Path)
-    parser.add_argument("count", type=int)
-    parser.add_argument("network", choices=get_args(NetworkName))
+    parser.add_argument("--publish", type=int, default=0, metavar="COUNT")
+    parser.add_argument("--network", choices=get_args(NetworkName), default="cnn")
     args = parser.parse_args()
-    for seed in range(args.count):
-        _publish(args.repository, seed, args.network)
-    print(json.dumps(_expected(args.repository / MODEL_NAME / "1", args.slices)))
+    for seed in range(args.publish):
+        _publish(args.version_dir.parent, seed, args.network)
+    print(json.dumps(_expected(args.version_dir, args.slices)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -72,8 +73,11 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-async def _generate(port: int, messages: list[bytes], rate: float, seconds: float) -> list[Sample]:
+async def _generate(port: int, messages: list[bytes], rate: float, seconds: float | None) -> list[Sample]:
+    """Send for that long, or until SIGTERM; then wait for the last answers."""
     loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
     idle: list[_Connection] = []
     samples: list[Sample] = []
     started, wall = loop.time(), time.time()
@@ -95,7 +99,9 @@ async def _generate(port: int, messages: list[bytes], rate: float, seconds: floa
 
     turns = itertools.cycle(messages)
     tasks = set()
-    for number in range(round(rate * seconds)):
+    for number in itertools.count() if seconds is None else range(round(rate * seconds)):
+        if stopped.is_set():
+            break
         due = started + number / rate
         await asyncio.sleep(max(0.0, due - loop.time()))
         tasks.add(task := loop.create_task(one(next(turns), due)))
@@ -110,25 +116,23 @@ async def _generate(port: int, messages: list[bytes], rate: float, seconds: floa
 
 
 class OpenLoop:
-    """The generator at work; samples() waits for its end."""
+    """The generator at work: for that long, or until samples() are asked for."""
 
-    def __init__(self, running: Running, slices: Path, rate: float, seconds: float) -> None:
+    def __init__(self, running: Running, slices: Path, rate: float, seconds: float | None = None) -> None:
+        self._is_endless = seconds is None
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "benchmarks.open_loop", str(running.port), running.server.path,
                 running.server.content_type, str(slices), f"--suffix={running.server.body}",
-                f"--rate={rate}", f"--seconds={seconds}",
+                f"--rate={rate}", *([] if seconds is None else [f"--seconds={seconds}"]),
             ],
             cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    @property
-    def is_running(self) -> bool:
-        """Whether load still comes."""
-        return self._process.poll() is None
-
     def samples(self) -> list[Sample]:
-        """What became of every request."""
+        """What became of every request, after the last answer."""
+        if self._is_endless:
+            self._process.terminate()
         output, _ = self._process.communicate()
         return [Sample(*sample) for sample in json.loads(output)]
 
@@ -146,7 +150,7 @@ def _main() -> None:
     parser.add_argument("slices", type=Path)
     parser.add_argument("--suffix", default="form")
     parser.add_argument("--rate", type=float, required=True, help="requests a second")
-    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--seconds", type=float, help="default: until SIGTERM")
     args = parser.parse_args()
     messages = []
     for file in sorted(args.slices.glob(f"*.{args.suffix}")):

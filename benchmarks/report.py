@@ -75,6 +75,7 @@ def _conditions(serving: Figures) -> str:
         "Processor": f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['instruction_sets'])}",
         "Machine": f"{machine['memory_gb']:.0f} GB, {machine['system']}, Python {machine['python']}",
         "Idle just before a round": f"{_median(serving['idle_share_before_rounds'], 0, 100)} % of all cores",
+        "Model": serving["model"],
         "Slices": f"{slices['count']} {slices['kind']}, {slices['mean_bytes'] / 1e3:.0f} kB each as JPEG",
         "Load generator": f"wrk; sends {generator['limit_per_s']}/s of the same bodies where nobody computes; "
         f"took at most {generator['most_cores_taken']:.2f} of a core",

@@ -20,7 +20,7 @@ from benchmarks.overload import OverloadResult, overload
 from benchmarks.processes import memory_mb
 from benchmarks.servers import LUNGCT, Running, Server, ServerFailed, running
 from benchmarks.slices import Workload
-from shared.classes import LUNG_CT_CLASSES
+from shared.artifact import read_manifest
 
 MAX_QUEUE = 128
 """The service's default for LUNGCT_MAX_QUEUE."""
@@ -123,8 +123,9 @@ def _measure_server(plan: Plan, server: Server) -> ServerRound:
 
 def _check_answers(plan: Plan, process: Running) -> None:
     """A server that answers otherwise than TensorFlow does is not measured. Raises ServerFailed."""
+    names = read_manifest(plan.model.versions[0]).classes.names
     for jpeg, expected in zip(plan.workload.jpegs, plan.model.expected, strict=False):
         answers = process.ask(jpeg)["all_predictions"]
-        answer = [answers[name] for name in LUNG_CT_CLASSES.names]
+        answer = [answers[name] for name in names]
         if not np.allclose(answer, expected, rtol=0, atol=_TOLERANCE):
             raise ServerFailed(f"{process.server.name} answers {answer}; TensorFlow answers {list(expected)}")

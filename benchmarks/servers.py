@@ -8,15 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
-from benchmarks.model import MODEL_NAME
 from benchmarks.processes import end_tree
 from benchmarks.slices import BOUNDARY, form
 
@@ -35,6 +35,7 @@ class Server:
     command: tuple[str, ...]
     path: str = "/predict"
     body: Literal["form", "jpg"] = "form"
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def content_type(self) -> str:
@@ -63,9 +64,12 @@ _FLASK = _program(
     "--timeout", "120", "--no-control-socket", "benchmarks.peers.flask_server:app",
 )  # fmt: skip
 
-LUNGCT = Server("lungct", "lungct (OpenVINO)", "openvino", _module("service"))
+LUNGCT = Server("lungct", "lungct", "openvino", _module("service"), environment={"LUNGCT_PRECISION": "f32"})
+"""In float32 like all others: this is the one that the ratios are about."""
+
 SERVERS = (
     LUNGCT,
+    Server("lungct_auto", "lungct, precision as it comes", "openvino", _module("service")),
     Server("litserve_tf", "LitServe, TensorFlow", "tensorflow", _LITSERVE),
     Server("litserve_ov", "LitServe, OpenVINO", "openvino", _LITSERVE),
     Server("bentoml_tf", "BentoML, TensorFlow", "tensorflow", _BENTO),
@@ -106,6 +110,11 @@ class Running:
             raise ServerFailed(f"{self.server.name} answered {status}: {body[:500]!r}")
         answer = json.loads(body)
         return dict(answer[0] if isinstance(answer, list) else answer)  # BentoML answers for a batch of one
+
+    def health(self) -> dict[str, Any]:
+        """What the service says of itself at /health."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=60) as answer:
+            return dict(json.load(answer))
 
 
 def post(server: Server, port: int, jpeg: bytes) -> tuple[int, bytes]:
@@ -177,7 +186,8 @@ def _environment(server: Server, version_dir: Path, port: int) -> dict[str, str]
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(version_dir.parents[2] / "bentoml"),
         "LUNGCT_MODEL_REPOSITORY": str(version_dir.parent.parent),
-        "LUNGCT_MODEL_NAME": MODEL_NAME,
+        "LUNGCT_MODEL_NAME": version_dir.parent.name,
         "LUNGCT_PORT": str(port),
         "LUNGCT_DRAIN_DELAY_S": "0",
+        **server.environment,
     }

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.figures import bare_figures, generator_cpu_share, overload_figures, server_figures, serving_ratios
 from benchmarks.load import LoadFailed, NoLoadGenerator, require_wrk
 from benchmarks.machine import describe_machine
-from benchmarks.model import publish_networks
+from benchmarks.model import copy_version, publish_networks
 from benchmarks.report import print_ratios, write_tables
 from benchmarks.results import RESULTS, spread, write_results
 from benchmarks.rounds import Plan, Round, load, measure_round
@@ -58,7 +58,9 @@ def _prepare(args: argparse.Namespace, folder: Path) -> Plan:
         servers=tuple(server for server in SERVERS if server is LUNGCT or server.name in wanted),
         workload=workload,
         slices=slices,
-        model=publish_networks(folder / "models", slices, 1, args.network),
+        model=copy_version(args.version, folder / "models", slices)
+        if args.version
+        else publish_networks(folder / "models", slices, 1, args.network),
     )
 
 
@@ -78,6 +80,7 @@ def _figures(plan: Plan, rounds: Sequence[Round], generator: float, duration_s: 
             "rounds": plan.rounds,
             "window_s": plan.seconds,
             "max_batch_size": MAX_BATCH_SIZE,
+            "model": plan.model.label,
             "slices": {
                 "kind": plan.workload.kind,
                 "count": len(plan.workload.jpegs),
@@ -101,6 +104,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16, 64], help="default 1 4 16 64")
     parser.add_argument("--servers", help=f"comma-separated, of: {', '.join(server.name for server in SERVERS)}")
     parser.add_argument("--network", default="cnn", help="network that is published untrained (default cnn)")
+    parser.add_argument(
+        "--version", type=Path, metavar="DIR", help="a published version to serve instead, models/lung-ct/3"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (default benchmarks/results.json)")
     parser.add_argument("--quick", action="store_true", help="one short round that writes no results: does it work?")
     args = parser.parse_args(arguments)
