@@ -122,7 +122,7 @@ class ModelInfo(BaseModel):
                     "engine": "openvino 2026.4.1",
                     "loaded_at": "2026-11-23T04:59:55.776243Z",
                     "versions": [1, 2, 3],
-                    "pinned": None,
+                    "pinned": 2,
                     "failures": [
                         {
                             "model_version": 3,
