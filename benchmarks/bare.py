@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,10 +33,15 @@ Step = Callable[[], int]
 class _Work:
     """The slices, taken in turn by any thread, and the model."""
 
-    def __init__(self, version_dir: Path, jpegs: Sequence[bytes]) -> None:
+    def __init__(self, version_dir: Path, jpegs: Sequence[bytes], precision: str) -> None:
         self.version_dir = version_dir
+        self._precision = precision
         self.spec: PreprocessingSpec = read_manifest(version_dir).preprocessing
         self._turns = itertools.cycle(jpegs)  # next() on it is atomic under the GIL
+
+    def compile(self, hint: str, streams: int = 0) -> Any:
+        """The model in OpenVINO."""
+        return compile_openvino(self.version_dir, hint, self._precision, streams)
 
     def read(self) -> SliceTensor:
         """Decode and preprocess the next slice."""
@@ -48,7 +54,7 @@ class _Work:
 
 def _one_by_one(work: _Work) -> list[Step]:
     """All cores on one slice, one slice after the other: what a lone caller could get at best."""
-    request = compile_openvino(work.version_dir, "LATENCY").create_infer_request()
+    request = work.compile("LATENCY").create_infer_request()
 
     def step() -> int:
         request.infer({INPUT_NAME: work.read()[np.newaxis]}, share_inputs=True)
@@ -59,7 +65,7 @@ def _one_by_one(work: _Work) -> list[Step]:
 
 def _batches_decoded_beside(work: _Work) -> list[Step]:
     """All cores on one batch of 8 while threads decode the next ones."""
-    request = compile_openvino(work.version_dir, "LATENCY").create_infer_request()
+    request = work.compile("LATENCY").create_infer_request()
     return _decoded_beside(work, lambda batch: request.infer({INPUT_NAME: batch}, share_inputs=True))
 
 
@@ -83,7 +89,7 @@ def _decoded_beside(work: _Work, infer: Callable[[np.ndarray], object]) -> list[
 
 def _core_for_each(work: _Work, read: Callable[[], np.ndarray], size: int) -> list[Step]:
     cores = os.cpu_count() or 1
-    compiled = compile_openvino(work.version_dir, "THROUGHPUT", streams=cores)
+    compiled = work.compile("THROUGHPUT", streams=cores)
 
     def stream() -> Step:
         request = compiled.create_infer_request()
@@ -161,10 +167,11 @@ def main() -> None:
     parser.add_argument("version_dir", type=Path)
     parser.add_argument("slices", type=Path, help="folder of <n>.jpg")
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--precision", choices=("f32", "auto"), default="f32")
     parser.add_argument("--only", nargs="*", choices=ARRANGEMENTS, default=list(ARRANGEMENTS))
     args = parser.parse_args()
     cv2.setNumThreads(1)  # the arrangement decides which core does what
-    work = _Work(args.version_dir, [path.read_bytes() for path in sorted(args.slices.glob("*.jpg"))])
+    work = _Work(args.version_dir, [path.read_bytes() for path in sorted(args.slices.glob("*.jpg"))], args.precision)
     print(json.dumps({name: measure(work, name, args.seconds) for name in args.only}))
 
 

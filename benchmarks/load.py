@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.servers import Running
+from benchmarks.slices import CONTENT_TYPE
 
 _SCRIPT = Path(__file__).parent / "wrk.lua"
 _TIMEOUT_S = 60
@@ -60,7 +61,7 @@ def closed_loop(running: Running, slices: Path, n_slices: int, connections: int,
         [
             require_wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{round(seconds)}s",
             "--timeout", f"{_TIMEOUT_S}s", "--script", str(_SCRIPT), running.url,
-            "--", str(slices), running.server.body, str(n_slices), running.server.content_type,
+            "--", str(slices), str(n_slices), CONTENT_TYPE,
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Open-loop load: requests leave at a constant rate, whether or not earlier ones have been answered.
 
 Latency counts from the moment a request was due, so a server that stalls cannot hide it by slowing the generator down.
-Runs as a process of its own; its samples go to standard output as one JSON array.
+Runs as a process of its own, which prints a line when it begins, and at its end its samples as one JSON array.
 """
 
 import argparse
@@ -15,12 +15,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.load import LoadFailed
 from benchmarks.servers import Running
+from benchmarks.slices import CONTENT_TYPE
 
 BROKEN = 0
 """Status of a request that got no answer: refused, reset, or not answered before the end."""
 
 _LAST_ANSWERS_S = 30.0
+_BEGUN = "begun"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ async def _generate(port: int, messages: list[bytes], rate: float, seconds: floa
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    print(_BEGUN, flush=True)
     idle: list[_Connection] = []
     samples: list[Sample] = []
     started, wall = loop.time(), time.time()
@@ -122,12 +126,13 @@ class OpenLoop:
         self._is_endless = seconds is None
         self._process = subprocess.Popen(
             [
-                sys.executable, "-m", "benchmarks.open_loop", str(running.port), running.server.path,
-                running.server.content_type, str(slices), f"--suffix={running.server.body}",
+                sys.executable, "-m", "benchmarks.open_loop", str(running.port), running.server.path, str(slices),
                 f"--rate={rate}", *([] if seconds is None else [f"--seconds={seconds}"]),
             ],
-            cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+        if self._process.stdout is None or self._process.stdout.readline().strip() != _BEGUN:
+            raise LoadFailed("the open-loop generator did not begin")
 
     def samples(self) -> list[Sample]:
         """What became of every request, after the last answer."""
@@ -146,17 +151,15 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("path")
-    parser.add_argument("content_type")
     parser.add_argument("slices", type=Path)
-    parser.add_argument("--suffix", default="form")
     parser.add_argument("--rate", type=float, required=True, help="requests a second")
     parser.add_argument("--seconds", type=float, help="default: until SIGTERM")
     args = parser.parse_args()
     messages = []
-    for file in sorted(args.slices.glob(f"*.{args.suffix}")):
+    for file in sorted(args.slices.glob("*.form")):
         body = file.read_bytes()
         head = (
-            f"POST {args.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {args.content_type}\r\n"
+            f"POST {args.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {CONTENT_TYPE}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         messages.append(head.encode() + body)

@@ -42,6 +42,11 @@ def render(results: Figures) -> dict[str, str]:
             "headroom": _headroom(serving),
             "overload": _overload(serving["overload"]),
         }
+    for other in ("serving_f32", "serving_auto"):
+        if other in results:
+            serving = results[other]
+            parts = (_conditions(serving), _ratios(serving["ratios"]), _servers(serving), _bare(serving["bare"]))
+            tables["other_precision"] = "\n".join(parts)
     if "swap" in results:
         tables["swap"] = _swap(results["swap"])
     return tables
@@ -75,7 +80,8 @@ def _conditions(serving: Figures) -> str:
         "Processor": f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['instruction_sets'])}",
         "Machine": f"{machine['memory_gb']:.0f} GB, {machine['system']}, Python {machine['python']}",
         "Idle just before a round": f"{_median(serving['idle_share_before_rounds'], 0, 100)} % of all cores",
-        "Model": serving["model"],
+        "Model": f"{serving['model']}; batches of at most {serving['max_batch_size']}; "
+        + ("float32 everywhere" if serving["precision"] == "f32" else "OpenVINO in the precision that it chooses"),
         "Slices": f"{slices['count']} {slices['kind']}, {slices['mean_bytes'] / 1e3:.0f} kB each as JPEG",
         "Load generator": f"wrk; sends {generator['limit_per_s']}/s of the same bodies where nobody computes; "
         f"took at most {generator['most_cores_taken']:.2f} of a core",

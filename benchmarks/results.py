@@ -45,7 +45,7 @@ def read_results(path: Path) -> dict[str, Any]:
 def write_results(path: Path, news: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the sections that were measured now, and in `ratios` their keys; returns everything."""
     results = read_results(path)
-    results = {**results, **news, "ratios": in_order({**results.get("ratios", {}), **news["ratios"]})}
+    results = {**results, **news, "ratios": in_order({**results.get("ratios", {}), **news.get("ratios", {})})}
     path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     return results
 

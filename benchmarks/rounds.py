@@ -18,7 +18,7 @@ from benchmarks.load import LoadResult, closed_loop
 from benchmarks.model import BenchModel
 from benchmarks.overload import OverloadResult, overload
 from benchmarks.processes import memory_mb
-from benchmarks.servers import LUNGCT, Running, Server, ServerFailed, running
+from benchmarks.servers import LUNGCT, Precision, Running, Server, ServerFailed, running
 from benchmarks.slices import Workload
 from shared.artifact import read_manifest
 
@@ -26,7 +26,6 @@ MAX_QUEUE = 128
 """The service's default for LUNGCT_MAX_QUEUE."""
 
 _WARM_UP_S = 1.0
-_TOLERANCE = 1e-3
 _OVERLOAD_FACTOR, _OVERLOAD_S = 2.0, 5.0
 
 
@@ -38,6 +37,7 @@ class Plan:
     seconds: float
     connections: tuple[int, ...]
     servers: tuple[Server, ...]
+    precision: Precision
     workload: Workload
     slices: Path
     """The workload as files."""
@@ -87,7 +87,7 @@ def load(plan: Plan, process: Running, connections: int, seconds: float) -> Load
 def _measure_bare(plan: Plan) -> dict[str, dict[str, float]]:
     command = [sys.executable, "-m", "benchmarks.bare", str(plan.model.versions[0]), str(plan.slices)]
     finished = subprocess.run(
-        [*command, f"--seconds={plan.seconds}"],
+        [*command, f"--seconds={plan.seconds}", f"--precision={plan.precision}"],
         cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, check=True,
     )  # fmt: skip
     bare = dict(json.loads(finished.stdout))
@@ -108,7 +108,7 @@ def _measure_server(plan: Plan, server: Server) -> ServerRound:
                 flush=True,
             )
         measured.rss_mb, measured.pss_mb = memory_mb(process.process.pid)
-        if server is LUNGCT:
+        if server.name == LUNGCT.name:
             capacity = max(level.throughput for level in measured.levels.values())
             measured.overload = overload(
                 process,
@@ -123,9 +123,9 @@ def _measure_server(plan: Plan, server: Server) -> ServerRound:
 
 def _check_answers(plan: Plan, process: Running) -> None:
     """A server that answers otherwise than TensorFlow does is not measured. Raises ServerFailed."""
-    names = read_manifest(plan.model.versions[0]).classes.names
+    manifest = read_manifest(plan.model.versions[0])
     for jpeg, expected in zip(plan.workload.jpegs, plan.model.expected, strict=False):
         answers = process.ask(jpeg)["all_predictions"]
-        answer = [answers[name] for name in names]
-        if not np.allclose(answer, expected, rtol=0, atol=_TOLERANCE):
+        answer = [answers[name] for name in manifest.classes.names]
+        if not np.allclose(answer, expected, rtol=0, atol=manifest.golden_tolerance):
             raise ServerFailed(f"{process.server.name} answers {answer}; TensorFlow answers {list(expected)}")

@@ -11,14 +11,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from benchmarks.processes import end_tree
-from benchmarks.slices import BOUNDARY, form
+from benchmarks.slices import CONTENT_TYPE, form
 
 MAX_BATCH_SIZE = 8
 _ROOT = Path(__file__).parent.parent
@@ -34,13 +34,7 @@ class Server:
     engine: Literal["openvino", "tensorflow"]
     command: tuple[str, ...]
     path: str = "/predict"
-    body: Literal["form", "jpg"] = "form"
     environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def content_type(self) -> str:
-        """Of the body that it is sent."""
-        return f"multipart/form-data; boundary={BOUNDARY}" if self.body == "form" else "image/jpeg"
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -64,19 +58,28 @@ _FLASK = _program(
     "--timeout", "120", "--no-control-socket", "benchmarks.peers.flask_server:app",
 )  # fmt: skip
 
-LUNGCT = Server("lungct", "lungct", "openvino", _module("service"), environment={"LUNGCT_PRECISION": "f32"})
-"""In float32 like all others: this is the one that the ratios are about."""
-
+LUNGCT = Server("lungct", "lungct", "openvino", _module("service"))
 SERVERS = (
     LUNGCT,
-    Server("lungct_auto", "lungct, precision as it comes", "openvino", _module("service")),
     Server("litserve_tf", "LitServe, TensorFlow", "tensorflow", _LITSERVE),
     Server("litserve_ov", "LitServe, OpenVINO", "openvino", _LITSERVE),
     Server("bentoml_tf", "BentoML, TensorFlow", "tensorflow", _BENTO),
-    Server("mosec_tf", "mosec, TensorFlow", "tensorflow", _MOSEC, path="/inference", body="jpg"),
-    Server("mosec_ov", "mosec, OpenVINO", "openvino", _MOSEC, path="/inference", body="jpg"),
+    Server("mosec_tf", "mosec, TensorFlow", "tensorflow", _MOSEC, path="/inference"),
+    Server("mosec_ov", "mosec, OpenVINO", "openvino", _MOSEC, path="/inference"),
     Server("flask_tf", "Flask + gunicorn, TensorFlow", "tensorflow", _FLASK),
 )
+
+Precision = Literal["f32", "auto"]
+"""What OpenVINO computes in: float32, or what it chooses itself, which is bf16 on processors that have it."""
+
+PRECISION: Precision = "f32"
+"""What `ratios` are about; a run in the other precision is kept beside it."""
+
+
+def in_precision(server: Server, precision: Precision) -> Server:
+    """The same server with that precision, where it runs OpenVINO."""
+    return replace(server, environment={"BENCH_PRECISION": precision, "LUNGCT_PRECISION": precision})
+
 
 NULL = Server("null", "nothing", "openvino", _module("benchmarks.null_server"))
 """Answers at once: what the load generator reaches at best."""
@@ -121,8 +124,7 @@ def post(server: Server, port: int, jpeg: bytes) -> tuple[int, bytes]:
     """One request on a connection of its own: (status, body). Raises OSError or http.client.HTTPException."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        body = form(jpeg) if server.body == "form" else jpeg
-        connection.request("POST", server.path, body, {"Content-Type": server.content_type})
+        connection.request("POST", server.path, form(jpeg), {"Content-Type": CONTENT_TYPE})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

@@ -7,16 +7,26 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.figures import bare_figures, generator_cpu_share, overload_figures, server_figures, serving_ratios
 from benchmarks.load import LoadFailed, NoLoadGenerator, require_wrk
 from benchmarks.machine import describe_machine
 from benchmarks.model import copy_version, publish_networks
 from benchmarks.report import print_ratios, write_tables
-from benchmarks.results import RESULTS, spread, write_results
+from benchmarks.results import RESULTS, in_order, spread, write_results
 from benchmarks.rounds import Plan, Round, load, measure_round
-from benchmarks.servers import LUNGCT, MAX_BATCH_SIZE, NULL, SERVERS, ServerFailed, running
+from benchmarks.servers import (
+    LUNGCT,
+    MAX_BATCH_SIZE,
+    NULL,
+    PRECISION,
+    SERVERS,
+    Precision,
+    ServerFailed,
+    in_precision,
+    running,
+)
 from benchmarks.slices import find_workload
 
 
@@ -39,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = _figures(plan, rounds, generator, time.monotonic() - started)
     print_ratios(figures["ratios"])
     if args.results:
-        results = write_results(args.results, figures)
+        if plan.precision == PRECISION:
+            news = {"serving": figures, "ratios": figures["ratios"]}
+        else:
+            news = {f"serving_{plan.precision}": figures}
+        results = write_results(args.results, news)
         if args.results == RESULTS:
             write_tables(results)
     return 0
@@ -55,7 +69,10 @@ def _prepare(args: argparse.Namespace, folder: Path) -> Plan:
         rounds=args.rounds,
         seconds=args.seconds,
         connections=tuple(args.connections),
-        servers=tuple(server for server in SERVERS if server is LUNGCT or server.name in wanted),
+        servers=tuple(
+            in_precision(server, args.precision) for server in SERVERS if server is LUNGCT or server.name in wanted
+        ),
+        precision=args.precision,
         workload=workload,
         slices=slices,
         model=copy_version(args.version, folder / "models", slices)
@@ -72,28 +89,25 @@ def _measure_generator(plan: Plan) -> float:
 
 def _figures(plan: Plan, rounds: Sequence[Round], generator: float, duration_s: float) -> dict[str, Any]:
     return {
-        "serving": {
-            "command": f"make bench BENCH_ARGS={shlex.quote(shlex.join(sys.argv[1:]))}"
-            if sys.argv[1:]
-            else "make bench",
-            "machine": describe_machine(),
-            "rounds": plan.rounds,
-            "window_s": plan.seconds,
-            "max_batch_size": MAX_BATCH_SIZE,
-            "model": plan.model.label,
-            "slices": {
-                "kind": plan.workload.kind,
-                "count": len(plan.workload.jpegs),
-                "mean_bytes": round(plan.workload.mean_bytes),
-            },
-            "duration_s": round(duration_s),
-            "idle_share_before_rounds": spread([one.idle_share for one in rounds]),
-            "generator": {"limit_per_s": round(generator), "most_cores_taken": round(generator_cpu_share(rounds), 3)},
-            "bare": bare_figures(rounds),
-            "servers": {server.name: server_figures(server, rounds) for server in plan.servers},
-            "overload": overload_figures(rounds),
+        "command": f"make bench BENCH_ARGS={shlex.quote(shlex.join(sys.argv[1:]))}" if sys.argv[1:] else "make bench",
+        "machine": describe_machine(),
+        "rounds": plan.rounds,
+        "window_s": plan.seconds,
+        "max_batch_size": MAX_BATCH_SIZE,
+        "precision": plan.precision,
+        "model": plan.model.label,
+        "slices": {
+            "kind": plan.workload.kind,
+            "count": len(plan.workload.jpegs),
+            "mean_bytes": round(plan.workload.mean_bytes),
         },
-        "ratios": serving_ratios(rounds),
+        "duration_s": round(duration_s),
+        "idle_share_before_rounds": spread([one.idle_share for one in rounds]),
+        "generator": {"limit_per_s": round(generator), "most_cores_taken": round(generator_cpu_share(rounds), 3)},
+        "bare": bare_figures(rounds),
+        "servers": {server.name: server_figures(server, rounds) for server in plan.servers},
+        "overload": overload_figures(rounds),
+        "ratios": in_order(serving_ratios(rounds)),
     }
 
 
@@ -104,6 +118,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16, 64], help="default 1 4 16 64")
     parser.add_argument("--servers", help=f"comma-separated, of: {', '.join(server.name for server in SERVERS)}")
     parser.add_argument("--network", default="cnn", help="network that is published untrained (default cnn)")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default=PRECISION,
+        help=f"of OpenVINO everywhere (default {PRECISION})",
+    )
     parser.add_argument(
         "--version", type=Path, metavar="DIR", help="a published version to serve instead, models/lung-ct/3"
     )

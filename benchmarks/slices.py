@@ -12,7 +12,10 @@ from shared.raster import decode_grey
 from trainer.phantom import draw_phantom
 
 N_SLICES = 32
-BOUNDARY = "lungct-bench-4d2a"
+_BOUNDARY = "lungct-bench-4d2a"
+CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
+"""Of every request."""
+
 _SIDE = 512
 _MAX_BYTES = 150_000  # real slices exported as JPEG have 80 to 280 KB
 
@@ -38,17 +41,17 @@ class Workload:
 
 
 def form(jpeg: bytes) -> bytes:
-    """A multipart/form-data body with one field `file`, parts divided by BOUNDARY."""
+    """A multipart/form-data body with one field `file`, as CONTENT_TYPE says."""
     head = (
-        f"--{BOUNDARY}\r\n"
+        f"--{_BOUNDARY}\r\n"
         'Content-Disposition: form-data; name="file"; filename="slice.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
-    return head.encode() + jpeg + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head.encode() + jpeg + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 def find_workload() -> Workload:
-    """Real slices where LUNGCT_TEST_DATA names a folder of them, read into memory and stored nowhere; else phantoms."""
+    """Real slices where LUNGCT_TEST_DATA names a folder of them, copied only for as long as the run takes; else phantoms."""
     folder = os.environ.get("LUNGCT_TEST_DATA", "")
     if folder and (jpegs := tuple(_real_slices(Path(folder)))):
         return Workload(jpegs, f"real CT slices of {_SIDE} x {_SIDE}")

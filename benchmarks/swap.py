@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from benchmarks.open_loop import OpenLoop, Sample
 from benchmarks.processes import memory_mb
 from benchmarks.report import print_ratios, write_tables
 from benchmarks.results import RESULTS, spread, write_results
-from benchmarks.servers import LUNGCT, Running, ServerFailed, running
+from benchmarks.servers import LUNGCT, PRECISION, Precision, Running, ServerFailed, in_precision, running
 from benchmarks.slices import find_workload
 from trainer.repository import pin
 
@@ -73,7 +73,7 @@ def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     workload.write(slices)
     model = publish_networks(folder / "models", slices, 2, args.network)
     pin(model.versions[0].parent, 1)
-    with running(LUNGCT, model.versions[0], workload.jpegs[0]) as process:
+    with running(in_precision(LUNGCT, args.precision), model.versions[0], workload.jpegs[0]) as process:
         windows_s = [1.0, 1.0] if args.quick else [2.0, 4.0, 4.0, 4.0]
         rates = [closed_loop(process, slices, len(workload.jpegs), 16, window).throughput for window in windows_s]
         capacity = statistics.median(rates[1:])  # the first warms up
@@ -86,6 +86,7 @@ def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             ["make", "bench-swap", *([f"BENCH_ARGS={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])]
         ),
         "machine": describe_machine(),
+        "precision": args.precision,
         "capacity_per_s": capacity,
         "load": args.load,
         "rate_per_s": rate,
@@ -177,6 +178,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=10.0, help="seconds from one swap to the next (default 10)")
     parser.add_argument("--load", type=float, default=0.7, help="share of the measured capacity (default 0.7)")
     parser.add_argument("--network", default="cnn", help="network that is published untrained (default cnn)")
+    parser.add_argument("--precision", choices=get_args(Precision), default=PRECISION, help=f"default {PRECISION}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (default benchmarks/results.json)")
     parser.add_argument("--quick", action="store_true", help="two swaps, and no results written: does it work?")
     args = parser.parse_args(arguments)

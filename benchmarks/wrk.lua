@@ -1,13 +1,13 @@
 -- Posts a different slice with each request, and prints what wrk measured as JSON.
--- Arguments after "--": folder of bodies, their suffix ("form" or "jpg"), their number, content type.
+-- Arguments after "--": folder of bodies <n>.form, their number, their content type.
 
 local bodies = {}
 local turn = 0
 
 function init(args)
-   local folder, suffix, count, content_type = args[1], args[2], tonumber(args[3]), args[4]
+   local folder, count, content_type = args[1], tonumber(args[2]), args[3]
    for number = 0, count - 1 do
-      local file = assert(io.open(string.format("%s/%d.%s", folder, number, suffix), "rb"))
+      local file = assert(io.open(string.format("%s/%d.form", folder, number), "rb"))
       local body = file:read("*a")
       file:close()
       bodies[number] = wrk.format("POST", nil, { ["Content-Type"] = content_type }, body)

@@ -62,11 +62,16 @@ def load_model() -> PeerModel:
     return model
 
 
-def compile_openvino(version_dir: Path, hint: str, streams: int = 0) -> Any:
-    """A compiled model with that performance hint; streams 0 leaves their number to OpenVINO."""
+def compile_openvino(version_dir: Path, hint: str, precision: str, streams: int = 0) -> Any:
+    """A compiled model with that performance hint.
+
+    precision: "f32", or "auto" for OpenVINO's own choice. streams: one thread each; 0 leaves their number to OpenVINO.
+    """
     import openvino  # noqa: PLC0415 - each process has one engine only
 
-    config: dict[str, object] = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "f32"}
+    config: dict[str, object] = {"PERFORMANCE_HINT": hint}
+    if precision != "auto":
+        config["INFERENCE_PRECISION_HINT"] = precision
     if streams:
         config |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
     core = openvino.Core()
@@ -74,8 +79,8 @@ def compile_openvino(version_dir: Path, hint: str, streams: int = 0) -> Any:
 
 
 def load_openvino(version_dir: Path) -> Infer:
-    """All cores on one batch. Not for several threads at once: the request's buffers are reused."""
-    request = compile_openvino(version_dir, "LATENCY").create_infer_request()
+    """All cores on one batch, in BENCH_PRECISION. Not for several threads at once: the request's buffers are reused."""
+    request = compile_openvino(version_dir, "LATENCY", os.environ["BENCH_PRECISION"]).create_infer_request()
 
     def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array(request.infer({INPUT_NAME: images}, share_inputs=True)[OUTPUT_NAME])

@@ -1,7 +1,4 @@
-"""mosec: two stages, decoding in one process for each core, inference with dynamic batching in one.
-
-mosec hands the body to the worker as it came, so it gets the bare JPEG: there is no form to parse, in its favour.
-"""
+"""mosec: two stages, decoding in one process for each core, inference with dynamic batching in one."""
 
 import os
 from pathlib import Path
@@ -21,7 +18,8 @@ class Decode(Worker):
         self.spec = read_manifest(Path(os.environ["BENCH_MODEL"])).preprocessing
 
     def deserialize(self, data: bytes) -> bytes:
-        return data
+        """The one file of the form: mosec hands the body over as it came. Cutting is less work than parsing would be."""
+        return data[data.index(b"\r\n\r\n") + 4 : data.rindex(b"\r\n--")]
 
     def forward(self, data: bytes) -> SliceTensor:
         return read_slice(data, self.spec)
