@@ -51,7 +51,7 @@ def form(jpeg: bytes) -> bytes:
 
 
 def find_workload() -> Workload:
-    """Real slices where LUNGCT_TEST_DATA names a folder of them, copied only for as long as the run takes; else phantoms."""
+    """Real slices where LUNGCT_TEST_DATA names a folder of them, copied for as long as a run takes; else phantoms."""
     folder = os.environ.get("LUNGCT_TEST_DATA", "")
     if folder and (jpegs := tuple(_real_slices(Path(folder)))):
         return Workload(jpegs, f"real CT slices of {_SIDE} x {_SIDE}")

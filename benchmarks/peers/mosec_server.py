@@ -18,7 +18,7 @@ class Decode(Worker):
         self.spec = read_manifest(Path(os.environ["BENCH_MODEL"])).preprocessing
 
     def deserialize(self, data: bytes) -> bytes:
-        """The one file of the form: mosec hands the body over as it came. Cutting is less work than parsing would be."""
+        """The one file of the form: mosec hands the body over as it came. Cutting is less work than parsing."""
         return data[data.index(b"\r\n\r\n") + 4 : data.rindex(b"\r\n--")]
 
     def forward(self, data: bytes) -> SliceTensor:
