@@ -52,7 +52,7 @@ lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes 
 	$(UV_COMPILE) --extra trainer-gpu -c requirements/dev.txt -o requirements/trainer-gpu.txt
 
 clean: ## remove the virtual environment and caches; models/ and data/ stay
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .bench-venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
