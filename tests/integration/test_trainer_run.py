@@ -21,7 +21,7 @@ from trainer.phantom_folder import synthesize
 from trainer.run import PHANTOM_WARNING
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 120
+DEADLINE_S = 300
 
 
 @pytest.fixture(autouse=True)
