@@ -78,12 +78,20 @@ MOMENTS = (
 )
 
 
+def holds(folder, name):
+    """Whether the file is in it; a folder that was renamed while we looked holds nothing any more."""
+    try:
+        return next(folder.rglob(name), None) is not None
+    except FileNotFoundError:
+        return False
+
+
 def wait_for_moment(moment, model_dir):
     before = published_versions(model_dir)
     if moment == "published":
         wait_for(lambda: published_versions(model_dir) != before)
     else:
-        wait_for(lambda: any(next(folder.rglob(moment), None) for folder in unfinished(model_dir)))
+        wait_for(lambda: any(holds(folder, moment) for folder in unfinished(model_dir)))
 
 
 def names_in(folder):
