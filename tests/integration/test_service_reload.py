@@ -205,7 +205,7 @@ def test_memory_is_given_back_after_a_swap(repository: ModelRepository) -> None:
 def test_both_engines_give_the_same_answers(repository: ModelRepository, service: RunningService) -> None:
     """TensorFlow over the same SavedModel answers as OpenVINO does."""
     repository.publish(1)
-    with serving(repository.root, engine="tensorflow", is_ready=False) as other:
+    with serving(repository.root, engine="tensorflow", precision="f32", load_timeout_s=900, is_ready=False) as other:
         wait_until(lambda: other.health()["model_version"] == 1, "TensorFlow is imported twice", 4 * DEADLINE_S)
         assert other.model_info()["engine"].startswith("tensorflow ")
         assert service.model_info()["engine"].startswith("openvino ")
