@@ -21,6 +21,7 @@ from service.upload import ByteBudget, Part, TooManyFiles, WrongField, read_part
 
 DISCLAIMER = "Research and education only: not for diagnosis."
 _FORM_SLACK_BYTES = 64 * 1024  # boundaries, part headers and small fields around an image
+_FORM_SLACK_PARTS = 100
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ async def _only_part(service: Service, request: Request) -> Part:
         service.budget,
         max_part_bytes=max_bytes,
         max_body_bytes=max_bytes + _FORM_SLACK_BYTES,
+        max_parts=1 + _FORM_SLACK_PARTS,
     )
     try:
         async with aclosing(parts):
@@ -151,6 +153,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
         service.budget,
         max_part_bytes=settings.max_upload_bytes,
         max_body_bytes=settings.max_files * (settings.max_upload_bytes + _FORM_SLACK_BYTES),
+        max_parts=settings.max_files + _FORM_SLACK_PARTS,
     )
 
     def start(part: Part) -> None:

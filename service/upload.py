@@ -146,6 +146,7 @@ async def read_parts(
     *,
     max_part_bytes: int,
     max_body_bytes: int,
+    max_parts: int,
 ) -> AsyncGenerator[Part]:
     """Each image of a body, as soon as it is complete: the parts of a form, else the body as one nameless part.
 
@@ -157,7 +158,7 @@ async def read_parts(
     if announced.isdecimal() and int(announced) > max_body_bytes:
         raise TooManyBytes(max_part_bytes)  # before the first byte is read; what is not announced is counted below
     if content_type == b"multipart/form-data":
-        parser: _Form | _Raw = _Form(options.get(b"boundary"), budget, max_part_bytes)
+        parser: _Form | _Raw = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts)
     else:
         parser = _Raw(budget, max_part_bytes)
     received = 0
@@ -208,10 +209,10 @@ class _Raw:
 class _Form:
     """A multipart parser's callbacks, gathered into parts."""
 
-    def __init__(self, boundary: bytes | None, budget: ByteBudget, max_bytes: int) -> None:
+    def __init__(self, boundary: bytes | None, budget: ByteBudget, max_bytes: int, max_parts: int) -> None:
         if not boundary:
             raise MalformedMultipart("its Content-Type names no boundary")
-        self._budget, self._max_bytes = budget, max_bytes
+        self._budget, self._max_bytes, self._max_parts = budget, max_bytes, max_parts
         self._current: Part | None = None
         self.complete: deque[Part] = deque()
         self._count = 0
@@ -257,6 +258,8 @@ class _Form:
 
     def _part_begin(self) -> None:
         self._count += 1
+        if self._count > self._max_parts:  # empty parts are few bytes to send, and work to parse
+            raise MalformedMultipart(f"it has more than {self._max_parts} parts")
         self._field = None
 
     def _header_begin(self) -> None:

@@ -47,7 +47,7 @@ def read(
     async def story() -> Received:
         received: Received = []
         async for one in read_parts(
-            stream(), headers, held, max_part_bytes=max_part_bytes, max_body_bytes=max_body_bytes
+            stream(), headers, held, max_part_bytes=max_part_bytes, max_body_bytes=max_body_bytes, max_parts=10
         ):
             with one:
                 try:
@@ -152,7 +152,7 @@ def test_a_raw_body_too_large_is_refused_while_it_arrives() -> None:
 
     async def story() -> None:
         budget = ByteBudget(10_000)
-        parts = read_parts(stream(), {}, budget, max_part_bytes=1000, max_body_bytes=50_000)
+        parts = read_parts(stream(), {}, budget, max_part_bytes=1000, max_body_bytes=50_000, max_parts=10)
         first = await anext(parts)
         assert isinstance(first.error, TooManyBytes)
         assert (read_chunks, budget.held) == (11, 0)
@@ -171,7 +171,7 @@ def test_content_length_is_believed_only_where_it_refuses() -> None:
 
     async def story() -> None:
         headers = {"content-length": "5001"}
-        parts = read_parts(never(), headers, ByteBudget(10_000), max_part_bytes=1000, max_body_bytes=5000)
+        parts = read_parts(never(), headers, ByteBudget(10_000), max_part_bytes=1000, max_body_bytes=5000, max_parts=10)
         with pytest.raises(TooManyBytes):
             await anext(parts)
 
@@ -187,6 +187,13 @@ def test_the_body_as_a_whole_is_bounded() -> None:
     """Many parts, each small enough, are no way around the limit of the body."""
     with pytest.raises(TooManyBytes):
         read([part("other", b"x" * 900)] * 6)
+
+
+def test_the_parts_are_counted() -> None:
+    """Very many parts, empty or not wanted, are refused: each is work to parse, however few its bytes are."""
+    assert len(read([part("other", b"x")] * 10 + [b"--b--\r\n"])) == 10
+    with pytest.raises(MalformedMultipart, match="more than 10 parts"):
+        read([part("other", b"")] * 11)
 
 
 def test_bytes_in_flight_are_bounded_over_all_requests() -> None:
@@ -234,11 +241,15 @@ def test_a_body_that_breaks_off_gives_its_bytes_back(headers: dict[str, str]) ->
         raise Gone
 
     async def broken_off() -> None:
-        async for one in read_parts(stream(hang_up), headers, budget, max_part_bytes=5000, max_body_bytes=9000):
+        async for one in read_parts(
+            stream(hang_up), headers, budget, max_part_bytes=5000, max_body_bytes=9000, max_parts=10
+        ):
             one.close()
 
     async def not_wanted() -> None:
-        parts = read_parts(stream(lambda: None), headers, budget, max_part_bytes=5000, max_body_bytes=9000)
+        parts = read_parts(
+            stream(lambda: None), headers, budget, max_part_bytes=5000, max_body_bytes=9000, max_parts=10
+        )
         async for one in parts:
             one.close()
             break
