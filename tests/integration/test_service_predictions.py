@@ -59,6 +59,15 @@ def test_company_does_not_change_an_answer(service: RunningService) -> None:
         assert answer == pytest.approx(alone[turn % 8], abs=1e-5)
 
 
+@pytest.mark.real_data
+def test_real_slices_are_answered(service: RunningService, real_slices: Path) -> None:
+    """Slices as scanners' software exports them are taken, of every size and class that is there."""
+    for folder in sorted(path for path in real_slices.iterdir() if path.is_dir()):
+        for path in sorted(folder.iterdir())[::20]:
+            answer = service.client.post("/predict", content=path.read_bytes())
+            assert answer.status_code == 200, answer.text
+
+
 def test_other_form_fields_are_ignored(service: RunningService) -> None:
     """Fields beside `file`, before and after it, change nothing."""
     answer = service.client.post(

@@ -10,6 +10,7 @@ from typing import Self
 import httpx
 import pytest
 
+from service.hot_reload import fingerprint
 from tests.model_repository import ModelRepository
 from tests.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.slices import jpeg_slice
@@ -203,8 +204,9 @@ def test_memory_is_given_back_after_a_swap(repository: ModelRepository) -> None:
 
 
 def test_both_engines_give_the_same_answers(repository: ModelRepository, service: RunningService) -> None:
-    """TensorFlow over the same SavedModel answers as OpenVINO does."""
+    """TensorFlow over the same SavedModel answers as OpenVINO does, and neither writes into the repository."""
     repository.publish(1)
+    published = fingerprint(repository.root)
     with serving(repository.root, engine="tensorflow", precision="f32", load_timeout_s=900, is_ready=False) as other:
         wait_until(lambda: other.health()["model_version"] == 1, "TensorFlow is imported twice", 4 * DEADLINE_S)
         assert other.model_info()["engine"].startswith("tensorflow ")
@@ -213,3 +215,4 @@ def test_both_engines_give_the_same_answers(repository: ModelRepository, service
             answers = [one.client.post("/predict", content=jpeg_slice(seed)).json() for one in (service, other)]
             assert answers[0]["all_predictions"] == pytest.approx(answers[1]["all_predictions"], abs=1e-5)
             assert answers[0]["prediction"] == answers[1]["prediction"]
+    assert fingerprint(repository.root) == published
