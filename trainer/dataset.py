@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from shared.classes import ClassSet
 from trainer.balance import Indices, Labels
 from trainer.errors import TrainerError
+from trainer.similarity import Thumbnails
 
 PHANTOM_MARKER = "PHANTOMS.txt"
 """A file of this name beside the class folders says that the slices are drawn, not scanned."""
@@ -74,7 +75,8 @@ class Dataset:
     """Slices in memory, row i of every field being one slice.
 
     images: uint8 [n, height, width, 1]; labels: int64 [n]; digests: SHA-256 of each slice's file; files: its path
-    relative to the dataset's folder, which may hold a patient's name and so never leaves this machine.
+    relative to the dataset's folder, which may hold a patient's name and so never leaves this machine; thumbnails:
+    uint8 [n, 64, 64], the whole frame, for comparing slices.
     """
 
     images: NDArray[np.uint8]
@@ -84,6 +86,7 @@ class Dataset:
     skipped: tuple[SkippedFile, ...]
     classes: ClassSet
     kind: DatasetKind
+    thumbnails: Thumbnails
 
     def __len__(self) -> int:
         return len(self.labels)

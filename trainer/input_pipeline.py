@@ -6,20 +6,33 @@ prepared slices stay in memory as uint8 (50 kB each at 224 x 224), so an epoch d
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Generic, NoReturn, TypeVar
 
 import numpy as np
 
-from shared.imaging import PreprocessingSpec, SliceTensor, read_slice
-from shared.raster import SliceError
+from shared.imaging import PreprocessingSpec, to_tensor
+from shared.raster import GreySlice, SliceError, decode_grey
 from trainer.dataset import ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile
 from trainer.progress import with_progress
+from trainer.similarity import THUMBNAIL_SIDE, thumbnail
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 _FILES_AHEAD = 8  # per thread: keeps all of them busy, and bounds what waits in memory
+
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True)
+class ReadFile(Generic[Seen]):
+    """One whole slice: its file, the file's SHA-256, and what was made of its pixels."""
+
+    file: LabelledFile
+    digest: str
+    seen: Seen
 
 
 def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | None = None) -> Dataset:
@@ -29,28 +42,45 @@ def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | Non
     ClassWithoutSlices, naming the class, where nothing is left of one.
     """
     images = np.empty((len(index.files), spec.height, spec.width, 1), np.uint8)
+    thumbnails = np.empty((len(index.files), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
     kept: list[tuple[LabelledFile, str]] = []
     skipped: list[SkippedFile] = []
-    prepared = _prepare_all(index.files, spec, threads or os.cpu_count() or 1)
-    for file, (digest, outcome) in with_progress(prepared, len(index.files), "Reading slices"):
-        if isinstance(outcome, str):
-            skipped.append(SkippedFile(file.path, file.label, outcome, digest or None))
+    for outcome in read_files(index, lambda grey: (to_tensor(grey, spec), thumbnail(grey)), threads):
+        if isinstance(outcome, SkippedFile):
+            skipped.append(outcome)
         else:
-            images[len(kept)] = outcome
-            kept.append((file, digest))
-    labels = np.array([file.label for file, _ in kept], np.int64)
-    for label in sorted({file.label for file in index.files}):
-        if not np.any(labels == label):
-            _refuse_empty(index.classes.names[label], [file for file in skipped if file.label == label])
+            images[len(kept)], thumbnails[len(kept)] = outcome.seen
+            kept.append((outcome.file, outcome.digest))
     return Dataset(
         images=images[: len(kept)],
-        labels=labels,
+        labels=np.array([file.label for file, _ in kept], np.int64),
         digests=tuple(digest for _, digest in kept),
         files=tuple(file.path.relative_to(index.folder).as_posix() for file, _ in kept),
         skipped=tuple(skipped),
         classes=index.classes,
         kind=index.kind,
+        thumbnails=thumbnails[: len(kept)],
     )
+
+
+def read_files(
+    index: FolderIndex, look: Callable[[GreySlice], Seen], threads: int | None = None
+) -> Iterator[ReadFile[Seen] | SkippedFile]:
+    """Decode every indexed file once, in the order of the index, and keep what look() makes of it; shows progress.
+
+    look runs on the decoding threads. Raises ClassWithoutSlices after the last file where nothing is left of a class.
+    """
+    skipped: list[SkippedFile] = []
+    labels = {file.label for file in index.files}
+    outcomes = _read_all(index.files, look, threads or os.cpu_count() or 1)
+    for outcome in with_progress(outcomes, len(index.files), "Reading slices"):
+        if isinstance(outcome, SkippedFile):
+            skipped.append(outcome)
+        else:
+            labels.discard(outcome.file.label)
+        yield outcome
+    for label in sorted(labels):
+        _refuse_empty(index.classes.names[label], [file for file in skipped if file.label == label])
 
 
 def _refuse_empty(name: str, skipped: list[SkippedFile]) -> NoReturn:
@@ -59,30 +89,31 @@ def _refuse_empty(name: str, skipped: list[SkippedFile]) -> NoReturn:
     raise ClassWithoutSlices(name, reason)
 
 
-_Prepared = tuple[str, SliceTensor | str]
-"""SHA-256 of the file ("" where it cannot be read), and the slice or the reason why there is none."""
-
-
-def _prepare_all(
-    files: tuple[LabelledFile, ...], spec: PreprocessingSpec, threads: int
-) -> Iterator[tuple[LabelledFile, _Prepared]]:
+def _read_all(
+    files: tuple[LabelledFile, ...], look: Callable[[GreySlice], Seen], threads: int
+) -> Iterator[ReadFile[Seen] | SkippedFile]:
     """In the order of the files, whatever thread was first."""
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         for start in range(0, len(files), threads * _FILES_AHEAD):
             chunk = files[start : start + threads * _FILES_AHEAD]
-            yield from zip(chunk, pool.map(lambda file: _prepare(file.path, spec), chunk), strict=True)
+            yield from pool.map(lambda file: _read(file, look), chunk)
 
 
-def _prepare(path: Path, spec: PreprocessingSpec) -> _Prepared:
+def _read(file: LabelledFile, look: Callable[[GreySlice], Seen]) -> ReadFile[Seen] | SkippedFile:
     try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            return "", f"The file has {size} bytes; at most {MAX_FILE_BYTES} are read."
-        body = path.read_bytes()
+        if (size := file.path.stat().st_size) > MAX_FILE_BYTES:
+            return _skip(file, f"The file has {size} bytes; at most {MAX_FILE_BYTES} are read.")
+        body = file.path.read_bytes()
     except OSError as error:
-        return "", f"The file cannot be read: {error.strerror}."
+        return _skip(file, f"The file cannot be read: {error.strerror}.")
     if not body:
-        return "", "The file is empty."
+        return _skip(file, "The file is empty.")
+    digest = hashlib.sha256(body).hexdigest()
     try:
-        return hashlib.sha256(body).hexdigest(), read_slice(body, spec)
+        return ReadFile(file, digest, look(decode_grey(body)))
     except SliceError as error:
-        return hashlib.sha256(body).hexdigest(), str(error)
+        return _skip(file, str(error), digest)
+
+
+def _skip(file: LabelledFile, reason: str, digest: str | None = None) -> SkippedFile:
+    return SkippedFile(file.path, file.label, reason, digest)

@@ -15,7 +15,8 @@ def ten():
     """Ten slices of which every pixel of slice i is i, with label i % 3."""
     images = np.arange(10, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
     digests = tuple(f"{index:064x}" for index in range(10))
-    return Dataset(images, np.arange(10) % 3, digests, digests, (), LUNG_CT_CLASSES, "slices")
+    thumbnails = np.zeros((10, 64, 64), np.uint8)
+    return Dataset(images, np.arange(10) % 3, digests, digests, (), LUNG_CT_CLASSES, "slices", thumbnails)
 
 
 def drained(batches):

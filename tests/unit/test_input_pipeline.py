@@ -7,6 +7,7 @@ import numpy as np
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec, read_slice
+from shared.raster import decode_grey
 from trainer import input_pipeline
 from trainer.dataset import index_folder
 from trainer.input_pipeline import read_dataset
@@ -25,6 +26,15 @@ def test_slices_are_what_the_service_would_see(phantom_folder):
         np.testing.assert_array_equal(image, read_slice((phantom_folder / file).read_bytes(), spec))
     assert one.images.dtype == np.uint8
     assert len(one) == 24
+
+
+def test_thumbnails_are_of_whole_frames(phantom_folder):
+    """A slice's thumbnail is its decoded frame, uncropped, shrunk by area: made in the pass that prepares it."""
+    dataset = read_dataset(index_folder(phantom_folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
+    assert dataset.thumbnails.shape == (24, 64, 64)
+    for file, small in zip(dataset.files, dataset.thumbnails, strict=True):
+        frame = decode_grey((phantom_folder / file).read_bytes())
+        np.testing.assert_array_equal(small, cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA))
 
 
 def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path):

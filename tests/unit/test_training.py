@@ -86,7 +86,8 @@ def squares(count, classes=LUNG_CT_CLASSES, side=32):
     images = rng.integers(0, 30, (count, side, side, 1), np.uint8)
     images[:, 8:24, 8:24] += (labels * 80).astype(np.uint8)[:, None, None, None]
     digests = tuple(f"{index:064x}" for index in range(count))
-    return Dataset(images, labels, digests, digests, (), classes, "slices")
+    return Dataset(images, labels, digests, digests, (), classes, "slices",
+                   np.zeros((count, 64, 64), np.uint8))  # fmt: skip
 
 
 SETTINGS = TrainerSettings(network="tiny", epochs=12, image_side=32, learning_rate=0.01, patience=12)
@@ -140,7 +141,7 @@ def test_balances_train(balance):
     dataset = squares(40, ClassSet(names=("A", "B"), target="B"))
     kept = np.concatenate([np.flatnonzero(dataset.labels == 0), np.flatnonzero(dataset.labels == 1)[:6]])
     few = Dataset(dataset.images[kept], dataset.labels[kept], tuple(dataset.digests[row] for row in kept),
-                  (), (), dataset.classes, "slices")  # fmt: skip
+                  (), (), dataset.classes, "slices", dataset.thumbnails[kept])  # fmt: skip
     split = split_by_image(few.labels, balance, 0.2, seed=0)
     trained = fit(few, split, SETTINGS.model_copy(update={"balance": balance, "epochs": 1}))
     assert trained.probabilities.shape == (len(split.validation), 2)
