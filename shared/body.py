@@ -1,0 +1,165 @@
+"""The body on a slice: where it is, and how bright its soft tissue is.
+
+Everything is measured relative to the body and to the grey values inside it, never to the canvas: black, grey or white
+borders, letterboxes, the table and what lies on it change nothing of what is found.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.raster import GreySlice
+
+Histogram = NDArray[np.float64]
+"""float64 [256]: how many pixels have each grey value."""
+
+_FLAT = 3  # an outer row or column whose grey values differ by no more than this is a border
+_MIN_SIDE = 16  # borders are cut off down to this many rows and columns
+_OVERVIEW_SIDE = 256
+_MAX_SIDE = 640  # a larger body is shrunk to _SHRUNK_SIDE: no network sees more, and time stays bounded
+_SHRUNK_SIDE = 512
+_MARGIN = 0.05  # of the longer side: air around the coarse box, so that the skin is found whole
+_MIN_SHARE = 0.05  # less of the box than this is no body but noise or a corner of the table
+_FLOODED = 2  # neither 0 nor 1
+_BRIDGE, _GAP = 1 / 45, 1 / 25  # of the box's mean side: bridges to the table that are cut, gaps in the skin that close
+
+
+@dataclass(frozen=True)
+class Body:
+    """The box around a body, cut out."""
+
+    grey: GreySlice
+    """uint8 [h, w]: the slice within the box; 1 or more on the body, 0 around it."""
+    tissue: float
+    """Grey value of its soft tissue: the median of the brighter of Otsu's two halves."""
+
+
+def find_body(grey: GreySlice, air: int) -> Body:
+    """Cut the body out of a slice uint8 [h, w] of any size; air: the grey value that is added around it.
+
+    The body is the largest connected area above Otsu's threshold (Otsu 1979, 10.1109/TSMC.1979.4310076), with all that
+    it encloses: first coarsely, then within the coarse box by a threshold of the body's own pixels. Where nothing is
+    large enough to be a body, the whole slice without its borders is taken for one.
+    """
+    trimmed = _without_borders(grey)
+    inside, coarse = _coarse_body(trimmed)
+    margin = int(_MARGIN * max(inside.shape)) + 1
+    window = _framed(inside, margin, air)
+    # what surrounds the box in the slice is real, where there is any
+    top, left = coarse.top - margin, coarse.left - margin
+    bottom, right = top + window.shape[0], left + window.shape[1]
+    rows = slice(max(0, top), min(trimmed.shape[0], bottom))
+    columns = slice(max(0, left), min(trimmed.shape[1], right))
+    window[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = trimmed[rows, columns]
+    threshold = otsu(_histogram(inside, coarse.mask))
+    window = _shrunk(window)
+    mask = _filled_body(window, threshold)
+    tissue = _tissue(_histogram(window, mask))
+    left, top, width, height = cv2.boundingRect(mask)
+    cut = (slice(top, top + height), slice(left, left + width))
+    return Body(grey=np.maximum(window[cut], 1) * mask[cut], tissue=tissue)
+
+
+def otsu(histogram: Histogram) -> int:
+    """The grey value up to which pixels belong to the darker class, by the largest variance between the two."""
+    count, values = np.cumsum(histogram), np.arange(len(histogram))
+    total, moment = count[-1], np.cumsum(histogram * values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (moment * total - moment[-1] * count) ** 2 / (count * (total - count))
+    return int(np.argmax(np.nan_to_num(between, posinf=0)))
+
+
+@dataclass(frozen=True)
+class _Coarse:
+    top: int
+    left: int
+    mask: NDArray[np.uint8]
+    """uint8 [h, w], 1 on the body, as large as its box."""
+
+
+def _without_borders(grey: GreySlice) -> GreySlice:
+    """Cut off outer rows and columns of one grey value; thrice, because a border may have a border."""
+    for _ in range(3):
+        before = grey.shape
+        for axis in (1, 0):
+            busy = np.flatnonzero(grey.max(axis) - grey.min(axis) > _FLAT)
+            if len(busy) < _MIN_SIDE:
+                return grey
+            kept = slice(int(busy[0]), int(busy[-1]) + 1)
+            grey = grey[kept] if axis == 1 else grey[:, kept]
+        if grey.shape == before:
+            break
+    return grey
+
+
+def _coarse_body(grey: GreySlice) -> tuple[GreySlice, _Coarse]:
+    """The slice within the body's box, and the body in it, by an overview: the table is gone, edges are rough."""
+    height, width = grey.shape
+    scale = _OVERVIEW_SIDE / max(height, width)
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    overview = cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
+    _, bright = cv2.threshold(overview, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    rough = _enclosed(_largest(_opened(np.asarray(bright, np.uint8), 5)), 9)
+    mask = np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    left, top, box_width, box_height = cv2.boundingRect(mask)
+    box = (slice(top, top + box_height), slice(left, left + box_width))
+    return grey[box], _Coarse(top, left, mask[box])
+
+
+def _filled_body(window: GreySlice, threshold: int) -> NDArray[np.uint8]:
+    side = sum(window.shape) // 2
+    bright = (cv2.GaussianBlur(window, (0, 0), 2.0) > threshold).astype(np.uint8)
+    return _enclosed(_largest(_opened(bright, int(side * _BRIDGE) // 2 * 2 + 1)), int(side * _GAP) // 2 * 2 + 1)
+
+
+def _shrunk(window: GreySlice) -> GreySlice:
+    longer = max(window.shape)
+    if longer <= _MAX_SIDE:
+        return window
+    size = [max(1, round(side * _SHRUNK_SIDE / longer)) for side in window.shape[::-1]]
+    return np.asarray(cv2.resize(window, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _largest(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Its largest connected area; all of it where none is large."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_16U)
+    areas = stats[1:, cv2.CC_STAT_AREA]  # row 0 is the background
+    if not len(areas) or areas.max() < _MIN_SHARE * mask.size:
+        return np.ones_like(mask)
+    return np.asarray(labels == 1 + int(np.argmax(areas)), np.uint8)
+
+
+def _enclosed(mask: NDArray[np.uint8], gap: int) -> NDArray[np.uint8]:
+    """Close gaps (lungs may open to the outside through a thin wall), then fill what cannot be reached from outside."""
+    wide = cv2.morphologyEx(_framed(mask, gap, 0), cv2.MORPH_CLOSE, _disc(gap))
+    cv2.floodFill(wide, None, (0, 0), _FLOODED)
+    return np.asarray(wide[gap:-gap, gap:-gap] != _FLOODED, np.uint8)
+
+
+def _opened(mask: NDArray[np.uint8], diameter: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(diameter)), np.uint8)
+
+
+def _framed(image: NDArray[np.uint8], width: int, value: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.copyMakeBorder(image, *(width,) * 4, cv2.BORDER_CONSTANT, value=(value,)), np.uint8)
+
+
+def _histogram(grey: GreySlice, mask: NDArray[np.uint8]) -> Histogram:
+    counted: Any = cv2.calcHist([grey], [0], mask, [256], [0, 256])
+    return np.asarray(counted, np.float64).ravel()
+
+
+def _tissue(histogram: Histogram) -> float:
+    brighter = histogram.copy()
+    brighter[: otsu(histogram) + 1] = 0
+    if not brighter.any():
+        brighter = histogram
+    count = np.cumsum(brighter)
+    return float(np.searchsorted(count, count[-1] / 2))
+
+
+def _disc(diameter: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter)), np.uint8)
