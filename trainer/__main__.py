@@ -131,7 +131,9 @@ def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
 def _synthesize(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.phantom_folder import synthesize
 
-    count = synthesize(args.out, cases_per_class=args.cases, slices_per_case=args.slices_per_case, seed=settings.seed)
+    count = synthesize(
+        args.out, cases_per_class=args.cases_per_class, slices_per_case=args.slices_per_case, seed=settings.seed
+    )
     print(f"Drew {count} slices into {args.out}; no patient is behind any of them.")
     return 0
 

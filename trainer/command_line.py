@@ -91,7 +91,12 @@ def build_parser() -> argparse.ArgumentParser:
     synthesize = _add_verb(verbs, "synthesize", "draw class folders of CT-like phantoms", _SYNTHESIZE_EXAMPLES)
     synthesize.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     synthesize.add_argument(
-        "--cases", type=_at_least_one, default=10, metavar="N", help="cases per class (default: 10)"
+        "--cases",
+        dest="cases_per_class",  # the setting `cases` is a table
+        type=_at_least_one,
+        default=10,
+        metavar="N",
+        help="cases per class (default: 10)",
     )
     synthesize.add_argument(
         "--slices-per-case", type=_at_least_one, default=3, metavar="N", help="slices of each case (default: 3)"

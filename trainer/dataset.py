@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,30 @@ class SkippedFile:
     label: int
     reason: str
     sha256: str | None
+
+
+class Slices(Protocol):
+    """What judging slices as a set takes, without the tensors that a network sees; fields as in Dataset."""
+
+    @property
+    def labels(self) -> Labels:
+        """int64 [n]."""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """POSIX paths relative to the folder."""
+
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """uint8 [n, 64, 64]."""
+
+    @property
+    def classes(self) -> ClassSet:
+        """Names in index order."""
 
 
 @dataclass(frozen=True)

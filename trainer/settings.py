@@ -12,6 +12,7 @@ from shared.imaging import PreprocessingSpec
 NetworkName = Literal["cnn", "tiny"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "none"]
 SplitName = Literal["image"]
+OnLabelConflict = Literal["error", "drop"]
 AugmentationName = Literal["light", "none"]
 
 _LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01}
@@ -32,6 +33,17 @@ class TrainerSettings(BaseSettings):
     )
     classes: str | None = Field(default=None, description='Class names in index order, "A,B,C"; default the lung set.')
     target: str | None = Field(default=None, description="The class whose sensitivity counts; needed with classes.")
+    cases: Path | None = Field(
+        default=None, description="CSV file (file,case) with the case of each slice; default cases.csv in the data."
+    )
+    case_counts: str | None = Field(
+        default=None,
+        pattern=r"^\s*[1-9]\d*(\s*,\s*[1-9]\d*)*\s*$",
+        description='Number of cases of each class in index order, "55,15,40", where cases must be inferred.',
+    )
+    on_label_conflict: OnLabelConflict = Field(
+        default="error", description="Stop at byte-identical files in different classes, or leave all of them out."
+    )
     network: NetworkName = Field(default="cnn", description="Which network is trained.")
     split: SplitName = Field(default="image", description="How slices are held out.")
     split_seed: int | None = Field(default=None, ge=0, lt=2**32, description="Seed of the split; default: the seed.")
@@ -57,6 +69,8 @@ class TrainerSettings(BaseSettings):
     def _is_consistent(self) -> Self:
         if (self.classes is None) != (self.target is None):
             raise ValueError("classes and target go together: give both or neither")
+        if self.expected_cases is not None and len(self.expected_cases) != len(self.class_set.names):
+            raise ValueError(f"case_counts needs a number for each of {len(self.class_set.names)} classes")
         _ = self.class_set  # an impossible class set fails here, at the start, not after reading the slices
         return self
 
@@ -67,6 +81,11 @@ class TrainerSettings(BaseSettings):
             return LUNG_CT_CLASSES
         names = tuple(name.strip() for name in self.classes.split(","))
         return ClassSet(names=tuple(name for name in names if name), target=self.target.strip())
+
+    @property
+    def expected_cases(self) -> tuple[int, ...] | None:
+        """Number of cases of each class, where it is known."""
+        return None if self.case_counts is None else tuple(int(count) for count in self.case_counts.split(","))
 
     @property
     def preprocessing(self) -> PreprocessingSpec:
