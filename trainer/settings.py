@@ -3,22 +3,34 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
 
-NetworkName = Literal["cnn", "tiny"]
-BalanceName = Literal["undersample", "oversample", "class-weight", "none"]
+NetworkName = str
+"""cnn, tiny, efficientnet_lite0, chest_resnet, or keras: and the name of a network of keras.applications."""
+LearningName = Literal["frozen", "fine-tuning"]
+HeadName = Literal["lda", "logistic", "neighbours"]
+LossName = Literal["cross-entropy", "focal"]
+BalanceName = Literal["undersample", "oversample", "class-weight", "batches", "none"]
 SplitName = Literal["image"]
 OnLabelConflict = Literal["error", "drop"]
-AugmentationName = Literal["light", "none"]
+AugmentationName = Literal["light", "strong", "none"]
+CropName = Literal["body", "body-mask", "none"]
 
-_LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01}
-_AUGMENTATION: dict[NetworkName, AugmentationName] = {"cnn": "light", "tiny": "none"}
+FROM_SCRATCH = ("cnn", "tiny")
+"""Networks without pretrained weights."""
+PRETRAINED = ("efficientnet_lite0", "chest_resnet")
+"""Networks whose weights are installed with the trainer."""
+
+# for those that are not named here, the last value
+_LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01, "": 0.001}
+_AUGMENTATION: dict[NetworkName, AugmentationName] = {"cnn": "light", "tiny": "none", "": "strong"}
 # The reference resizes whole frames, and its network is trained its way. See docs/training.md for what that gives away.
-_CROP: dict[NetworkName, Literal["body", "none"]] = {"cnn": "none", "tiny": "body"}
+_CROP: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body", "": "body-mask"}
+_ANCHORED = ("chest_resnet",)  # was trained on Hounsfield units
 
 
 class TrainerSettings(BaseSettings):
@@ -44,7 +56,24 @@ class TrainerSettings(BaseSettings):
     on_label_conflict: OnLabelConflict = Field(
         default="error", description="Stop at byte-identical files in different classes, or leave all of them out."
     )
-    network: NetworkName = Field(default="cnn", description="Which network is trained.")
+    network: NetworkName = Field(
+        default="cnn",
+        description="cnn, tiny, efficientnet_lite0, chest_resnet, or keras:NAME for one of keras.applications.",
+    )
+    weights: str = Field(
+        default="imagenet", min_length=1, description="Pretrained weights: imagenet, none, or a weights file of Keras."
+    )
+    learning: LearningName = Field(
+        default="frozen", description="Pretrained networks: fit a head on frozen features, or train some layers too."
+    )
+    head: HeadName = Field(default="lda", description="What is fitted on frozen features.")
+    unfrozen: float = Field(
+        default=0.25, gt=0, le=1, description="Share of a network's layers, the last ones, that fine-tuning trains."
+    )
+    loss: LossName = Field(default="cross-entropy", description="What fine-tuning makes small.")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each label that fine-tuning spreads over all classes."
+    )
     split: SplitName = Field(default="image", description="How slices are held out.")
     split_seed: int | None = Field(default=None, ge=0, lt=2**32, description="Seed of the split; default: the seed.")
     validation_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the slices held out.")
@@ -53,17 +82,25 @@ class TrainerSettings(BaseSettings):
     patience: int = Field(default=20, ge=1, description="Epochs without a better one after which training stops.")
     batch_size: int = Field(default=8, ge=1, description="Slices per gradient step.")
     learning_rate: float | None = Field(
-        default=None, gt=0, description="Step size of Adam; default 0.001 for cnn, 0.01 for tiny."
+        default=None, gt=0, description="Step size of Adam; default 0.001, for tiny 0.01."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
     augmentation: AugmentationName | None = Field(
-        default=None, description="Change training slices a little each epoch; default light for cnn, none for tiny."
+        default=None,
+        description="Change training slices each epoch; default light for cnn, none for tiny, else strong.",
     )
-    crop: Literal["body", "none"] | None = Field(
-        default=None, description="Crop to the body or keep the frame; default none for cnn, body for tiny."
+    crop: CropName | None = Field(
+        default=None, description="What is cut out; default none for cnn, body for tiny, else body-mask."
     )
     decode_threads: int | None = Field(default=None, ge=1, description="Threads that decode; default one a core.")
+
+    @field_validator("network")
+    @classmethod
+    def _is_a_network(cls, name: str) -> str:
+        if name not in (*FROM_SCRATCH, *PRETRAINED) and not name.startswith("keras:"):
+            raise ValueError(f"expected one of {', '.join((*FROM_SCRATCH, *PRETRAINED))}, or keras:NAME; got {name!r}")
+        return name
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -90,18 +127,21 @@ class TrainerSettings(BaseSettings):
     @property
     def preprocessing(self) -> PreprocessingSpec:
         """How slices are prepared."""
-        crop = self.crop or _CROP[self.network]
-        return PreprocessingSpec(height=self.image_side, width=self.image_side, crop=crop)
+        crop = self.crop or _CROP.get(self.network, _CROP[""])
+        anchored = crop == "body-mask" and self.network in _ANCHORED
+        return PreprocessingSpec(
+            height=self.image_side, width=self.image_side, crop=crop, intensity="anchored" if anchored else "exported"
+        )
 
     @property
     def adam_learning_rate(self) -> float:
         """The step size that was asked for, or the network's own."""
-        return self.learning_rate or _LEARNING_RATE[self.network]
+        return self.learning_rate or _LEARNING_RATE.get(self.network, _LEARNING_RATE[""])
 
     @property
     def augmentation_of_network(self) -> AugmentationName:
         """The augmentation that was asked for, or the network's own."""
-        return self.augmentation or _AUGMENTATION[self.network]
+        return self.augmentation or _AUGMENTATION.get(self.network, _AUGMENTATION[""])
 
     @property
     def model_dir(self) -> Path:

@@ -83,7 +83,7 @@ def test_verbs_without_a_model_need_no_tensorflow():
     [
         ((), "required: VERB"),
         (("fly",), "invalid choice"),
-        (("run", "--network", "huge"), "invalid choice: 'huge'"),
+        (("run", "--balance", "huge"), "invalid choice: 'huge'"),
         (("run", "--dat", "x"), "unrecognized arguments"),
         (("pin",), "required: version"),
         (("prune", "--keep", "0"), "at least 1"),

@@ -1,0 +1,75 @@
+"""Frozen features: a pretrained network as it is, and a head that is fitted in a second."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from trainer.balance import Indices
+from trainer.dataset import Dataset
+from trainer.features import extract, feature_extractor
+from trainer.heads import Features, Groups, Head, LinearHead, Logits, NeighbourHead, Standardiser, fit_head
+from trainer.settings import HeadName, TrainerSettings
+
+_KINDS: dict[str, type[LinearHead] | type[NeighbourHead]] = {"linear": LinearHead, "neighbours": NeighbourHead}
+
+
+@dataclass(frozen=True)
+class FrozenFold:
+    """A head, the network below it, and what that says of the dataset's slices."""
+
+    network: keras.Model
+    features: Features
+    head: Head
+
+    def logits(self, rows: Indices) -> Logits:
+        """Uncalibrated logits float64 [m, C] for rows of the dataset."""
+        return self.head.logits(self.features[rows])
+
+    def lay(self, features: Any) -> Any:
+        """Features [B, D] of the network in a Keras graph → logits [B, C]."""
+        return self.head.lay(features)
+
+    def save(self, file: Path) -> None:
+        """Write the head to an .npz file."""
+        fields = {name: value for name, value in vars(self.head).items() if name != "standardiser"}
+        kind = next(name for name, head in _KINDS.items() if isinstance(self.head, head))
+        with file.open("wb") as opened:
+            np.savez(opened, kind=kind, mean=self.head.standardiser.mean, scale=self.head.standardiser.scale, **fields)
+
+
+class FrozenFeatures:
+    """Extracts the features of all slices when made; every fit after that takes seconds."""
+
+    def __init__(self, dataset: Dataset, groups: Groups, settings: TrainerSettings) -> None:
+        """Raises WeightsError where the network's weights are not to be had."""
+        extractor = feature_extractor(settings.network, settings.preprocessing, settings.weights)
+        self._network, self._blocks = extractor.model, extractor.blocks
+        self._features = extract(extractor, dataset.images)
+        self._labels, self._groups = dataset.labels, groups
+        self._classes = len(dataset.classes.names)
+        self._head: HeadName = settings.head
+
+    def fit(self, training: Indices, validation: Indices | None, seed: int) -> FrozenFold:  # noqa: ARG002
+        """Fit a head to the training rows. Nothing is random, and nothing is stopped early."""
+        head = fit_head(
+            self._head,
+            self._features[training],
+            self._labels[training],
+            self._groups[training],
+            blocks=self._blocks,
+            classes=self._classes,
+        )
+        return FrozenFold(self._network, self._features, head)
+
+    def load(self, file: Path) -> FrozenFold:
+        """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
+        with np.load(file, allow_pickle=False) as stored:
+            fields = dict(stored)
+        kind = str(fields.pop("kind", ""))
+        if kind not in _KINDS:
+            raise ValueError(f"{file.name} holds no head")
+        standardiser = Standardiser(fields.pop("mean"), fields.pop("scale"))
+        return FrozenFold(self._network, self._features, _KINDS[kind](standardiser, **fields))
