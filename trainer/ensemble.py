@@ -5,7 +5,7 @@ from typing import Literal
 
 import keras
 
-from shared.artifact import OUTPUT_NAME
+from shared.artifact import INPUT_NAME, OUTPUT_NAME
 from trainer.errors import TrainerError
 from trainer.fold import Fold
 
@@ -29,7 +29,7 @@ def assemble(
     """
     if not folds:
         raise NoMembers
-    image = keras.Input(folds[0].network.input_shape[1:], dtype="uint8", name=folds[0].network.input_names[0])
+    image = keras.Input(folds[0].network.input_shape[1:], dtype="uint8", name=INPUT_NAME)
     answers = []
     for view in views:
         shown = keras.ops.flip(image, axis=2) if view == "mirrored" else image

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -39,6 +40,18 @@ class FrozenFold:
         with file.open("wb") as opened:
             np.savez(opened, kind=kind, mean=self.head.standardiser.mean, scale=self.head.standardiser.scale, **fields)
 
+    @classmethod
+    def load(cls, file: Path, network: keras.Model, features: Features) -> Self:
+        """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                fields = dict(stored)
+            head = _KINDS[str(fields.pop("kind"))]
+            standardiser = Standardiser(fields.pop("mean"), fields.pop("scale"))
+            return cls(network, features, head(standardiser, **fields))
+        except (ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise ValueError(f"{file.name} holds no fitted head") from error
+
 
 class FrozenFeatures:
     """Extracts the features of all slices when made; every fit after that takes seconds."""
@@ -66,10 +79,4 @@ class FrozenFeatures:
 
     def load(self, file: Path) -> FrozenFold:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
-        with np.load(file, allow_pickle=False) as stored:
-            fields = dict(stored)
-        kind = str(fields.pop("kind", ""))
-        if kind not in _KINDS:
-            raise ValueError(f"{file.name} holds no head")
-        standardiser = Standardiser(fields.pop("mean"), fields.pop("scale"))
-        return FrozenFold(self._network, self._features, _KINDS[kind](standardiser, **fields))
+        return FrozenFold.load(file, self._network, self._features)
