@@ -1,4 +1,4 @@
-"""How good the probabilities are: scikit-learn's metrics, with 95 % intervals."""
+"""How good the probabilities are, with 95 % intervals."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,11 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from shared.classes import ClassSet
+from trainer import scores
 from trainer.balance import Labels
-
-_Z95 = 1.959963984540054
-_RESAMPLES = 2000
-
-Interval = tuple[float, float]
-"""Lower and upper end of a 95 % confidence interval."""
+from trainer.cases import Groups
+from trainer.intervals import Interval, mean_of_proportions, never_certain, percentiles, wilson
+from trainer.resampling import Weights, draw_cases
 
 
 class ClassMetrics(BaseModel):
@@ -27,8 +25,35 @@ class ClassMetrics(BaseModel):
     support: int
 
 
+class TargetMetrics(BaseModel):
+    """The target class against the rest, by its probability alone, as a detector at a threshold would use it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    auc: float
+    sensitivity_at_specificity_90: float
+    sensitivity_at_specificity_95: float
+
+
+class TargetIntervals(BaseModel):
+    """Intervals of TargetMetrics."""
+
+    model_config = ConfigDict(frozen=True)
+
+    auc: Interval
+    sensitivity_at_specificity_90: Interval
+    sensitivity_at_specificity_95: Interval
+
+
 class Intervals(BaseModel):
-    """Wilson for accuracy and recall, MOVER over these for balanced accuracy, bootstrap of slices for macro F1."""
+    """95 % intervals.
+
+    Where cases are known or inferred, all are percentiles of 2,000 draws of cases; a proportion that every draw finds
+    whole (or nil) gets Wilson's interval on the number of cases instead, for a bootstrap would call it certain.
+    Else slices are taken for independent, which neighbouring slices of one patient are not: Wilson for accuracy and
+    recall, MOVER over these for balanced accuracy, 2,000 draws of slices for the others.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,34 +61,50 @@ class Intervals(BaseModel):
     balanced_accuracy: Interval
     macro_f1: Interval
     recall: dict[str, Interval | None]
+    brier: Interval
+    ece: Interval
+    target: TargetIntervals | None
 
 
 class Metrics(BaseModel):
     """What a set of labelled slices says of a model. confusion[i][j]: slices of class i that were called class j.
 
-    balanced_accuracy and macro_f1 are means over the classes that have a slice.
+    balanced_accuracy and macro_f1 are means over the classes that have a slice. brier: 0 to 2; ece: top label, 10 bins
+    of equal mass; target: None where the set lacks slices of the target class or of the others. n_cases: None where
+    nothing is known of cases.
     """
 
     model_config = ConfigDict(frozen=True)
 
     n: int
+    n_cases: int | None
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
     per_class: dict[str, ClassMetrics]
     confusion: tuple[tuple[int, ...], ...]
+    brier: float
+    ece: float
+    target: TargetMetrics | None
     intervals: Intervals
 
 
-def evaluate(labels: Labels, probabilities: NDArray[np.float32], classes: ClassSet, seed: int = 0) -> Metrics:
-    """Metrics of probabilities float32 [n, classes], n >= 1, against labels int64 [n]; equal calls give equal results.
+def evaluate(
+    labels: Labels,
+    probabilities: NDArray[np.floating],
+    classes: ClassSet,
+    seed: int = 0,
+    groups: Groups | None = None,
+) -> Metrics:
+    """Metrics of probabilities float [n, classes], n >= 1, against labels int64 [n]; equal calls give equal results.
 
-    The intervals take slices for independent, which neighbouring slices of one patient are not.
-    Raises ValueError for shapes that do not fit.
+    groups: int64 [n], the case of each slice. Raises ValueError for shapes that do not fit.
     """
     n_classes = len(classes.names)
     if not len(labels) or probabilities.shape != (len(labels), n_classes):
         raise ValueError(f"expected probabilities of shape ({len(labels)}, {n_classes}), got {probabilities.shape}")
+    if groups is not None and groups.shape != labels.shape:
+        raise ValueError(f"expected groups of shape {labels.shape}, got {groups.shape}")
     predicted = probabilities.argmax(axis=1)
     indices = np.arange(n_classes)
     confusion = np.asarray(confusion_matrix(labels, predicted, labels=indices), np.int64)
@@ -80,52 +121,100 @@ def evaluate(labels: Labels, probabilities: NDArray[np.float32], classes: ClassS
         )
         for i, name in enumerate(classes.names)
     }
+    figures = _Figures(labels, probabilities.astype(np.float64), classes)
+    plain = figures.of(np.ones((1, len(labels))))
+    drawn = [figures.of(weights) for weights in draw_cases(labels, _or_each_slice(groups, labels), seed=seed)]
+    ends = {name: percentiles(np.concatenate([block[name] for block in drawn])) for name in plain}
     return Metrics(
         n=len(labels),
+        n_cases=None if groups is None else len(np.unique(groups)),
         accuracy=float(np.trace(confusion) / len(labels)),
         balanced_accuracy=float(_recalls(confusion).mean()),
-        macro_f1=_macro_f1(confusion),
+        macro_f1=float(plain["macro_f1"][0]),
         per_class=per_class,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        intervals=_intervals(confusion, classes.names, seed),
+        brier=float(plain["brier"][0]),
+        ece=float(plain["ece"][0]),
+        target=TargetMetrics(name=classes.target, **{name: float(plain[name][0]) for name in _OF_TARGET})
+        if figures.has_target
+        else None,
+        intervals=_intervals(labels, confusion, classes, groups, ends),
     )
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """95 % interval of a proportion, trials >= 1 (Wilson 1927, 10.1080/01621459.1927.10502953)."""
-    share, z2 = successes / trials, _Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z95 / (1 + z2 / trials) * float(np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+_OF_TARGET = ("auc", "sensitivity_at_specificity_90", "sensitivity_at_specificity_95")
 
 
-def _intervals(confusion: NDArray[np.int64], names: tuple[str, ...], seed: int) -> Intervals:
-    total = int(confusion.sum())
-    recall = {
-        name: wilson(int(row[index]), int(row.sum())) if row.sum() else None
-        for index, (name, row) in enumerate(zip(names, confusion, strict=True))
-    }
-    # drawing slices with replacement is drawing confusion matrices: one multinomial over its cells
-    drawn = np.random.default_rng(seed).multinomial(total, confusion.ravel() / total, size=_RESAMPLES)
-    macro_f1 = np.percentile([_macro_f1(matrix) for matrix in drawn.reshape(-1, *confusion.shape)], [2.5, 97.5])
+class _Figures:
+    """Every figure that is bootstrapped, by name, for any weights of the slices."""
+
+    def __init__(self, labels: Labels, probabilities: NDArray[np.float64], classes: ClassSet) -> None:
+        self._labels, self._probabilities, self._n_classes = labels, probabilities, len(classes.names)
+        target = classes.names.index(classes.target)
+        self._is_target, self._score = labels == target, probabilities[:, target]
+        self.has_target = bool(0 < self._is_target.sum() < len(labels))
+        self._present = np.unique(labels)
+
+    def of(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
+        """Each figure float64 [draws]; recalls are called recall_0 and so on."""
+        labels, probabilities = self._labels, self._probabilities
+        matrices = scores.confusions(labels, probabilities.argmax(axis=1), self._n_classes, weights)
+        hits = np.diagonal(matrices, axis1=1, axis2=2)[:, self._present]
+        support, called = (matrices.sum(axis=axis)[:, self._present] for axis in (2, 1))
+        figures = {
+            "accuracy": hits.sum(axis=1) / weights.sum(axis=1),
+            "balanced_accuracy": (hits / support).mean(axis=1),
+            # F1 of a class is twice the hits over what is of the class plus what was called it
+            "macro_f1": (2 * hits / (support + called)).mean(axis=1),
+            "brier": scores.brier(labels, probabilities, weights),
+            "ece": scores.calibration_error(labels, probabilities, weights),
+        }
+        figures |= {f"recall_{label}": (hits / support)[:, i] for i, label in enumerate(self._present.tolist())}
+        if self.has_target:
+            figures["auc"] = scores.area_under_roc(self._is_target, self._score, weights)
+            for percent in (90, 95):
+                sensitivity = scores.sensitivity_at(percent / 100, self._is_target, self._score, weights)
+                figures[f"sensitivity_at_specificity_{percent}"] = sensitivity
+        return figures
+
+
+def _intervals(
+    labels: Labels,
+    confusion: NDArray[np.int64],
+    classes: ClassSet,
+    groups: Groups | None,
+    drawn: dict[str, Interval],
+) -> Intervals:
+    cases_of = [len(np.unique(_or_each_slice(groups, labels)[labels == i])) for i in range(len(classes.names))]
+    recall: dict[str, Interval | None] = dict.fromkeys(classes.names)
+    for i, name in enumerate(classes.names):
+        if cases_of[i]:
+            of_class = never_certain(drawn[f"recall_{i}"], cases_of[i])
+            recall[name] = of_class if groups is not None else wilson(int(confusion[i, i]), int(confusion[i].sum()))
+    mean_recall = mean_of_proportions(_recalls(confusion), [ends for ends in recall.values() if ends is not None])
+    is_certain = drawn["balanced_accuracy"][0] == drawn["balanced_accuracy"][1]
+    n_target = cases_of[classes.names.index(classes.target)]
     return Intervals(
-        accuracy=wilson(int(np.trace(confusion)), total),
-        balanced_accuracy=_mean_recall(confusion, [ends for ends in recall.values() if ends is not None]),
-        macro_f1=(float(macro_f1[0]), float(macro_f1[1])),
+        accuracy=wilson(int(np.trace(confusion)), int(confusion.sum()))
+        if groups is None
+        else never_certain(drawn["accuracy"], sum(cases_of)),
+        balanced_accuracy=mean_recall if groups is None or is_certain else drawn["balanced_accuracy"],
+        macro_f1=drawn["macro_f1"],
         recall=recall,
+        brier=drawn["brier"],
+        ece=drawn["ece"],
+        target=TargetIntervals(
+            auc=drawn["auc"],
+            **{name: never_certain(drawn[name], n_target) for name in _OF_TARGET[1:]},
+        )
+        if "auc" in drawn
+        else None,
     )
 
 
-def _mean_recall(confusion: NDArray[np.int64], intervals: list[Interval]) -> Interval:
-    """Interval of a mean of independent proportions from theirs (MOVER: Zou & Donner 2008, 10.1002/sim.3095).
-
-    Unlike a bootstrap's, its width is not zero where every slice was called right.
-    """
-    recalls = _recalls(confusion)
-    mean, lower, upper = recalls.mean(), *np.transpose(intervals)
-    below = np.sqrt(np.sum((recalls - lower) ** 2)) / len(recalls)
-    above = np.sqrt(np.sum((upper - recalls) ** 2)) / len(recalls)
-    return float(max(0.0, mean - below)), float(min(1.0, mean + above))
+def _or_each_slice(groups: Groups | None, labels: Labels) -> Groups:
+    """The cases, or each slice for itself where nothing is known of cases."""
+    return np.arange(len(labels)) if groups is None else groups
 
 
 def _recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -133,10 +222,3 @@ def _recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     support = confusion.sum(axis=1)
     present = support > 0
     return np.asarray(np.diag(confusion)[present] / support[present], np.float64)
-
-
-def _macro_f1(confusion: NDArray[np.int64]) -> float:
-    """F1 of a class is twice the hits over what is of the class plus what was called it."""
-    support = confusion.sum(axis=1)
-    present = support > 0
-    return float(np.mean(2 * np.diag(confusion)[present] / (support + confusion.sum(axis=0))[present]))
