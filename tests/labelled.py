@@ -37,3 +37,17 @@ def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -
                 truth.append(case)
     digests = tuple(f"{row:064x}" for row in range(len(labels)))
     return Labelled(np.array(labels), tuple(files), np.stack(thumbnails), digests), np.array(truth)
+
+
+def answers(cases=(30, 25, 30), size=6, seed=0, gain=2.0):
+    """Labels, probabilities, groups and folds of cases whose slices resemble each other.
+
+    cases: how many each class has, each of `size` slices; gain: how far the label's logit is raised.
+    """
+    random = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(sum(cases)), size)
+    labels = np.repeat([0, 1, 2], cases)[groups]
+    logits = random.normal(0, 1, (len(labels), 3)) + random.normal(0, 0.8, (sum(cases), 3))[groups]
+    logits[np.arange(len(labels)), labels] += gain
+    exponentials = np.exp(logits)
+    return labels, exponentials / exponentials.sum(axis=1, keepdims=True), groups, groups % 5

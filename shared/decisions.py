@@ -1,0 +1,128 @@
+"""From probabilities to a decision: thresholds that the trainer froze in the manifest, executed alike on both sides.
+
+`manifest.thresholds` holds DecisionRules as JSON. A manifest without rules makes no decision.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Verdict = Literal["positive", "negative", "uncertain"]
+Interval = tuple[float, float]
+"""Lower and upper end of a 95 % confidence interval."""
+
+
+class OperatingPoint(BaseModel):
+    """A threshold on the target class's probability: positive at and above it.
+
+    sensitivity and specificity are out of fold, each fold judged by the threshold that the other folds chose.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(ge=0, le=1)
+    sensitivity: float = Field(ge=0, le=1)
+    sensitivity_interval: Interval
+    specificity: float = Field(ge=0, le=1)
+    specificity_interval: Interval
+
+
+class UncertainBand(BaseModel):
+    """Probabilities of the target class that make no verdict: from rule_out (inclusive) to rule_in (exclusive)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule_out: float = Field(ge=0, le=1)
+    rule_in: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.rule_out > self.rule_in:
+            raise ValueError(f"rule_out {self.rule_out} must not lie above rule_in {self.rule_in}")
+        return self
+
+
+class PredictionSets(BaseModel):
+    """Class-conditional conformal sets: a class belongs to the set where its probability reaches its own minimum."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coverage: float = Field(gt=0, lt=1)
+    """Share of each class's slices whose set is meant to hold the class."""
+    min_probability: dict[str, float]
+    measured_coverage: dict[str, float]
+    """Share of each class's slices, out of fold, whose set held the class."""
+    measured_size: float
+    """Mean number of classes in a set, out of fold."""
+
+
+class Decision(BaseModel):
+    """What the probabilities mean for the target class."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target_class: str
+    verdict: Verdict
+    operating_point: str
+    threshold: float
+
+
+class DecisionRules(BaseModel):
+    """Everything that turns probabilities into a decision and a prediction set; pure, no state."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    class_names: tuple[str, ...] = Field(min_length=2)
+    target_class: str
+    operating_point: str
+    """Name of the point that decides unless another one is asked for."""
+    operating_points: dict[str, OperatingPoint]
+    uncertain: UncertainBand
+    prediction_sets: PredictionSets
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.target_class not in self.class_names:
+            raise ValueError(f"target class {self.target_class!r} is not one of {list(self.class_names)}")
+        if self.operating_point not in self.operating_points:
+            raise ValueError(f"operating point {self.operating_point!r} is not one of {list(self.operating_points)}")
+        if set(self.prediction_sets.min_probability) != set(self.class_names):
+            raise ValueError(f"min_probability needs each class once, got {list(self.prediction_sets.min_probability)}")
+        return self
+
+    def decide(self, probabilities: Sequence[float], operating_point: str | None = None) -> Decision:
+        """The verdict on one slice; probabilities in class order.
+
+        positive: the target's probability reaches both the operating point's threshold and rule_in; negative: it is
+        below both the threshold and rule_out; anything between is uncertain. Raises ValueError for an operating point
+        that is not there, or another number of probabilities than classes.
+        """
+        name = operating_point or self.operating_point
+        if name not in self.operating_points:
+            raise ValueError(f"expected an operating point out of {list(self.operating_points)}, got {name!r}")
+        probability = self._by_name(probabilities)[self.target_class]
+        threshold = self.operating_points[name].threshold
+        verdict: Verdict = "uncertain"
+        if probability >= max(threshold, self.uncertain.rule_in):
+            verdict = "positive"
+        elif probability < min(threshold, self.uncertain.rule_out):
+            verdict = "negative"
+        return Decision(target_class=self.target_class, verdict=verdict, operating_point=name, threshold=threshold)
+
+    def prediction_set(self, probabilities: Sequence[float]) -> tuple[str, ...]:
+        """The classes that cannot be ruled out for one slice, in class order.
+
+        Never empty: where no class reaches its minimum, the most probable one stands alone. Raises ValueError for
+        another number of probabilities than classes.
+        """
+        of_class = self._by_name(probabilities)
+        minimum = self.prediction_sets.min_probability
+        kept = tuple(name for name, probability in of_class.items() if probability >= minimum[name])
+        return kept or (max(of_class, key=lambda name: of_class[name]),)
+
+    def _by_name(self, probabilities: Sequence[float]) -> dict[str, float]:
+        if len(probabilities) != len(self.class_names):
+            raise ValueError(f"expected {len(self.class_names)} probabilities, got {len(probabilities)}")
+        return {name: float(value) for name, value in zip(self.class_names, probabilities, strict=True)}
