@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer.augmentation import augment_lightly
+from trainer.augmentation import augment
 from trainer.balance import Indices
 from trainer.dataset import Dataset
 from trainer.settings import AugmentationName
@@ -20,21 +20,43 @@ def training_batches(
 ) -> Any:
     """Batches of (uint8 [b, H, W, 1], one-hot float32 [b, classes]) over the rows, each epoch in a new order.
 
-    The seed decides all orders and, with "light" augmentation, every change of a slice. A row may appear several times.
+    The seed decides all orders and every change of a slice by augmentation. A row may appear several times.
     """
     order = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
-    batches = _gathered(dataset, order.batch(batch_size))
-    if augmentation == "light":
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        batches = tf.data.Dataset.zip(batches, seeds).map(
-            lambda batch, seed_of_batch: augment_lightly(batch[0], batch[1], seed_of_batch)
-        )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return _augmented(_gathered(dataset, order.batch(batch_size)), seed, augmentation)
+
+
+def balanced_batches(
+    dataset: Dataset, rows: Indices, batch_size: int, seed: int, augmentation: AugmentationName = "none"
+) -> Any:
+    """The same number of batches, in each of which the classes take turns: their counts differ by at most one.
+
+    Slices of a class come in a new order whenever all have come; those of a small class come more often.
+    """
+    labels = dataset.labels[rows]
+    classes = [
+        tf.data.Dataset.from_tensor_slices(rows[labels == label])
+        .shuffle(int((labels == label).sum()), seed=seed + int(label), reshuffle_each_iteration=True)
+        .repeat()
+        for label in np.unique(labels)
+    ]
+    turns = tf.data.Dataset.range(len(classes)).repeat()
+    order = tf.data.Dataset.choose_from_datasets(classes, turns).take(len(rows))
+    return _augmented(_gathered(dataset, order.batch(batch_size)), seed, augmentation)
 
 
 def validation_batches(dataset: Dataset, rows: Indices, batch_size: int) -> Any:
     """The same in the order of the rows, as they are."""
     return _gathered(dataset, tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)).prefetch(tf.data.AUTOTUNE)
+
+
+def _augmented(batches: Any, seed: int, augmentation: AugmentationName) -> Any:
+    if augmentation != "none":
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            lambda batch, seed_of_batch: augment(augmentation, batch[0], batch[1], seed_of_batch)
+        )
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _gathered(dataset: Dataset, batches_of_rows: Any) -> Any:

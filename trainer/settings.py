@@ -84,6 +84,7 @@ class TrainerSettings(BaseSettings):
     learning_rate: float | None = Field(
         default=None, gt=0, description="Step size of Adam; default 0.001, for tiny 0.01."
     )
+    log_dir: Path | None = Field(default=None, description="Folder for curves that TensorBoard reads; default none.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
     augmentation: AugmentationName | None = Field(

@@ -58,7 +58,7 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
         jit_compile=False,  # on a CPU, XLA compiles for 15 s and then runs slower than oneDNN's kernels
     )
     rows, weights = _balanced(dataset, split, settings)
-    best = _BestEpoch(settings.epochs, settings.patience)
+    best = BestEpoch(settings.epochs, settings.patience)
     fitted = model.fit(
         training_batches(dataset, rows, settings.batch_size, settings.seed, settings.augmentation_of_network),
         validation_data=validation_batches(dataset, split.validation, settings.batch_size),
@@ -94,7 +94,7 @@ def _balanced(dataset: Dataset, split: Split, settings: TrainerSettings) -> tupl
     return split.training, None
 
 
-class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
+class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
     """Early stopping on the highest validation accuracy, and among equals the lowest validation loss.
 
     Accuracy alone moves in steps of one slice and ties often; loss alone can prefer an epoch that is less accurate.
@@ -109,9 +109,11 @@ class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships 
         self._began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Start the epoch's clock."""
         self._began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keep the weights if the epoch was the best one; stop where the last best one is too long ago."""
         logs = logs or {}
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self._score:
@@ -125,4 +127,5 @@ class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships 
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Give the model the weights of its best epoch."""
         self.model.set_weights(self._weights)

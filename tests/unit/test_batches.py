@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from shared.classes import LUNG_CT_CLASSES
-from trainer.augmentation import augment_lightly
-from trainer.batches import training_batches, validation_batches
+from trainer.augmentation import _cut_out, _move, augment, augment_lightly
+from trainer.batches import balanced_batches, training_batches, validation_batches
 from trainer.dataset import Dataset
 
 
@@ -84,3 +84,51 @@ def test_augmentation_of_a_single_slice_is_jitter_only():
     changed, labels = augment_lightly(tf.constant(image), tf.ones((1, 1)), tf.constant([5, 6], tf.int64))
     assert abs(float(changed.numpy().mean()) - 100) <= 22
     assert labels.numpy().tolist() == [[1.0]]
+
+
+def test_balanced_batches_take_turns(ten):
+    """Each batch has as many of each class, to one; small classes come round again; the number of batches is usual."""
+    rows = np.array([0, 3, 6, 9, 1, 4, 2])  # four of class 0, two of class 1, one of class 2
+    batches = drained(balanced_batches(ten, rows, 3, seed=1))
+    assert [sorted(labels) for _, labels in batches] == [[0, 1, 2], [0, 1, 2], [0]]
+    assert all(images[labels.index(2)] == 2 for images, labels in batches if 2 in labels)
+    assert drained(balanced_batches(ten, rows, 3, seed=1)) == batches
+
+
+def test_strong_augmentation_keeps_shape_range_and_label_mass():
+    """Slices keep their dtype and size, labels sum to 1, and hardly two copies of a slice come out alike."""
+    images = np.full((40, 32, 48, 1), 200, np.uint8)
+    labels = np.repeat(np.eye(2, dtype=np.float32), 20, axis=0)
+    seed = tf.constant([3, 4], tf.int64)
+    changed, mixed = augment("strong", tf.constant(images), tf.constant(labels), seed)
+    assert changed.shape == images.shape
+    assert changed.dtype == tf.uint8
+    np.testing.assert_allclose(mixed.numpy().sum(axis=1), 1, atol=1e-6)
+    assert len({picture.tobytes() for picture in changed.numpy()}) >= 36
+    assert 150 < np.median(changed.numpy()) < 240
+    again, _ = augment("strong", tf.constant(images), tf.constant(labels), seed)
+    np.testing.assert_array_equal(again.numpy(), changed.numpy())
+
+
+def test_moving_flips_turns_zooms_and_shifts_a_little():
+    """A spot stays within what 10 degrees, 10 % zoom and 5 % shift allow, on its side or mirrored on the other."""
+    images = np.zeros((200, 101, 101, 1), np.uint8)
+    images[:, 48:53, 78:83] = 255  # 30 to the right of the middle
+    moved = _move(tf.constant(images), tf.constant([1, 1], tf.int64)).numpy()[..., 0]
+    mass = moved.sum(axis=(1, 2))
+    columns = (moved.sum(axis=1) * np.arange(101)).sum(axis=1) / mass - 50
+    rows = (moved.sum(axis=2) * np.arange(101)).sum(axis=1) / mass - 50
+    assert 60 < (columns > 0).sum() < 140
+    reach = 30 * 1.1 + 5.5
+    assert np.hypot(columns, rows).max() < reach
+    assert np.abs(columns).min() > 30 * 0.9 * np.cos(np.radians(10)) - 5.5
+    assert np.abs(rows).max() < 33 * np.sin(np.radians(10)) + 5.5
+
+
+def test_holes_are_black_and_at_most_a_quarter_of_each_side():
+    """About half of the slices get one."""
+    images = tf.fill([200, 40, 40, 1], 100.0)
+    holes = _cut_out(images, tf.constant([1, 2], tf.int64)).numpy()[..., 0] == 0
+    assert 60 < holes.any(axis=(1, 2)).sum() < 120
+    assert holes.any(axis=1).sum(axis=1).max() <= 11
+    assert holes.any(axis=2).sum(axis=1).max() <= 11
