@@ -14,16 +14,22 @@ from trainer.intervals import Interval, never_certain, percentiles
 from trainer.resampling import draw_cases
 
 HIGH_SENSITIVITY = "high_sensitivity"
-SPECIFICITY_90 = "specificity_90"
-SPECIFICITY_95 = "specificity_95"
+"""Calls 97 % of the target's slices with the best specificity; beyond 95 % that is given up for more sensitivity."""
+HIGH_SPECIFICITY = "high_specificity"
+"""Calls at most 1 % of the other slices."""
 
-TARGET_SENSITIVITY = 0.97
+_SENSITIVITY = 0.97
+_ENOUGH_SPECIFICITY = 0.95
 
 _Threshold = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 _CHOICES: dict[str, _Threshold] = {
-    HIGH_SENSITIVITY: lambda is_target, score: threshold_for_sensitivity(is_target, score, TARGET_SENSITIVITY),
-    SPECIFICITY_90: lambda is_target, score: threshold_for_specificity(is_target, score, 0.90),
-    SPECIFICITY_95: lambda is_target, score: threshold_for_specificity(is_target, score, 0.95),
+    HIGH_SENSITIVITY: lambda is_target, score: min(
+        threshold_for_sensitivity(is_target, score, _SENSITIVITY),
+        threshold_for_specificity(is_target, score, _ENOUGH_SPECIFICITY),
+    ),
+    "specificity_90": lambda is_target, score: threshold_for_specificity(is_target, score, 0.90),
+    "specificity_95": lambda is_target, score: threshold_for_specificity(is_target, score, 0.95),
+    HIGH_SPECIFICITY: lambda is_target, score: threshold_for_specificity(is_target, score, 0.99),
 }
 
 
@@ -42,7 +48,7 @@ def choose_rules(
     labels, groups, fold_of: int64 [n]; probabilities: float [n, classes]. Every class must have slices outside of each
     fold, as trainer.splits.split_by_case sees to. A threshold is chosen on all slices; its sensitivity and specificity
     are measured with each fold judged by the threshold of the other folds, intervals by 2,000 draws of cases. The
-    uncertain band lies between the thresholds of high_sensitivity and of specificity_95, whichever is lower.
+    uncertain band runs from high_sensitivity's threshold (rule_out) to high_specificity's (rule_in).
     """
     target = classes.names.index(classes.target)
     is_target, score = labels == target, probabilities[:, target].astype(np.float64)
@@ -61,13 +67,14 @@ def choose_rules(
             specificity=specificity,
             specificity_interval=of_specificity,
         )
-    ends = sorted((points[HIGH_SENSITIVITY].threshold, points[SPECIFICITY_95].threshold))
     return DecisionRules(
         class_names=classes.names,
         target_class=classes.target,
         operating_point=operating_point,
         operating_points=points,
-        uncertain=UncertainBand(rule_out=ends[0], rule_in=ends[1]),
+        uncertain=UncertainBand(
+            rule_out=points[HIGH_SENSITIVITY].threshold, rule_in=points[HIGH_SPECIFICITY].threshold
+        ),
         prediction_sets=fit_prediction_sets(labels, probabilities, groups, fold_of, classes),
     )
 

@@ -32,16 +32,24 @@ def test_a_threshold_lies_between_scores():
     assert threshold_for_specificity(~is_target, score, 0.9) == 1.0
 
 
-def test_rules_hold_three_points_and_the_band_between_two():
-    """The band is between high_sensitivity and specificity_95, in order; the default point is the sensitive one."""
-    for gain in (1.0, 4.0):  # thresholds in either order
+def test_rules_hold_four_points_and_the_band_between_two():
+    """The band runs from high_sensitivity to high_specificity, in this order for poor models and for good ones."""
+    for gain in (0.5, 2.0, 8.0):
         rules = choose_rules(*answers(gain=gain), LUNG_CT_CLASSES)
         points = rules.operating_points
-        assert set(points) == {"high_sensitivity", "specificity_90", "specificity_95"}
+        assert set(points) == {"high_sensitivity", "specificity_90", "specificity_95", "high_specificity"}
         assert rules.operating_point == "high_sensitivity"
-        ends = {points["high_sensitivity"].threshold, points["specificity_95"].threshold}
-        assert (rules.uncertain.rule_out, rules.uncertain.rule_in) == (min(ends), max(ends))
-        assert points["specificity_90"].threshold <= points["specificity_95"].threshold
+        assert rules.uncertain.rule_out == points["high_sensitivity"].threshold
+        assert rules.uncertain.rule_in == points["high_specificity"].threshold
+        assert points["high_sensitivity"].threshold <= points["specificity_95"].threshold
+        assert points["specificity_90"].threshold <= points["specificity_95"].threshold <= rules.uncertain.rule_in
+
+
+def test_a_good_model_gives_no_sensitivity_away():
+    """Where 95 % specificity is had with more than 97 % sensitivity, the sensitive point stays there."""
+    points = choose_rules(*answers(gain=8.0), LUNG_CT_CLASSES).operating_points
+    assert points["high_sensitivity"].threshold == points["specificity_95"].threshold
+    assert points["high_sensitivity"].sensitivity > 0.98
 
 
 def test_measured_shares_come_near_the_promise_on_new_cases():
