@@ -10,13 +10,13 @@ import time
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from service.answering import Service
-from service.app import create_app
+from service.app import build_service, create_app
 from service.logs import configure_logging
-from service.memory import limit_arenas
+from service.memory import collect_rarely, limit_arenas
 from service.settings import ServiceSettings
 
 log = logging.getLogger("lungct.service")
@@ -75,13 +75,17 @@ def main() -> int:
         return _EXIT_USAGE
     configure_logging(settings.log_level)
     limit_arenas(2)
-    app = create_app(settings)
-    server = DrainingServer(_uvicorn_config(app, settings), app.state.service)
+    sys.setswitchinterval(0.0002)
+    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.005)
+    service = build_service(settings)
+    server = DrainingServer(_uvicorn_config(create_app(service), settings), service)
+    collect_rarely()
     server.run()
-    return _end(server, app.state.service)
+    return _end(server, service)
 
 
-def _uvicorn_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.host,

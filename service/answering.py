@@ -139,13 +139,13 @@ async def _only_part(service: Service, request: Request) -> Part:
 async def predict_files(service: Service, request: Request) -> list[BatchItem]:
     """Answer a request that carries several slices: one item for each, in order.
 
-    Items are computed while later ones still arrive, and no more than two full batches of them are held at a time, so
-    that one long series leaves room for everybody else. Raises like predict_one().
+    Items are computed while later ones still arrive, and no more of them are held at a time than keep the cores busy:
+    one long series leaves room for everybody else. Raises like predict_one().
     """
     settings, loop = service.settings, asyncio.get_running_loop()
     service.check_open()
     service.model()
-    places = asyncio.Semaphore(2 * settings.max_batch_size)
+    places = asyncio.Semaphore(2 * service.predictor.batcher.round_size)
     items: list[asyncio.Task[BatchItem]] = []
     parts = read_parts(
         request.stream(),

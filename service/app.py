@@ -1,4 +1,4 @@
-"""Puts the parts together. Nothing happens at import; tests call create_app() with their own settings."""
+"""Puts the parts together. Nothing happens at import."""
 
 import asyncio
 import functools
@@ -10,34 +10,29 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
-from service import problems
 from service.answering import DISCLAIMER, Service
-from service.batching import BatchFailed, QueueFull
+from service.front import DirectRoute, Front
 from service.hot_reload import HotReload
 from service.metrics import Metrics
 from service.prediction import Predictor
-from service.problems import ProblemError, problem_of, problem_response
+from service.problem_answers import ProblemAnswers
 from service.readiness import Readiness
 from service.request_scope import RequestScope
-from service.routes import build_router
+from service.routes import build_router, prediction_endpoints
 from service.self_check import SelfCheck
 from service.serving_model import LoadOptions, ServingModel, import_engine, load_model
 from service.settings import ServiceSettings
 from service.trial_load import trial_load
-from service.upload import ByteBudget, UploadError
-from shared.raster import SliceError
+from service.upload import ByteBudget
 
 _STATIC = Path(__file__).parent / "static"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
-_CLIENT_GONE = 499
 
 _DESCRIPTION = f"""Classifies lung CT slices as Normal, Benign or Malignant.
 
@@ -47,9 +42,9 @@ Errors are `application/problem+json` (RFC 9457); `type` names the kind and neve
 Drop a slice on [the page](./) to try it by hand."""
 
 
-def create_app(settings: ServiceSettings) -> FastAPI:
+def create_app(service: Service) -> ASGIApp:
     """The application: starts looking for models when it starts, and stops cleanly with it."""
-    service = _build_service(settings)
+    settings = service.settings
     self_check = SelfCheck(service.reload, service.predictor, service.readiness, settings.self_check_interval_s)
 
     @asynccontextmanager
@@ -70,21 +65,25 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         root_path=settings.root_path,
         lifespan=lifespan,
     )
-    app.state.service = service
     app.include_router(build_router(service))
     _add_pages(app)
-    _add_problem_handlers(app, service.metrics)
-    app.add_middleware(RequestScope, metrics=service.metrics, root_path=settings.root_path)
-    return app
+    answers = ProblemAnswers(service.metrics)
+    answers.add_to(app)
+    direct = {
+        settings.root_path + path: DirectRoute(path, endpoint)
+        for path, endpoint in prediction_endpoints(service).items()
+    }
+    return RequestScope(Front(app, direct, answers.of), service.metrics, settings.root_path)
 
 
-def _build_service(settings: ServiceSettings) -> Service:
+def build_service(settings: ServiceSettings) -> Service:
+    """The parts, wired; none of them has started."""
     metrics = Metrics()
     budget = ByteBudget(settings.max_inflight_bytes)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = settings.engine_threads or cores
     options = LoadOptions(settings.engine, settings.precision, threads, settings.max_batch_size)
-    predictor = Predictor(settings, metrics, threads)
+    predictor = Predictor(settings, metrics, options)
     reload = HotReload(
         settings.model_dir,
         functools.partial(_prove_and_load, options=options, timeout_s=settings.load_timeout_s),
@@ -133,34 +132,3 @@ def _add_pages(app: FastAPI) -> None:
             swagger_css_url=f"{prefix}/swagger/swagger-ui.css",
             swagger_favicon_url=f"{prefix}/static/favicon.svg",
         )
-
-
-def _add_problem_handlers(app: FastAPI, metrics: Metrics) -> None:
-    """Whatever ends a request without an answer becomes a problem; what is unknown becomes one in RequestScope."""
-
-    def answer(request: Request, problem: ProblemError) -> Response:
-        metrics.rejected.labels(problem.kind.name).inc()
-        request.state.log = {"problem": problem.kind.name}
-        return problem_response(problem, request.state.request_id)
-
-    async def known(request: Request, error: Exception) -> Response:
-        return answer(request, problem_of(error))
-
-    async def http(request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException) and error.status_code == problems.METHOD_NOT_ALLOWED.status:
-            allowed = (error.headers or {}).get("Allow", "")
-            detail = f"This address takes: {allowed}."
-            return answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, allowed_methods=allowed))
-        return answer(request, ProblemError(problems.NOT_FOUND))
-
-    async def invalid(request: Request, _: Exception) -> Response:
-        return answer(request, ProblemError(problems.INVALID_REQUEST))
-
-    async def gone(*_: object) -> Response:
-        return Response(status_code=_CLIENT_GONE)
-
-    for kind in (ProblemError, UploadError, SliceError, QueueFull, BatchFailed):
-        app.add_exception_handler(kind, known)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(ClientDisconnect, gone)

@@ -1,8 +1,8 @@
 """Requests that wait together are computed together.
 
-A bounded queue in front of one function. A batch is formed from what waits the moment the function is free: a lone
-request never waits for company, and under load batches grow by themselves. Everything but the function itself runs on
-the event loop, so there is no lock. This module knows neither HTTP nor what the function computes.
+A bounded queue in front of one function that computes several batches at a time, each in a lane. A lone request never
+waits for company, and under load batches grow by themselves. All but the function itself runs on the event loop,
+so there is no lock. This module knows neither HTTP nor what the function computes.
 """
 
 import asyncio
@@ -52,31 +52,39 @@ class _Waiting(Generic[Key, Item, Answer]):
 class MicroBatcher(Generic[Key, Item, Answer]):
     """Items of one key (here: one model version) share a batch; a batch never mixes keys.
 
-    compute(key, items) runs in the executor and returns one answer an item, in order. sizes are the batch sizes it was
-    warmed for. in_flight is how many batches may be computed at a time.
+    compute(key, items) runs in the executor and returns one answer an item, in order. So does compute_alone, which gets
+    a single item and has all lanes to itself; up to few(key) items are as fast one after the other as in batches.
+    in_flight is how many full batches may be on their way: more than lanes, so that no lane waits for its next one.
     """
 
     def __init__(
         self,
         compute: Callable[[Key, Sequence[Item]], Sequence[Answer]],
+        compute_alone: Callable[[Key, Sequence[Item]], Sequence[Answer]],
         executor: Executor,
         *,
-        sizes: Sequence[int],
+        lanes: int,
+        in_flight: int,
+        batch_size: int,
+        few: Callable[[Key], int],
         max_queue: int,
         observer: Observer,
-        in_flight: int = 1,
     ) -> None:
         self._compute = compute
+        self._compute_alone = compute_alone
         self._executor = executor
-        self._sizes = sorted(sizes, reverse=True)
+        self._lanes = lanes
+        self._in_flight = in_flight
+        self._batch_size = batch_size
+        self._few = few
         self._max_queue = max_queue
         self._observer = observer
-        self._free = in_flight
         self._queue: deque[_Waiting[Key, Item, Answer]] = deque()
         self._held = 0
         self._room: deque[asyncio.Future[None]] = deque()
         self._seconds_per_item = 0.0
         self._running: dict[asyncio.Future[Sequence[Answer]], float] = {}
+        self._is_alone = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -86,6 +94,11 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     def depth(self) -> int:
         """Items accepted and not yet answered."""
         return self._held
+
+    @property
+    def round_size(self) -> int:
+        """Items that are computed at a time when every lane has a full batch."""
+        return self._lanes * self._batch_size
 
     @property
     def oldest_batch_s(self) -> float:
@@ -165,47 +178,68 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         return await answer
 
     def _dispatch(self) -> None:
-        while self._free and (batch := self._next_batch()):
-            self._free -= 1
-            loop = asyncio.get_running_loop()
-            started = loop.time()
-            for waiting in batch:
-                self._observer.waited(started - waiting.since)
-            work = loop.run_in_executor(self._executor, self._answers, batch[0].key, [one.item for one in batch])
-            self._running[work] = time.monotonic()
-            work.add_done_callback(functools.partial(self._finish, batch, started))
+        while sizes := self._next_sizes():
+            self._is_alone = sizes == [1] and not self._running
+            compute = self._compute_alone if self._is_alone else self._compute
+            for size in sizes:
+                self._start(compute, [self._pop() for _ in range(size)])
 
-    def _next_batch(self) -> list[_Waiting[Key, Item, Answer]]:
-        """The longest warmed size that the head of the queue fills with items of one key still wanted by a caller."""
+    def _next_sizes(self) -> list[int]:
+        """Sizes of the batches that may start now, of items at the head of the queue that have one key.
+
+        Idle lanes take what waits: a few items one after the other, more in one even round. While some are busy, a free
+        one takes a full batch only: what does not fill one waits until it does, or until the others are done.
+        """
+        waiting = self._waiting_of_one_key()
+        if not waiting or (self._running and self._is_alone):
+            return []
+        if not self._running:
+            if waiting <= self._few(self._queue[0].key):
+                return [1]
+            if waiting < self.round_size:
+                return self._even_round(waiting)
+        return [self._batch_size] * min(self._in_flight - len(self._running), waiting // self._batch_size)
+
+    def _even_round(self, waiting: int) -> list[int]:
+        lanes = min(self._lanes, waiting)
+        each, rest = divmod(waiting, lanes)
+        return [each + 1] * rest + [each] * (lanes - rest)
+
+    def _waiting_of_one_key(self) -> int:
+        """Items at the head of the queue that share a key, as many as can start, without those whose caller is gone."""
         queue = self._queue
         while queue and queue[0].answer.done():  # cancelled: its caller is gone
             queue.popleft()
-        if not queue:
-            return []
-        key = queue[0].key
-        batch: list[_Waiting[Key, Item, Answer]] = []
+        count = 0
         for waiting in queue:
             if waiting.answer.done():
                 continue
-            if waiting.key is not key or len(batch) == self._sizes[0]:
+            if waiting.key is not queue[0].key or count == self._in_flight * self._batch_size:
                 break
-            batch.append(waiting)
-        size = next(size for size in (*self._sizes, 1) if size <= len(batch))
-        last = batch[size - 1]
-        while queue.popleft() is not last:
-            pass
-        return batch[:size]
+            count += 1
+        return count
 
-    def _answers(self, key: Key, items: Sequence[Item]) -> Sequence[Answer]:
-        answers = self._compute(key, items)
-        if len(answers) != len(items):
-            raise ValueError(f"expected {len(items)} answers, got {len(answers)}")
-        return answers
+    def _pop(self) -> _Waiting[Key, Item, Answer]:
+        """The first item that a caller still waits for; there is one."""
+        while (waiting := self._queue.popleft()).answer.done():
+            pass
+        return waiting
+
+    def _start(
+        self, compute: Callable[[Key, Sequence[Item]], Sequence[Answer]], batch: list[_Waiting[Key, Item, Answer]]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for waiting in batch:
+            self._observer.waited(started - waiting.since)
+        items = [one.item for one in batch]
+        work = loop.run_in_executor(self._executor, _checked, compute, batch[0].key, items)
+        self._running[work] = time.monotonic()
+        work.add_done_callback(functools.partial(self._finish, batch, started))
 
     def _finish(
         self, batch: list[_Waiting[Key, Item, Answer]], started: float, done: asyncio.Future[Sequence[Answer]]
     ) -> None:
-        self._free += 1
         del self._running[done]
         seconds = asyncio.get_running_loop().time() - started
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
@@ -224,3 +258,12 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                     failure.__cause__ = error
                     waiting.answer.set_exception(failure)
         self._dispatch()
+
+
+def _checked(
+    compute: Callable[[Key, Sequence[Item]], Sequence[Answer]], key: Key, items: Sequence[Item]
+) -> Sequence[Answer]:
+    answers = compute(key, items)
+    if len(answers) != len(items):
+        raise ValueError(f"expected {len(items)} answers, got {len(answers)}")
+    return answers

@@ -1,21 +1,22 @@
-"""Bytes → probabilities: a share of a batch, decoded just before it is computed.
+"""Bytes → probabilities: each batch is decoded by the thread that computes it, just before.
 
-Decoding a batch on all cores and then inferring it on all cores keeps the cores together: decoding beside the inference
-would stall each layer's slowest thread, and all others with it. What takes long to decode is decoded aside, in a thread
-of its own, so that a huge image delays no neighbour.
+So one thread has a batch from its bytes to its answers, and needs no other. What takes long to decode is decoded aside,
+in a thread of its own, so that a huge image delays no neighbour.
 """
 
 import asyncio
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.batching import MicroBatcher
 from service.metrics import Metrics
-from service.serving_model import ServingModel, batch_sizes
+from service.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
 from shared.imaging import SliceTensor, read_slice
 from shared.raster import ImageBytes, RasterLimits, read_header
@@ -29,16 +30,20 @@ _ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
 class Predictor:
     """What turns image bytes into probabilities under load."""
 
-    def __init__(self, settings: ServiceSettings, metrics: Metrics, cores: int) -> None:
+    def __init__(self, settings: ServiceSettings, metrics: Metrics, options: LoadOptions) -> None:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
         self._metrics = metrics
-        self._sizes = batch_sizes(settings.max_batch_size)
-        self._decoding = ThreadPoolExecutor(cores, "decoding")
+        # a batch that all cores compute together is decoded by them together
+        self._map = map if options.in_flight > 1 else ThreadPoolExecutor(options.threads, "decoding").map
         self._aside = ThreadPoolExecutor(1, "decoding-aside")
         self.batcher: Batcher = MicroBatcher(
-            self._compute,
-            ThreadPoolExecutor(1, "inference"),  # one at a time: it uses all cores
-            sizes=self._sizes,
+            functools.partial(self._compute, "infer"),
+            functools.partial(self._compute, "infer_alone"),
+            ThreadPoolExecutor(options.in_flight, "inference"),
+            lanes=options.lanes,
+            in_flight=options.in_flight,
+            batch_size=options.max_batch_size,
+            few=lambda model: model.engine.few,
             max_queue=settings.max_queue,
             observer=metrics,
         )
@@ -66,15 +71,17 @@ class Predictor:
         return tensor
 
     def _compute(
-        self, model: ServingModel, items: Sequence[ImageBytes | SliceTensor]
+        self, how: Literal["infer", "infer_alone"], model: ServingModel, items: Sequence[ImageBytes | SliceTensor]
     ) -> list[Probabilities | Exception]:
         """One batch of one model. What cannot be decoded is its own answer and touches no neighbour."""
-        if len(items) == 1:
-            decoded = [self._tensor(model, items[0])]  # without a detour over another thread
-        else:
-            decoded = list(self._decoding.map(self._tensor, [model] * len(items), items))
+        decoded = list(self._map(self._tensor, [model] * len(items), items))
         slices = [one for one in decoded if not isinstance(one, Exception)]
-        answers = iter(self._infer(model, slices))
+        answers: Iterator[Probabilities] = iter(())
+        if slices:
+            images = np.stack(slices)
+            started = time.perf_counter()
+            answers = iter(getattr(model.engine, how)(images))
+            self._metrics.inferred(time.perf_counter() - started)
         return [one if isinstance(one, Exception) else next(answers) for one in decoded]
 
     def _tensor(self, model: ServingModel, item: ImageBytes | SliceTensor) -> SliceTensor | Exception:
@@ -84,14 +91,3 @@ class Predictor:
             return self._decode(model, item)
         except Exception as error:  # whatever it is: raised here, it would fail the neighbours too
             return error
-
-    def _infer(self, model: ServingModel, slices: Sequence[SliceTensor]) -> NDArray[np.float32]:
-        """[n, C] for n slices, run in the next larger size that is warmed."""
-        if not slices:
-            return np.empty((0, len(model.manifest.classes.names)), np.float32)
-        size = min(size for size in self._sizes if size >= len(slices))
-        images = np.stack([*slices, *[slices[0]] * (size - len(slices))])
-        started = time.perf_counter()
-        probabilities = model.engine.infer(images)[: len(slices)]
-        self._metrics.inferred(time.perf_counter() - started)
-        return probabilities

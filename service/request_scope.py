@@ -8,6 +8,7 @@ import uuid
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
+from service.problem_answers import CLIENT_GONE
 from service.problems import INTERNAL_ERROR, ProblemError, problem_response
 
 log = logging.getLogger("lungct.request")
@@ -15,7 +16,6 @@ log = logging.getLogger("lungct.request")
 REQUEST_ID_HEADER = "X-Request-ID"
 _HEADER = REQUEST_ID_HEADER.lower().encode()
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_CLIENT_GONE = 499  # nobody hears it; the log and the metrics do
 
 
 class RequestScope:
@@ -38,7 +38,7 @@ class RequestScope:
         request_id = _request_id(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        status = _CLIENT_GONE
+        status = CLIENT_GONE
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -51,7 +51,7 @@ class RequestScope:
             await self._app(scope, receive, send_with_id)
         except Exception:
             log.exception("request broke", extra={"request_id": request_id})
-            if status == _CLIENT_GONE:
+            if status == CLIENT_GONE:
                 await problem_response(ProblemError(INTERNAL_ERROR), request_id)(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - started, request_id)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from service import problems
 from service.answering import Service, predict_files, predict_one
+from service.front import Endpoint
 from service.schemas import BatchAnswer, Failure, Health, ModelInfo, Prediction
 
 _IMAGE = {"type": "string", "format": "binary", "description": "A JPEG or PNG slice."}
@@ -51,34 +52,15 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 _HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
 
 
-def build_router(service: Service) -> APIRouter:
-    """All addresses but the page and the documentation."""
-    router = APIRouter()
+def prediction_endpoints(service: Service) -> dict[str, Endpoint]:
+    """What answers a POST to each of these paths."""
 
-    @router.post(
-        "/predict",
-        tags=["prediction"],
-        summary="Classify one slice",
-        response_model=Prediction,
-        responses=problems.documented(*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE),
-        openapi_extra={"requestBody": _PREDICT_BODY},
-    )
     async def predict(request: Request) -> Response:
         """Send a JPEG or PNG slice as the form field `file`, or as the raw body."""
         prediction = await predict_one(service, request)
         request.state.log = {"model_version": prediction.model_version, "prediction": prediction.prediction}
         return Response(prediction.model_dump_json(), media_type="application/json")
 
-    @router.post(
-        "/predict/batch",
-        tags=["prediction"],
-        summary="Classify several slices",
-        response_model=BatchAnswer,
-        responses=problems.documented(
-            *_BODY_PROBLEMS, problems.TOO_MANY_FILES, problems.TOO_MANY_BYTES, problems.INTERNAL_ERROR, *_UNAVAILABLE
-        ),
-        openapi_extra={"requestBody": _BATCH_BODY},
-    )
     async def predict_batch(request: Request) -> Response:
         """Send slices as form fields `files`: each gets its own result or problem, in order.
 
@@ -87,6 +69,36 @@ def build_router(service: Service) -> APIRouter:
         results = await predict_files(service, request)
         request.state.log = {"items": len(results)}
         return Response(BatchAnswer(results=results).model_dump_json(exclude_none=True), media_type="application/json")
+
+    return {"/predict": predict, "/predict/batch": predict_batch}
+
+
+def build_router(service: Service) -> APIRouter:
+    """All addresses but the page and the documentation."""
+    router = APIRouter()
+    endpoints = prediction_endpoints(service)
+    router.add_api_route(
+        "/predict",
+        endpoints["/predict"],
+        methods=["POST"],
+        tags=["prediction"],
+        summary="Classify one slice",
+        response_model=Prediction,
+        responses=problems.documented(*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE),
+        openapi_extra={"requestBody": _PREDICT_BODY},
+    )
+    router.add_api_route(
+        "/predict/batch",
+        endpoints["/predict/batch"],
+        methods=["POST"],
+        tags=["prediction"],
+        summary="Classify several slices",
+        response_model=BatchAnswer,
+        responses=problems.documented(
+            *_BODY_PROBLEMS, problems.TOO_MANY_FILES, problems.TOO_MANY_BYTES, problems.INTERNAL_ERROR, *_UNAVAILABLE
+        ),
+        openapi_extra={"requestBody": _BATCH_BODY},
+    )
 
     @router.get("/health", tags=["operation"], summary="State of the service", responses=_HEALTH_503)
     async def health(response: Response) -> Health:

@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.memory import drop_mapped_pages, trim_heap
 from shared.artifact import Golden, GoldenMismatch, Manifest, read_golden, read_manifest, verify_files
 
 EngineName = Literal["openvino", "tensorflow"]
@@ -22,9 +21,14 @@ class Engine(Protocol):
 
     name: str
     precision: str
+    few: int
+    """So many slices take no longer one after the other, each alone, than in batches."""
+
+    def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [1, H, W, 1] → probabilities float32 [1, C]. One call at a time, and none of infer() beside it."""
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, H, W, 1] → probabilities float32 [B, C]. One call at a time."""
+        """uint8 [B, H, W, 1] → float32 [B, C], B up to max_batch_size, in several threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,16 @@ class LoadOptions:
     precision: Precision
     threads: int
     max_batch_size: int
+
+    @property
+    def lanes(self) -> int:
+        """Batches that are computed at a time: OpenVINO gives each a core, TensorFlow gives one all cores."""
+        return self.threads if self.engine == "openvino" else 1
+
+    @property
+    def in_flight(self) -> int:
+        """Batches on their way: while OpenVINO computes some, as many are decoded, and no core waits for its next."""
+        return 2 * self.lanes if self.engine == "openvino" else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +65,16 @@ class ServingModel:
         """The number that every answer names."""
         return self.manifest.model_version
 
-    def replay_golden(self) -> None:
-        """Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did."""
-        # one at a time: a size that is not warmed would cost memory and time that no request ever needs
-        answers = [self.engine.infer(image[np.newaxis]) for image in self.golden.images]
-        self.golden.compare(np.concatenate(answers), self.manifest.golden_tolerance)
+    def replay_golden(self, batch_size: int) -> None:
+        """Ask every golden slice alone, and all of them in full batches, as under load.
 
-    def replay_golden_in_batches(self, size: int) -> None:
-        """The same in full batches, as under load. Raises shared.artifact.GoldenMismatch."""
-        count = len(self.golden.images)
-        repeated = np.resize(np.arange(count), max(size, -(-count // size) * size))
-        batches = np.split(repeated, len(repeated) // size)
-        answers = np.concatenate([self.engine.infer(self.golden.images[batch]) for batch in batches])
-        self.golden.compare(answers[:count], self.manifest.golden_tolerance)
-
-
-def batch_sizes(max_batch_size: int) -> tuple[int, ...]:
-    """Sizes that are warmed and used, descending: powers of two, and the maximum itself."""
-    sizes = {1 << power for power in range(max_batch_size.bit_length())}
-    return tuple(sorted({*(size for size in sizes if size <= max_batch_size), max_batch_size}, reverse=True))
+        Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did.
+        """
+        golden, tolerance = self.golden, self.manifest.golden_tolerance
+        alone = [self.engine.infer_alone(image[np.newaxis]) for image in golden.images]
+        golden.compare(np.concatenate(alone), tolerance)
+        batches = np.split(golden.images, range(batch_size, len(golden.images), batch_size))
+        golden.compare(np.concatenate([self.engine.infer(batch) for batch in batches]), tolerance)
 
 
 def import_engine(engine: EngineName) -> ModuleType:
@@ -87,34 +92,23 @@ def load_model(version_dir: Path, options: LoadOptions) -> ServingModel:
     manifest = read_manifest(version_dir)
     verify_files(version_dir, manifest)
     golden = read_golden(version_dir, manifest)
-    model = ServingModel(manifest, _start_engine(version_dir, options, options.precision), golden)
+    model = ServingModel(manifest, _start_engine(version_dir, options, options.precision, manifest), golden)
     try:
-        _prove(model, options.max_batch_size)
+        model.replay_golden(options.max_batch_size)
     except GoldenMismatch:
         if model.engine.precision == "f32":
             raise
-        model = ServingModel(manifest, _start_engine(version_dir, options, "f32"), golden)
-        _prove(model, options.max_batch_size)
-    drop_mapped_pages(version_dir)
-    trim_heap()  # what compiling left
+        model = ServingModel(manifest, _start_engine(version_dir, options, "f32", manifest), golden)
+        model.replay_golden(options.max_batch_size)
     return model
 
 
-def _start_engine(version_dir: Path, options: LoadOptions, precision: Precision) -> Engine:
-    module = import_engine(options.engine)
+def _start_engine(version_dir: Path, options: LoadOptions, precision: Precision, manifest: Manifest) -> Engine:
+    module, spec = import_engine(options.engine), manifest.preprocessing
+    arguments = (version_dir, options.threads, options.max_batch_size, (spec.height, spec.width))
     engine: Engine
     if options.engine == "openvino":
-        engine = module.OpenVINOEngine(version_dir, options.threads, None if precision == "auto" else precision)
+        engine = module.OpenVINOEngine(*arguments, None if precision == "auto" else precision)
     else:
-        engine = module.TensorFlowEngine(version_dir, options.threads)
+        engine = module.TensorFlowEngine(*arguments)
     return engine
-
-
-def _prove(model: ServingModel, max_batch_size: int) -> None:
-    """Warm every size that will be used, and compare alone and in batches. Raises shared.artifact.GoldenMismatch."""
-    spec = model.manifest.preprocessing
-    # the first inference of a batch size costs 50 to 400 ms; no request should pay for it
-    for size in batch_sizes(max_batch_size):
-        model.engine.infer(np.zeros((size, spec.height, spec.width, 1), np.uint8))
-    model.replay_golden()
-    model.replay_golden_in_batches(max_batch_size)

@@ -25,7 +25,7 @@ class ServiceSettings(BaseSettings):
     poll_interval_s: float = Field(default=2.0, gt=0, le=3600, description="Time between looks at the repository.")
     load_timeout_s: float = Field(default=120.0, gt=0, description="A trial load that takes longer is given up.")
 
-    max_batch_size: int = Field(default=8, ge=1, le=256, description="Most slices in one inference.")
+    max_batch_size: int = Field(default=4, ge=1, le=256, description="Most slices in one batch.")
     max_queue: int = Field(default=128, ge=1, description="Most slices accepted and not yet answered.")
     request_timeout_s: float = Field(default=30.0, gt=0, description="A request that takes longer is answered 504.")
 

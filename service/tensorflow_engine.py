@@ -17,8 +17,10 @@ class TensorFlowEngine:
 
     precision = "f32"
     name = f"tensorflow {tf.__version__}, {precision}"
+    few = 0
+    """It computes one batch at a time, on all cores: whatever waits shares one."""
 
-    def __init__(self, version_dir: Path, threads: int) -> None:
+    def __init__(self, version_dir: Path, threads: int, batch_size: int, image_shape: tuple[int, int]) -> None:
         if tf.config.threading.get_intra_op_parallelism_threads() != threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         try:
@@ -26,6 +28,12 @@ class TensorFlowEngine:
             self._serve = self._loaded.signatures[SIGNATURE]
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"TensorFlow cannot load the model: {str(error).splitlines()[0]}") from error
+        for size in range(1, batch_size + 1):  # the first inference of a size is slow; no request should pay for it
+            self.infer(np.zeros((size, *image_shape, 1), np.uint8))
+
+    def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [1, H, W, 1] → float32 [1, C]."""
+        return self.infer(image)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, H, W, 1] → float32 [B, C]."""

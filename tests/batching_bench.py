@@ -40,6 +40,7 @@ class Function:
 
     def __init__(self) -> None:
         self.batches: list[tuple[Any, list[Any]]] = []
+        self.were_alone: list[Any] = []
         self.fails_with: Exception | None = None
         self.answers: Callable[[Sequence[Any]], Sequence[Any]] = list
 
@@ -48,6 +49,11 @@ class Function:
         if self.fails_with:
             raise self.fails_with
         return self.answers([(key, item) for item in items])
+
+    def alone(self, key: Any, items: Sequence[Any]) -> Sequence[Any]:
+        """What is called for a single item that has all lanes."""
+        self.were_alone += items
+        return self(key, items)
 
     @property
     def sizes(self) -> list[int]:
@@ -73,17 +79,22 @@ class Observed:
 class Bench:
     """A batcher on a function and an executor of the test."""
 
-    def __init__(self, sizes: Sequence[int] = (8, 4, 2, 1), max_queue: int = 100, in_flight: int = 1) -> None:
+    def __init__(
+        self, batch_size: int = 4, max_queue: int = 100, lanes: int = 1, in_flight: int | None = None, few: int = 1
+    ) -> None:
         self.function = Function()
         self.executor = HandExecutor()
         self.observed = Observed()
         self.batcher: Batcher = MicroBatcher(
             self.function,
+            self.function.alone,
             self.executor,
-            sizes=sizes,
+            lanes=lanes,
+            in_flight=in_flight or lanes,
+            batch_size=batch_size,
+            few=lambda _: few,
             max_queue=max_queue,
             observer=self.observed,
-            in_flight=in_flight,
         )
 
     async def ask(self, key: Any, item: Any) -> Any:

@@ -10,7 +10,7 @@ from tests.model_repository import ModelRepository
 from tests.serving import RunningService, serving, wait_until
 from tests.slices import jpeg_slice
 
-# Replaces the engine's infer() in the service's own process, and not in its trial loads, once the engine is imported.
+# Replaces what the engine infers with, in the service's own process and not in its trial loads, once it is imported.
 _SABOTAGE = """
 import sys, threading, time
 from pathlib import Path
@@ -19,8 +19,9 @@ def sabotage():
     while not hasattr(sys.modules.get("service.openvino_engine"), "OpenVINOEngine"):
         time.sleep(0.01)
     engine = sys.modules["service.openvino_engine"].OpenVINOEngine
-    as_ever = engine.infer
-    def infer(self, images):
+    def sabotaged(as_ever):
+        return lambda self, images: infer(as_ever, self, images)
+    def infer(as_ever, self, images):
         deed = Path({deed!r}).read_text()
         if deed == "fail":
             raise RuntimeError("out of registers in /srv/secret/engine.cpp")
@@ -28,7 +29,7 @@ def sabotage():
             time.sleep(3600)
         answers = as_ever(self, images)
         return answers[:, ::-1] if deed == "lie" else answers
-    engine.infer = infer
+    engine.infer, engine.infer_alone = sabotaged(engine.infer), sabotaged(engine.infer_alone)
 
 if sys.orig_argv[1:3] == ["-m", "service"]:
     threading.Thread(target=sabotage, daemon=True).start()

@@ -21,27 +21,84 @@ async def test_a_lone_item_is_computed_at_once() -> None:
 
 @scenario
 async def test_what_waits_becomes_the_next_batch() -> None:
-    """What arrives during a batch shares the next ones, in order, each in a warmed size."""
+    """What arrives during a batch shares the next one, in order, up to the batch size."""
     bench = Bench()
     tasks = await bench.start("m", *range(8))
     while bench.executor.pending:
         await bench.executor.finish()
-    assert bench.function.batches == [("m", [0]), ("m", [1, 2, 3, 4]), ("m", [5, 6]), ("m", [7])]
+    assert bench.function.batches == [("m", [0]), ("m", [1, 2, 3, 4]), ("m", [5, 6, 7])]
     assert await asyncio.gather(*tasks) == [("m", item) for item in range(8)]
-    assert bench.observed.sizes == [1, 4, 2, 1]
+    assert bench.observed.sizes == [1, 4, 3]
 
 
 @scenario
-async def test_only_warmed_sizes_are_used() -> None:
-    """Whatever waits, every batch has one of the sizes, and none is larger than the largest."""
-    for sizes in ((1,), (3, 1), (6, 4, 2, 1), (1, 2, 4, 5)):
+async def test_no_batch_is_larger_than_the_batch_size() -> None:
+    """However many wait, on however many lanes."""
+    for batch_size, lanes in ((1, 1), (1, 3), (3, 2), (8, 1)):
         for count in range(1, 20):
-            bench = Bench(sizes)
+            bench = Bench(batch_size, lanes=lanes)
             tasks = await bench.start("m", *range(count))
             while bench.executor.pending:
                 await bench.executor.finish()
-            assert set(bench.function.sizes) <= set(sizes)
+            assert max(bench.function.sizes) <= batch_size
             assert await asyncio.gather(*tasks) == [("m", item) for item in range(count)]
+
+
+@scenario
+async def test_a_few_are_computed_one_after_the_other() -> None:
+    """As long as no more wait than are faster alone, each gets all lanes: nothing runs beside it."""
+    bench = Bench(lanes=2, in_flight=4, few=5)
+    tasks = await bench.start("m", *range(6))
+    for _ in range(6):
+        assert len(bench.executor.pending) == 1
+        await bench.executor.finish()
+    assert bench.function.sizes == [1] * 6
+    assert bench.function.were_alone == list(range(6))
+    assert await asyncio.gather(*tasks) == [("m", item) for item in range(6)]
+
+
+@scenario
+async def test_more_than_a_few_share_the_lanes_evenly() -> None:
+    """What is too much to be computed one by one, and less than a full round, is laid evenly on all lanes."""
+    bench = Bench(batch_size=8, lanes=2, in_flight=4, few=3)
+    await bench.start("m", *range(8))
+    await bench.executor.finish()  # the first one, alone
+    assert len(bench.executor.pending) == 2
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.sizes == [1, 4, 3]
+    assert bench.function.were_alone == [0]
+
+
+@scenario
+async def test_full_batches_queue_behind_busy_lanes() -> None:
+    """As many full batches are on their way as allowed; what does not fill one waits until it does, or all is done."""
+    bench = Bench(batch_size=4, lanes=2, in_flight=3, few=3)
+    await bench.start("m", *range(1 + 12 + 4 + 2))
+    await bench.executor.finish()
+    assert len(bench.executor.pending) == 3
+    await bench.executor.finish()
+    assert len(bench.executor.pending) == 3
+    while len(bench.executor.pending) > 1:
+        await bench.executor.finish()
+    await bench.start("m", "third")
+    assert len(bench.executor.pending) == 1  # three do not fill a batch
+    await bench.start("m", "fourth")
+    assert len(bench.executor.pending) == 2
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.sizes == [1, 4, 4, 4, 4, 4]
+
+
+@scenario
+async def test_what_does_not_fill_a_batch_is_not_left_behind() -> None:
+    """When everything else is done, the rest is computed although nobody joined it."""
+    bench = Bench(batch_size=4, lanes=2, in_flight=4, few=1)
+    tasks = await bench.start("m", *range(1 + 4 + 4 + 3))
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.sizes == [1, 4, 4, 2, 1]
+    assert await asyncio.gather(*tasks) == [("m", item) for item in range(12)]
 
 
 @scenario
@@ -71,18 +128,17 @@ async def test_models_that_are_equal_but_not_the_same_are_never_mixed() -> None:
 
 
 @scenario
-async def test_several_batches_may_be_in_flight() -> None:
-    """With two allowed, two batches are computed at a time and not three, and they may end in any order."""
-    bench = Bench(in_flight=2)
-    tasks = await bench.start("m", *range(6))
+async def test_batches_may_end_in_any_order() -> None:
+    """Each caller gets its answer when its own batch ends."""
+    bench = Bench(batch_size=2, lanes=2, few=0)
+    tasks = await bench.start("m", "first", *range(6))
+    await bench.executor.finish()
     assert len(bench.executor.pending) == 2
     await bench.executor.finish(1)
-    assert (await tasks[1], tasks[0].done()) == (("m", 1), False)
-    assert len(bench.executor.pending) == 2
+    assert (await tasks[3], tasks[1].done()) == (("m", 2), False)
     while bench.executor.pending:
         await bench.executor.finish()
-    assert await asyncio.gather(*tasks) == [("m", item) for item in range(6)]
-    assert bench.function.sizes == [1, 4, 1] or sorted(bench.function.sizes) == [1, 1, 4]
+    assert await asyncio.gather(*tasks[1:]) == [("m", item) for item in range(6)]
 
 
 # --- callers that go, functions that fail -----------------------------------------------------------------------------

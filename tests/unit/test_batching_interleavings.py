@@ -17,8 +17,14 @@ class Crowd:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self.sizes = chance.choice([(8, 4, 2, 1), (1,), (3, 1), (5, 4, 2, 1)])
-        self.bench = Bench(self.sizes, max_queue=chance.choice([1, 3, 30]), in_flight=chance.choice([1, 2, 3]))
+        self.batch_size, lanes = chance.choice([1, 3, 4, 8]), chance.choice([1, 2, 3])
+        self.bench = Bench(
+            self.batch_size,
+            max_queue=chance.choice([1, 3, 30]),
+            lanes=lanes,
+            in_flight=lanes * chance.choice([1, 2]),
+            few=chance.choice([0, 1, 5]),
+        )
         self.tasks: dict[int, asyncio.Task[Any]] = {}
         self.failed: set[int] = set()
 
@@ -70,7 +76,7 @@ def test_no_interleaving_loses_or_mixes_an_answer(seed: int) -> None:
         function = crowd.bench.function
         computed = [(key, item) for key, items in function.batches for item in items]
         assert set(Counter(item for _, item in computed).values()) <= {1}
-        assert set(function.sizes) <= set(crowd.sizes)
+        assert max(function.sizes) <= crowd.batch_size
         answered = {item: outcome for item, outcome in outcomes.items() if isinstance(outcome, tuple)}
         assert len(answered) > 20
         assert all(answer[1] == item and answer in computed for item, answer in answered.items())
@@ -91,8 +97,9 @@ def test_real_threads_lose_nothing() -> None:
     async def story() -> None:
         with ThreadPoolExecutor(2) as executor:
             batcher: Batcher = MicroBatcher(
-                function, executor, sizes=(8, 4, 2, 1), max_queue=50, observer=observed, in_flight=2
-            )
+                function, function.alone, executor,
+                lanes=2, in_flight=2, batch_size=8, few=lambda _: 3, max_queue=50, observer=observed,
+            )  # fmt: skip
 
             async def ask(item: int) -> Any:
                 await batcher.reserve_when_free()

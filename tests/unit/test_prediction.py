@@ -10,6 +10,7 @@ import pytest
 from service.batching import BatchFailed
 from service.metrics import Metrics
 from service.prediction import Predictor
+from service.serving_model import LoadOptions
 from service.settings import ServiceSettings
 from shared.raster import NotAnImageType, Undecodable
 from tests.fake_model import FakeEngine, fake_model
@@ -21,7 +22,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.metrics, self.engine = Metrics(), FakeEngine()
-        self.predictor = Predictor(ServiceSettings(), self.metrics, 2)
+        self.predictor = Predictor(
+            ServiceSettings(), self.metrics, LoadOptions("openvino", "f32", threads=1, max_batch_size=4)
+        )
         self.model = fake_model(self.engine)
 
     async def ask(self, body: bytes) -> np.ndarray:
@@ -52,7 +55,7 @@ def run(story: Callable[[Desk], Coroutine[Any, Any, None]]) -> Desk:
 
 
 def test_slices_that_wait_share_a_batch_and_get_their_own_answers() -> None:
-    """Five slices that wait together are one batch of the next warmed size, each with the answer it gets alone."""
+    """Four slices that wait together are one batch, each with the answer it gets alone."""
 
     async def story(desk: Desk) -> None:
         slices = [jpeg_slice(seed, side=64 + 32 * seed) for seed in range(4)]

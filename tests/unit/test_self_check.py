@@ -8,6 +8,7 @@ from service.batching import QueueFull
 from service.metrics import Metrics
 from service.prediction import Predictor
 from service.self_check import SelfCheck
+from service.serving_model import LoadOptions
 from service.settings import ServiceSettings
 from tests.fake_model import FakeEngine, fake_model
 
@@ -17,7 +18,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.metrics, self.engine = Metrics(), FakeEngine()
-        self.predictor = Predictor(ServiceSettings(max_queue=1), self.metrics, 1)
+        self.predictor = Predictor(ServiceSettings(max_queue=1), self.metrics, LoadOptions("openvino", "f32", 1, 4))
         self.reload: Any = SimpleNamespace(serving=fake_model(self.engine))
         self.readiness: Any = SimpleNamespace(is_wrong=False)
         self.self_check = SelfCheck(self.reload, self.predictor, self.readiness, 0.01)

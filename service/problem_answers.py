@@ -1,0 +1,64 @@
+"""Whatever ends a request without an answer, as the problem that the caller gets."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from service import problems
+from service.batching import BatchFailed, QueueFull
+from service.metrics import Metrics
+from service.problems import ProblemError, problem_of, problem_response
+from service.upload import UploadError
+from shared.raster import SliceError
+
+CLIENT_GONE = 499
+"""Nobody hears it; the log and the metrics do."""
+
+_KNOWN = (ProblemError, UploadError, SliceError, QueueFull, BatchFailed)
+
+
+class ProblemAnswers:
+    """Exceptions → answers, counted."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def of(self, request: Request, error: Exception) -> Response:
+        """The answer that an exception means. Raises the exception where it is none that is foreseen."""
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=CLIENT_GONE)
+        if isinstance(error, _KNOWN):
+            return self._answer(request, problem_of(error))
+        raise error
+
+    def add_to(self, app: FastAPI) -> None:
+        """Have FastAPI answer like this where itself finds something wrong."""
+        for kind in (*_KNOWN, ClientDisconnect):
+            app.add_exception_handler(kind, self._foreseen)
+        app.add_exception_handler(HTTPException, self._http)
+        app.add_exception_handler(RequestValidationError, self._invalid)
+        app.add_exception_handler(Exception, self._unforeseen)
+
+    def _answer(self, request: Request, problem: ProblemError) -> Response:
+        self._metrics.rejected.labels(problem.kind.name).inc()
+        request.state.log = {"problem": problem.kind.name}
+        return problem_response(problem, request.state.request_id)
+
+    async def _foreseen(self, request: Request, error: Exception) -> Response:
+        return self.of(request, error)
+
+    async def _http(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == problems.METHOD_NOT_ALLOWED.status:
+            allowed = (error.headers or {}).get("Allow", "")
+            detail = f"This address takes: {allowed}."
+            return self._answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, allowed_methods=allowed))
+        return self._answer(request, ProblemError(problems.NOT_FOUND))
+
+    async def _invalid(self, request: Request, _: Exception) -> Response:
+        return self._answer(request, ProblemError(problems.INVALID_REQUEST))
+
+    async def _unforeseen(self, request: Request, _: Exception) -> Response:
+        """Starlette raises the exception again after this answer, so that RequestScope logs it."""
+        return problem_response(ProblemError(problems.INTERNAL_ERROR), request.state.request_id)
