@@ -84,6 +84,19 @@ def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
+    if settings.data is None:
+        print("trainer: error: audit needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
+        return _USAGE
+    from trainer.audit import audit_folder, summary
+    from trainer.audit_page import write_audit
+
+    audited = audit_folder(settings.data, settings)
+    page = write_audit(audited, args.out)
+    print(audited.audit.model_dump_json(indent=2) if args.json else f"{summary(audited.audit)}\nPage: {page}")
+    return 0
+
+
 def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
     if settings.data is None:
         print("trainer: error: evaluate needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
@@ -139,6 +152,7 @@ def _synthesize(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 _VERBS = {
+    "audit": _audit,
     "run": _run,
     "evaluate": _evaluate,
     "versions": _versions,

@@ -13,6 +13,7 @@ from trainer.settings import TrainerSettings
 _EXAMPLES = """\
 examples:
   python -m trainer run                              train the demo model on synthetic phantoms
+  python -m trainer audit --data slices              look first: duplicates, shortcuts, cases; a page to read
   python -m trainer run --data slices                slices/Normal cases/*.jpg, slices/Benign cases/*.jpg, ...
   python -m trainer evaluate --data slices --json    metrics of the version that services serve
   python -m trainer versions                         what the repository holds
@@ -32,6 +33,16 @@ examples:
   python -m trainer run --data pets --classes "Cat,Dog" --target Cat
 """
 
+_AUDIT_EXAMPLES = """\
+examples:
+  python -m trainer audit --data slices
+  python -m trainer audit --data slices --out look --json | jq .shortcuts
+  python -m trainer audit --data slices --case-counts 55,15,40
+
+Nothing is trained or changed. The exit status is 0 whatever is found. audit.json and audit.html name files and show
+slices: treat them as you treat the slices.
+"""
+
 _EVALUATE_EXAMPLES = """\
 examples:
   python -m trainer evaluate --data slices
@@ -47,6 +58,7 @@ examples:
 
 _REPOSITORY = ("model_repository", "model_name")
 _READING = ("data", "decode_threads")
+_CASES = ("cases", "case_counts")
 _TRAINING = ("classes", "target", "network", "split", "split_seed", "validation_share", "balance", "epochs", "patience",
              "batch_size", "learning_rate", "seed", "augmentation", "image_side", "crop")  # fmt: skip
 
@@ -65,6 +77,17 @@ def build_parser() -> argparse.ArgumentParser:
     run = _add_verb(verbs, "run", "train, evaluate, and publish the next version", _RUN_EXAMPLES)
     run.add_argument("--if-empty", action="store_true", help="do nothing where the repository holds a valid version")
     _add_settings(run, *_READING, *_REPOSITORY, *_TRAINING)
+
+    audit = _add_verb(verbs, "audit", "look at labelled slices before training on them", _AUDIT_EXAMPLES)
+    audit.add_argument(
+        "--out",
+        type=Path,
+        default=Path("audit"),
+        metavar="DIR",
+        help="where audit.json and audit.html go (default: audit)",
+    )
+    audit.add_argument("--json", action="store_true", help="print JSON instead of a summary")
+    _add_settings(audit, *_READING, *_CASES, "classes", "target", "seed")
 
     evaluate = _add_verb(verbs, "evaluate", "print metrics of a version on labelled slices", _EVALUATE_EXAMPLES)
     evaluate.add_argument(

@@ -1,12 +1,10 @@
 """Two pictures of a run, as PNG bytes. Figures are drawn off screen; no global state of matplotlib is touched."""
 
-import io
-
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from trainer.drawing import png_of
 from trainer.evaluation import Metrics
 from trainer.training import History
 
@@ -31,7 +29,7 @@ def training_history(history: History, title: str) -> bytes:
     loss_axes.set_ylim(bottom=0)
     accuracy_axes.legend(loc="lower right", frameon=False)
     figure.suptitle(title, fontsize=12)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _curves(axes: Axes, training: tuple[float, ...], validation: tuple[float, ...], best: int, label: str) -> None:
@@ -64,12 +62,4 @@ def confusion_matrix(metrics: Metrics, title: str) -> bytes:
     axes.set_title(f"{title}\naccuracy {metrics.accuracy:.3f} of {metrics.n} held-out slices", fontsize=11)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # without the software's name and version, equal figures are equal bytes
-    FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+    return png_of(figure)
