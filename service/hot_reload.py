@@ -138,6 +138,7 @@ class HotReload:
             self._failed(version, f"loading it broke with {type(error).__name__}", seen, is_content=False)
         else:
             self.failures.pop(version, None)
+            self.complaint = None  # what is still not as wanted is found next; what no longer holds is never told
             self.serving = model  # the one swap; requests that took the old model finish with it
             self._on_load("loaded", version)
             log.info("model loaded", extra={"model_version": version, "load_s": round(self._clock() - started, 3)})
