@@ -31,7 +31,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1120px; 
 h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.4rem }
 h3 { font-size: 1rem; margin: 1.4rem 0 .3rem }
 table { border-collapse: collapse; margin: .6rem 0 } th { font-weight: 600; background: #f2f5f8 }
-td, th { border: 1px solid #d5dde5; padding: .25rem .6rem; text-align: left; overflow-wrap: anywhere }
+td, th { border: 1px solid #d5dde5; padding: .25rem .6rem; text-align: left }
+td { overflow-wrap: anywhere }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 img { max-width: 100%; height: auto } .bad { color: #a3271f; font-weight: 600 } .good { color: #2c6e31 }
 p.note { color: #51606e; margin: .2rem 0 } figure { margin: .4rem 0 }
@@ -121,7 +122,7 @@ def _shortcuts(audited: Audited) -> str:
         (
             one.clue + (" (shortcut)" if one.is_telling else ""),
             f"{one.balanced_accuracy:.3f}",
-            f"{one.interval[0]:.3f} to {one.interval[1]:.3f}",
+            f"{one.interval[0]:.2f} to {one.interval[1]:.2f}",
             f"{one.chance:.3f}",
             *("-" if recall is None else f"{recall:.2f}" for recall in one.recall.values()),
         )

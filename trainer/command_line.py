@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = _add_verb(verbs, "run", "train, evaluate, and publish the next version", _RUN_EXAMPLES)
     run.add_argument("--if-empty", action="store_true", help="do nothing where the repository holds a valid version")
-    _add_settings(run, *_READING, *_REPOSITORY, *_TRAINING)
+    _add_settings(run, *_READING, "on_label_conflict", *_REPOSITORY, *_TRAINING)
 
     audit = _add_verb(verbs, "audit", "look at labelled slices before training on them", _AUDIT_EXAMPLES)
     audit.add_argument(

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue, TypeAdapter
 
 from trainer.dataset import Dataset, has_class_folders, index_folder
+from trainer.duplicates import conflict_warning, settle_conflicts
 from trainer.errors import TrainerError
 from trainer.evaluation import Metrics, evaluate
 from trainer.facts import Facts
@@ -78,7 +79,10 @@ def without_empty_data(settings: TrainerSettings) -> TrainerSettings:
 def train_and_publish(folder: Path, settings: TrainerSettings) -> Outcome:
     """One folder of class folders → the next version. Raises TrainerError."""
     started = time.monotonic()
-    dataset = read_labelled(folder, settings)
+    dataset = settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
+    alike = conflict_warning(dataset)
+    if alike is not None:
+        logger.warning("%s", alike)
     seed = settings.seed if settings.split_seed is None else settings.split_seed
     split = split_by_image(dataset.labels, settings.balance, settings.validation_share, seed)
     logger.info(

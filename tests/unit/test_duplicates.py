@@ -7,6 +7,7 @@ import pytest
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from tests.labelled import of_cases
+from trainer.__main__ import main
 from trainer.dataset import index_folder
 from trainer.duplicates import (
     CONFLICT_REASON,
@@ -84,3 +85,11 @@ def test_near_duplicates_with_different_labels_make_a_warning():
     assert "2 pairs" in warning
     assert "Normal cases and Benign cases" in warning
     assert "slice (" not in warning
+
+
+def test_a_run_stops_at_a_label_conflict(folder, tmp_path, capsys):
+    """Nothing is trained or published; the sentence says what to do."""
+    repository = tmp_path / "models"
+    assert main(["run", "--data", str(folder), "--model-repository", str(repository)]) == 1
+    assert "Byte-identical files lie in different classes: normal/2.png = benign/1.png" in capsys.readouterr().err
+    assert not repository.exists()

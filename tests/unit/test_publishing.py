@@ -155,6 +155,20 @@ def test_the_card_says_what_matters():
     assert f"| Accuracy | 0.750 | {lower:.3f} to {upper:.3f} |" in card
 
 
+def test_the_card_of_folds_says_how_cases_were_found():
+    """By case: the split names its cases and whether they were guessed; intervals by case say so."""
+    labels, groups = np.repeat([0, 1, 2], 4), np.arange(12) // 2
+    metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES, groups=groups)
+    split = {
+        "protocol": "case", "groups": "inferred", "n_groups": {"Normal cases": 2}, "folds": 5, "seed": 1, "digest": "d",
+    }  # fmt: skip
+    card = model_card(facts(metrics=metrics.model_dump(mode="json"), split=split))
+    assert "no slice of its case" in card
+    assert "guessed" in card
+    assert "draws of whole cases" in card
+    assert "| Sensitivity at 90 % specificity | 1.000 |" in card
+
+
 def test_the_card_of_phantoms_calls_them_phantoms():
     """Nobody reads drawn slices as scans."""
     card = model_card(facts(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
