@@ -39,9 +39,10 @@ class _Work:
         self.spec: PreprocessingSpec = read_manifest(version_dir).preprocessing
         self._turns = itertools.cycle(jpegs)  # next() on it is atomic under the GIL
 
-    def compile(self, hint: str, streams: int = 0) -> Any:
-        """The model in OpenVINO."""
-        return compile_openvino(self.version_dir, hint, self._precision, streams)
+    def compile(self, hint: str, streams: int = 0, batch: int | None = None) -> Any:
+        """The model in OpenVINO, for any batch size or for one."""
+        shape = None if batch is None else (batch, self.spec.height, self.spec.width, 1)
+        return compile_openvino(self.version_dir, hint, self._precision, streams, shape)
 
     def read(self) -> SliceTensor:
         """Decode and preprocess the next slice."""
@@ -87,9 +88,11 @@ def _decoded_beside(work: _Work, infer: Callable[[np.ndarray], object]) -> list[
     return [step]
 
 
-def _core_for_each(work: _Work, read: Callable[[], np.ndarray], size: int) -> list[Step]:
+def _core_for_each(
+    work: _Work, read: Callable[[], np.ndarray], size: int, *, fixed: int | None = None, threads_a_core: int = 1
+) -> list[Step]:
     cores = os.cpu_count() or 1
-    compiled = work.compile("THROUGHPUT", streams=cores)
+    compiled = work.compile("THROUGHPUT", streams=cores, batch=fixed)
 
     def stream() -> Step:
         request = compiled.create_infer_request()
@@ -100,7 +103,7 @@ def _core_for_each(work: _Work, read: Callable[[], np.ndarray], size: int) -> li
 
         return step
 
-    return [stream() for _ in range(cores)]
+    return [stream() for _ in range(threads_a_core * cores)]
 
 
 def _core_for_each_slice(work: _Work) -> list[Step]:
@@ -113,12 +116,18 @@ def _core_for_each_batch(work: _Work) -> list[Step]:
     return _core_for_each(work, work.read_batch, _BATCH)
 
 
+def _core_for_each_fixed_batch(work: _Work) -> list[Step]:
+    """The same, compiled for batches of 8 only, and as many batches decoded meanwhile as are inferred."""
+    return _core_for_each(work, work.read_batch, _BATCH, fixed=_BATCH, threads_a_core=2)
+
+
 ONE_BY_ONE = "one_by_one"
 ARRANGEMENTS: dict[str, Callable[[_Work], list[Step]]] = {
     ONE_BY_ONE: _one_by_one,
     "batches_decoded_beside": _batches_decoded_beside,
     "core_for_each_slice": _core_for_each_slice,
     "core_for_each_batch": _core_for_each_batch,
+    "core_for_each_fixed_batch": _core_for_each_fixed_batch,
     "tensorflow_batches": _tensorflow_batches,  # last: its threads are there from then on
 }
 

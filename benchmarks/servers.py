@@ -72,8 +72,8 @@ SERVERS = (
 Precision = Literal["f32", "auto"]
 """What OpenVINO computes in: float32, or what it chooses itself, which is bf16 on processors that have it."""
 
-PRECISION: Precision = "f32"
-"""What `ratios` are about; a run in the other precision is kept beside it."""
+PRECISION: Precision = "auto"
+"""What `ratios` are about: every program as it comes. A run in float32 everywhere is kept beside it."""
 
 
 def in_precision(server: Server, precision: Precision) -> Server:

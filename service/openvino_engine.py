@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -105,17 +105,15 @@ def _readable(core: openvino.Core, version_dir: Path, precision: str | None) -> 
     computes with: 40 MB each for `cnn`. A copy on disk is mapped instead, and shared. Where there is no room for it,
     the SavedModel itself is compiled.
     """
-    folder = None
-    if precision is None and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        with suppress(OSError, RuntimeError):
-            folder = tempfile.TemporaryDirectory(prefix="lungct-", ignore_cleanup_errors=True)
-            openvino.save_model(core.read_model(version_dir), Path(folder.name) / "model.xml", compress_to_fp16=True)
-    if folder is None:
-        yield version_dir
-    else:
-        with folder:
-            path = Path(folder.name) / "model.xml"
-            yield path if path.exists() else version_dir
+    with ExitStack() as stack:
+        path = version_dir
+        if precision is None and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            with suppress(OSError, RuntimeError):
+                folder = tempfile.TemporaryDirectory(prefix="lungct-", ignore_cleanup_errors=True)
+                copy = Path(stack.enter_context(folder)) / "model.xml"
+                openvino.save_model(core.read_model(version_dir), copy, compress_to_fp16=True)
+                path = copy
+        yield path
 
 
 def _fastest(run: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""What every peer serves: the project's own preprocessing, and the SavedModel in an engine with float32.
+"""What every peer serves: the project's own preprocessing, and the SavedModel in one of the engines.
 
 The engines are set up here and not taken from the service, so that tuning the service never tunes its peers.
 """
@@ -62,10 +62,13 @@ def load_model() -> PeerModel:
     return model
 
 
-def compile_openvino(version_dir: Path, hint: str, precision: str, streams: int = 0) -> Any:
+def compile_openvino(
+    version_dir: Path, hint: str, precision: str, streams: int = 0, shape: tuple[int, ...] | None = None
+) -> Any:
     """A compiled model with that performance hint.
 
     precision: "f32", or "auto" for OpenVINO's own choice. streams: one thread each; 0 leaves their number to OpenVINO.
+    shape: of the input, where it is to be compiled for that one only.
     """
     import openvino  # noqa: PLC0415 - each process has one engine only
 
@@ -75,7 +78,10 @@ def compile_openvino(version_dir: Path, hint: str, precision: str, streams: int 
     if streams:
         config |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
     core = openvino.Core()
-    return core.compile_model(core.read_model(version_dir), "CPU", config)
+    model = core.read_model(version_dir)
+    if shape:
+        model.reshape({INPUT_NAME: list(shape)})
+    return core.compile_model(model, "CPU", config)
 
 
 def load_openvino(version_dir: Path) -> Infer:
