@@ -11,6 +11,7 @@ import numpy as np
 from trainer.balance import Indices
 from trainer.dataset import Dataset
 from trainer.features import extract, feature_extractor
+from trainer.head_choice import choose_head
 from trainer.heads import Features, Groups, Head, LinearHead, Logits, NeighbourHead, Standardiser, fit_head
 from trainer.settings import HeadName, TrainerSettings
 
@@ -57,7 +58,10 @@ class FrozenFeatures:
     """Extracts the features of all slices when made; every fit after that takes seconds."""
 
     def __init__(self, dataset: Dataset, groups: Groups, settings: TrainerSettings) -> None:
-        """Raises WeightsError where the network's weights are not to be had."""
+        """groups: give every slice one of its own where held-out slices may be of seen cases (a split by image).
+
+        Raises WeightsError where the network's weights are not to be had.
+        """
         extractor = feature_extractor(settings.network, settings.preprocessing, settings.weights)
         self._network, self._blocks = extractor.model, extractor.blocks
         self._features = extract(extractor, dataset.images)
@@ -66,15 +70,14 @@ class FrozenFeatures:
         self._head: HeadName = settings.head
 
     def fit(self, training: Indices, validation: Indices | None, seed: int) -> FrozenFold:  # noqa: ARG002
-        """Fit a head to the training rows. Nothing is random, and nothing is stopped early."""
-        head = fit_head(
-            self._head,
-            self._features[training],
-            self._labels[training],
-            self._groups[training],
-            blocks=self._blocks,
-            classes=self._classes,
-        )
+        """Fit a head to the training rows, which also decide for one. Nothing is random or stopped early."""
+        features, labels, groups = self._features[training], self._labels[training], self._groups[training]
+        blocks, classes = self._blocks, self._classes
+        if self._head == "auto":
+            name = choose_head(features, labels, groups, blocks=blocks, classes=classes)
+        else:
+            name = self._head
+        head = fit_head(name, features, labels, groups, blocks=blocks, classes=classes)
         return FrozenFold(self._network, self._features, head)
 
     def load(self, file: Path) -> FrozenFold:

@@ -5,7 +5,7 @@ Each is fitted with NumPy in seconds, and can be laid into a Keras graph where i
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from trainer.balance import Labels
-from trainer.settings import HeadName
 
+FittedHeadName = Literal["lda", "logistic", "neighbours"]
 Features = NDArray[np.float32]
 """float32 [n, D]: what a frozen network says of n slices."""
 Groups = NDArray[np.int64]
@@ -30,8 +30,8 @@ CLIP = 6.0
 _FLAT = 0.01  # a feature's scale is at least this share of its block's median scale: silent ones are not blown up
 _SPREAD = 1000.0  # squared length of a typical standardised slice; fixes what a penalty on weights means
 _ROUNDING = 1e-8  # variances below this share of the largest are zero
-_COMPONENTS = 60
-_SHRINKAGE = 0.3
+_COMPONENTS = 150
+_SHRINKAGE = 0.7
 _PENALTY = 0.01  # C of the logistic regression
 _SHARPNESS = 0.01  # of cosine similarities: the most alike slice decides, unless others are as alike
 _DOUBT = 0.02  # added to each class's share of the neighbours: nothing is certain, and every logit is finite
@@ -105,7 +105,13 @@ Head = LinearHead | NeighbourHead
 
 
 def fit_head(
-    name: HeadName, features: Features, labels: Labels, groups: Groups, *, blocks: tuple[int, ...], classes: int
+    name: FittedHeadName,
+    features: Features,
+    labels: Labels,
+    groups: Groups,
+    *,
+    blocks: tuple[int, ...],
+    classes: int,
 ) -> Head:
     """Fit to slices float32 [n, D] of cases; every class is there. blocks: widths that weigh alike, D in all.
 

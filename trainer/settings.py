@@ -12,7 +12,7 @@ from shared.imaging import PreprocessingSpec
 NetworkName = str
 """cnn, tiny, efficientnet_lite0, chest_resnet, or keras: and the name of a network of keras.applications."""
 LearningName = Literal["frozen", "fine-tuning"]
-HeadName = Literal["lda", "logistic", "neighbours"]
+HeadName = Literal["auto", "lda", "logistic", "neighbours"]
 LossName = Literal["cross-entropy", "focal"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "batches", "none"]
 SplitName = Literal["image"]
@@ -66,7 +66,10 @@ class TrainerSettings(BaseSettings):
     learning: LearningName = Field(
         default="frozen", description="Pretrained networks: fit a head on frozen features, or train some layers too."
     )
-    head: HeadName = Field(default="lda", description="What is fitted on frozen features.")
+    head: HeadName = Field(
+        default="auto",
+        description="What is fitted on frozen features; auto: what does best on held-out cases.",
+    )
     unfrozen: float = Field(
         default=0.25, gt=0, le=1, description="Share of a network's layers, the last ones, that fine-tuning trains."
     )

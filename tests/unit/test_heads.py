@@ -77,7 +77,7 @@ def test_lda_is_shrunk_lda():
     evened = standardised * np.sqrt(1000 / 2 / np.repeat(BLOCKS, BLOCKS))
     residual = evened - np.stack([evened[labels == label].mean(axis=0) for label in range(3)])[labels]
     covariance = residual.T @ residual / len(labels)
-    covariance = 0.7 * covariance + 0.3 * np.trace(covariance) / 20 * np.eye(20)
+    covariance = 0.3 * covariance + 0.7 * np.trace(covariance) / 20 * np.eye(20)
     expected = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Given(covariance), priors=[1 / 3] * 3)
     expected = expected.fit(evened, labels).predict_proba(evened)
     logits = fitted("lda", features, labels, groups).logits(features)
