@@ -63,6 +63,7 @@ def intensity_figure(survey: Survey) -> bytes:
         axes.set_title(name, fontsize=10)
         if name == "noise":  # kernels differ by factors
             axes.set_yscale("symlog", linthresh=1)
+            axes.set_ylim(bottom=0)
         _plain(axes)
     return png_of(figure)
 

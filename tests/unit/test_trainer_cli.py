@@ -48,7 +48,7 @@ def python_m_trainer(*arguments, **environment):
     )
 
 
-@pytest.mark.parametrize("verb", ["run", "evaluate", "versions", "pin", "unpin", "prune", "synthesize"])
+@pytest.mark.parametrize("verb", ["run", "audit", "evaluate", "versions", "pin", "unpin", "prune", "synthesize"])
 def test_every_verb_explains_itself(verb, capsys):
     """--help exits 0 and shows the verb's options."""
     with pytest.raises(SystemExit) as stop:
@@ -107,6 +107,9 @@ def test_wrong_usage_exits_2(arguments, complaint, capsys):
         (("run", "--classes", "A,B", "--target", "C"), "target class 'C' is not one of ['A', 'B']"),
         (("run", "--model-name", "../elsewhere"), "model_name (LUNGCT_MODEL_NAME)"),
         (("evaluate",), "--data DIR or LUNGCT_DATA"),
+        (("audit",), "--data DIR or LUNGCT_DATA"),
+        (("audit", "--data", "x", "--case-counts", "5,6"), "case_counts needs a number for each of 3 classes"),
+        (("audit", "--data", "x", "--case-counts", "5,0,6"), "case_counts (LUNGCT_CASE_COUNTS)"),
     ],
 )
 def test_impossible_settings_exit_2(arguments, complaint, capsys):
