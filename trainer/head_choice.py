@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from trainer.balance import Labels
-from trainer.heads import Features, FittedHeadName, Groups, Logits, fit_head
+from trainer.cases import Groups
+from trainer.heads import Features, FittedHeadName, Logits, fit_head
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from trainer.balance import Labels
+from trainer.cases import Groups
 
 FittedHeadName = Literal["lda", "logistic", "neighbours"]
 Features = NDArray[np.float32]
 """float32 [n, D]: what a frozen network says of n slices."""
-Groups = NDArray[np.int64]
-"""int64 [n]: the case that each slice belongs to."""
 Logits = NDArray[np.float64]
 """float64 [n, C], uncalibrated."""
 Matrix = NDArray[np.float64]
