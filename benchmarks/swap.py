@@ -151,7 +151,7 @@ def _loads(log: Path) -> list[tuple[float, float]]:
     for line in log.read_text("utf-8", "replace").splitlines():
         if '"model loaded"' in line:
             entry = json.loads(line)
-            end = datetime.strptime(entry["time"], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+            end = datetime.fromisoformat(entry["time"]).timestamp()
             loads.append((end - entry["load_s"], end))
     return loads
 

@@ -14,7 +14,7 @@ from service.metrics import Metrics
 from service.prediction import Predictor, Probabilities
 from service.problems import ProblemError, problem_body, problem_of
 from service.readiness import Readiness
-from service.schemas import BatchItem, Prediction
+from service.schemas import BatchItem, Decision, Prediction
 from service.serving_model import ServingModel
 from service.settings import ServiceSettings
 from service.upload import ByteBudget, Part, TooManyFiles, WrongField, read_parts
@@ -56,11 +56,14 @@ class Service:
         names = model.manifest.classes.names
         every = dict(zip(names, probabilities.tolist(), strict=True))
         prediction = names[int(probabilities.argmax())]
+        rules = model.manifest.thresholds
         self.metrics.predictions.labels(prediction).inc()
         return Prediction(
             prediction=prediction,
             confidence=every[prediction],
             all_predictions=every,
+            decision=rules and Decision(**dict(rules.decide(list(every.values())))),
+            prediction_set=rules and list(rules.prediction_set(list(every.values()))),
             model_version=model.version,
             request_id=request_id,
             warnings=self.warnings(model),

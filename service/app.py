@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -107,10 +108,11 @@ def build_service(settings: ServiceSettings) -> Service:
 
 def _prove_and_load(version_dir: Path, options: LoadOptions, timeout_s: float) -> ServingModel:
     """In a child process first, then here: what cannot be loaded never gets near the process that answers."""
-    with ThreadPoolExecutor(1, "engine-import") as meanwhile:
-        meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
-        trial_load(version_dir, options, timeout_s=timeout_s)
-    return load_model(version_dir, options)
+    with tempfile.TemporaryDirectory(prefix="lungct-") as folder:
+        with ThreadPoolExecutor(1, "engine-import") as meanwhile:
+            meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
+            proven = trial_load(version_dir, options, Path(folder), timeout_s)
+        return load_model(version_dir, proven, Path(folder))
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -1,11 +1,11 @@
 """Runs a SavedModel with OpenVINO on the CPU: the default engine."""
 
+import errno
+import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -22,19 +22,40 @@ from shared.artifact import INPUT_NAME, OUTPUT_NAME, ArtifactError
 
 _VERSION = openvino.get_version().split("-")[0]
 _TIMED_RUNS = 3
+_FILE = "model.xml"
+
+
+def convert(version_dir: Path, folder: Path, precision: str | None) -> None:
+    """Write the SavedModel to folder/model.xml and model.bin, from where an engine compiles it.
+
+    Where it will compute with 16 bits, the weights are written with 16 bits: from float32 ones each compiled model
+    would make, and keep, a copy of its own beside the packed one that it computes with (40 MB each for `cnn`). This
+    file is mapped, and shared. Raises shared.artifact.ArtifactError where it is no model, OSError where there is no
+    room.
+    """
+    core = openvino.Core()
+    try:
+        model = core.read_model(version_dir)
+    except RuntimeError as error:
+        raise _not_compiled(error) from error
+    needed = 2 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
+    if shutil.disk_usage(folder).free < needed:  # OpenVINO does not tell when the disk is full
+        raise OSError(errno.ENOSPC, "No space left for temporary files")
+    has_16_bits = {"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    openvino.save_model(model, folder / _FILE, compress_to_fp16=precision is None and bool(has_16_bits))
 
 
 class OpenVINOEngine:
-    """One SavedModel, compiled twice: for a lone slice that all cores share, and for batches with a core for each.
+    """A converted model, compiled twice: for a lone slice that all cores share, and for batches with a core for each.
 
     A lone slice is answered soonest when all cores work on it. Under load that wastes them: at the end of each layer
     the faster thread waits for the slower one, and whatever else the process does slows both. So full batches get one
     core each and never wait for each other. Both are compiled for one fixed shape, which is 7 % faster than a free
-    one; docs/performance.md has the figures.
+    one; docs/decisions/006 has the figures.
     """
 
     def __init__(
-        self, version_dir: Path, threads: int, batch_size: int, image_shape: tuple[int, int], precision: str | None
+        self, folder: Path, threads: int, batch_size: int, image_shape: tuple[int, int], precision: str | None
     ) -> None:
         hints: dict[str, object] = {"INFERENCE_NUM_THREADS": threads}
         if precision:
@@ -42,18 +63,17 @@ class OpenVINOEngine:
         self._batch_shape = (batch_size, *image_shape, 1)
         core = openvino.Core()
         try:
-            with _readable(core, version_dir, precision) as model_path:
-                alone = _compile(core, model_path, (1, *image_shape, 1), {"PERFORMANCE_HINT": "LATENCY", **hints})
-                together = _compile(core, model_path, self._batch_shape, {"NUM_STREAMS": threads, **hints})
-                self._output, self._batch_output = alone.output(OUTPUT_NAME), together.output(OUTPUT_NAME)
+            alone = _compile(core, folder, (1, *image_shape, 1), {"PERFORMANCE_HINT": "LATENCY", **hints})
+            together = _compile(core, folder, self._batch_shape, {"NUM_STREAMS": threads, **hints})
+            self._output, self._batch_output = alone.output(OUTPUT_NAME), together.output(OUTPUT_NAME)
         except RuntimeError as error:
-            raise ArtifactError(f"OpenVINO cannot compile the model: {str(error).splitlines()[0]}") from error
+            raise _not_compiled(error) from error
         self._alone = alone.create_infer_request()
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(2 * threads):  # a batch waits in the engine while another is computed
             self._free.put(together.create_infer_request())
         self.few = self._warm(threads)
-        drop_mapped_pages(model_path if model_path.is_dir() else model_path.parent)
+        drop_mapped_pages(folder)
         trim_heap()  # what compiling left
         self.precision: str = alone.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.name = f"openvino {_VERSION}, {self.precision}"
@@ -90,30 +110,15 @@ class OpenVINOEngine:
 
 
 def _compile(
-    core: openvino.Core, model_path: Path, shape: tuple[int, ...], config: dict[str, object]
+    core: openvino.Core, folder: Path, shape: tuple[int, ...], config: dict[str, object]
 ) -> openvino.CompiledModel:
-    model = core.read_model(model_path)
+    model = core.read_model(folder / _FILE)
     model.reshape({INPUT_NAME: list(shape)})
     return core.compile_model(model, "CPU", config)
 
 
-@contextmanager
-def _readable(core: openvino.Core, version_dir: Path, precision: str | None) -> Iterator[Path]:
-    """Path of the model to compile. For bf16 a copy with 16-bit weights, on disk for as long as compiling takes.
-
-    From float32 weights each compiled model makes, and keeps, a 16-bit copy of its own beside the packed one that it
-    computes with: 40 MB each for `cnn`. A copy on disk is mapped instead, and shared. Where there is no room for it,
-    the SavedModel itself is compiled.
-    """
-    with ExitStack() as stack:
-        path = version_dir
-        if precision is None and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            with suppress(OSError, RuntimeError):
-                folder = tempfile.TemporaryDirectory(prefix="lungct-", ignore_cleanup_errors=True)
-                copy = Path(stack.enter_context(folder)) / "model.xml"
-                openvino.save_model(core.read_model(version_dir), copy, compress_to_fp16=True)
-                path = copy
-        yield path
+def _not_compiled(error: RuntimeError) -> ArtifactError:
+    return ArtifactError(f"OpenVINO cannot compile the model: {str(error).splitlines()[0]}")
 
 
 def _fastest(run: Callable[[], object]) -> float:

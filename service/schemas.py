@@ -6,15 +6,33 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
+from shared.decisions import Verdict
+
 _REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
 _PREDICTION: JsonDict = {
     "prediction": "Normal cases",
     "confidence": 0.956,
     "all_predictions": {"Normal cases": 0.956, "Benign cases": 0.032, "Malignant cases": 0.012},
+    "decision": {
+        "target_class": "Malignant cases",
+        "verdict": "negative",
+        "operating_point": "high_sensitivity",
+        "threshold": 0.214,
+    },
+    "prediction_set": ["Normal cases"],
     "model_version": 3,
     "request_id": _REQUEST_ID,
     "warnings": ["Research and education only: not for diagnosis."],
 }
+
+
+class Decision(BaseModel):
+    """What the probabilities mean for the class whose sensitivity counts."""
+
+    target_class: str = Field(description="The class that is looked for.")
+    verdict: Verdict = Field(description="uncertain lies between what is ruled out and what is ruled in.")
+    operating_point: str = Field(description="Name of the threshold, as in /model-info under manifest.thresholds.")
+    threshold: float = Field(ge=0, le=1, description="Probability of the target class from which it is called.")
 
 
 class Prediction(BaseModel):
@@ -25,6 +43,14 @@ class Prediction(BaseModel):
     prediction: str = Field(description="The most probable class.")
     confidence: float = Field(ge=0, le=1, description="Its probability, as the model gives it.")
     all_predictions: dict[str, float] = Field(description="Probability of every class; they sum to 1.")
+    decision: Decision | None = Field(
+        description="Whether the slice is called for the target class, at the operating point that was chosen when the "
+        "model was trained; null where the model carries no thresholds."
+    )
+    prediction_set: list[str] | None = Field(
+        description="Every class that cannot be ruled out: holds the right one for about 90 % of the slices of each "
+        "class; null where the model carries no thresholds."
+    )
     model_version: int = Field(description="The version that made this answer.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     warnings: list[str] = Field(description="What a reader of this answer must know.")

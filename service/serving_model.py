@@ -1,7 +1,8 @@
-"""A version, loaded and proven: verify every file → compile → warm every batch size → replay golden → serve."""
+"""A version, loaded and proven: verify every file → convert → compile → warm → replay golden → serve."""
 
 import importlib
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,16 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.artifact import Golden, GoldenMismatch, Manifest, read_golden, read_manifest, verify_files
+from shared.artifact import (
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    Golden,
+    GoldenMismatch,
+    Manifest,
+    read_golden,
+    read_manifest,
+    verify_files,
+)
 
 EngineName = Literal["openvino", "tensorflow"]
 Precision = Literal["auto", "f32"]
@@ -44,6 +54,11 @@ class LoadOptions:
     def lanes(self) -> int:
         """Batches that are computed at a time: OpenVINO gives each a core, TensorFlow gives one all cores."""
         return self.threads if self.engine == "openvino" else 1
+
+    @property
+    def fixed_precision(self) -> str | None:
+        """What OpenVINO must compute in; None where it chooses."""
+        return None if self.precision == "auto" else self.precision
 
     @property
     def in_flight(self) -> int:
@@ -82,33 +97,52 @@ def import_engine(engine: EngineName) -> ModuleType:
     return importlib.import_module(f"service.{engine}_engine")
 
 
-def load_model(version_dir: Path, options: LoadOptions) -> ServingModel:
-    """Load a version for serving.
+def prepare_model(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions:
+    """Verify a version, and prove that it answers as Keras did; in folder is then all that load_model() needs.
 
-    Precision "auto" takes what is fastest on this processor (bf16 where it has it) as long as the golden replay stays
-    within the manifest's tolerance, else f32. Raises shared.artifact.ArtifactError where the content is bad; OSError
-    and MemoryError where the disk or the memory of this machine is the trouble.
+    Returns the options with which it was proven: precision "auto" takes what is fastest on this processor (bf16 where
+    it has it) as long as the golden replay stays within the manifest's tolerance, else f32. Raises
+    shared.artifact.ArtifactError where the content is bad; OSError and MemoryError where the disk or the memory of this
+    machine is the trouble.
     """
     manifest = read_manifest(version_dir)
     verify_files(version_dir, manifest)
-    golden = read_golden(version_dir, manifest)
-    model = ServingModel(manifest, _start_engine(version_dir, options, options.precision, manifest), golden)
+    read_golden(version_dir, manifest)
+    for name in (MANIFEST_FILE, GOLDEN_FILE):
+        shutil.copy(version_dir / name, folder / name)
+    _convert(version_dir, options, folder)
+    model = _start(version_dir, options, folder)
     try:
         model.replay_golden(options.max_batch_size)
     except GoldenMismatch:
         if model.engine.precision == "f32":
             raise
-        model = ServingModel(manifest, _start_engine(version_dir, options, "f32", manifest), golden)
-        model.replay_golden(options.max_batch_size)
+        options = replace(options, precision="f32")
+        _convert(version_dir, options, folder)
+        _start(version_dir, options, folder).replay_golden(options.max_batch_size)
+    return options
+
+
+def load_model(version_dir: Path, options: LoadOptions, folder: Path) -> ServingModel:
+    """The model that prepare_model() proved and left in folder. Raises like it."""
+    model = _start(version_dir, options, folder)
+    model.replay_golden(options.max_batch_size)
     return model
 
 
-def _start_engine(version_dir: Path, options: LoadOptions, precision: Precision, manifest: Manifest) -> Engine:
+def _convert(version_dir: Path, options: LoadOptions, folder: Path) -> None:
+    if options.engine == "openvino":
+        import_engine(options.engine).convert(version_dir, folder, options.fixed_precision)
+
+
+def _start(version_dir: Path, options: LoadOptions, folder: Path) -> ServingModel:
+    manifest = read_manifest(folder, number=version_dir.name)
     module, spec = import_engine(options.engine), manifest.preprocessing
-    arguments = (version_dir, options.threads, options.max_batch_size, (spec.height, spec.width))
+    arguments = (options.threads, options.max_batch_size, (spec.height, spec.width))
     engine: Engine
     if options.engine == "openvino":
-        engine = module.OpenVINOEngine(*arguments, None if precision == "auto" else precision)
+        engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision)
     else:
-        engine = module.TensorFlowEngine(*arguments)
-    return engine
+        verify_files(version_dir, manifest)  # read by TensorFlow itself, and now
+        engine = module.TensorFlowEngine(version_dir, *arguments)
+    return ServingModel(manifest, engine, read_golden(folder, manifest))

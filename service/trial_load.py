@@ -1,4 +1,4 @@
-"""Loads a version in a child process first: one that crashes or hangs its loader never takes the service with it."""
+"""Prepares a version in a child process: one that crashes or hangs its loader never takes the service with it."""
 
 import json
 import logging
@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from service.serving_model import LoadOptions, load_model
+from service.serving_model import LoadOptions, prepare_model
 from shared.artifact import ArtifactError
 
 log = logging.getLogger("lungct.trial_load")
@@ -23,12 +23,13 @@ class TrialFailed(Exception):
     """The trial ended without a verdict on the content: it crashed, hung or could not read. Another may pass."""
 
 
-def trial_load(version_dir: Path, options: LoadOptions, timeout_s: float) -> None:
-    """Load the version in a child process of low priority.
+def trial_load(version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float) -> LoadOptions:
+    """Have a child process of low priority verify, convert and prove the version; see serving_model.prepare_model().
 
-    Raises ArtifactError where the content is bad, TrialFailed where the child crashed or took longer than timeout_s.
+    Most of the work of a load is done there, where it takes no time from requests. Raises ArtifactError where the
+    content is bad, TrialFailed where the child crashed or took longer than timeout_s.
     """
-    arguments = json.dumps([str(version_dir), asdict(options)])
+    arguments = json.dumps([str(version_dir), asdict(options), str(folder)])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     stdin, lifeline = os.pipe()  # closed when this process ends, however it ends: the child goes with it
     try:
@@ -53,20 +54,22 @@ def trial_load(version_dir: Path, options: LoadOptions, timeout_s: float) -> Non
         raise TrialFailed(f"a trial load was ended by signal {-child.returncode}")
     if child.returncode:
         raise TrialFailed(f"a trial load ended with exit code {child.returncode}")
+    return replace(options, **json.loads(said))
 
 
 def _main() -> int:
-    version_dir, options = json.loads(sys.argv[1])
+    version_dir, options, folder = json.loads(sys.argv[1])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)  # serving comes first
     try:
-        load_model(Path(version_dir), LoadOptions(**options))
+        proven = prepare_model(Path(version_dir), LoadOptions(**options), Path(folder))
     except ArtifactError as error:
         sys.stdout.write(str(error))
         return _BAD_CONTENT_EXIT
     except (OSError, MemoryError) as error:
         sys.stdout.write((isinstance(error, OSError) and error.strerror) or type(error).__name__)
         return _TROUBLE_EXIT
+    sys.stdout.write(json.dumps(asdict(proven)))
     return 0
 
 

@@ -12,13 +12,14 @@ import zipfile
 import zlib
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from shared.classes import ClassSet
+from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
 
 MANIFEST_FILE = "manifest.json"
@@ -82,7 +83,8 @@ class Manifest(BaseModel):
     dataset: dict[str, JsonValue]
     split: dict[str, JsonValue]
     metrics: dict[str, JsonValue]
-    thresholds: dict[str, JsonValue] = {}
+    thresholds: DecisionRules | None = None
+    """How probabilities become a decision; None where the trainer chose no rules."""
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     golden_tolerance: float = Field(gt=0, le=0.1)
@@ -90,6 +92,19 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     duration_s: float = Field(ge=0)
     files: dict[str, FileDigest]
+
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _or_none(cls, thresholds: object) -> object:
+        """Versions published before there were rules have an empty object."""
+        return thresholds or None
+
+    @model_validator(mode="after")
+    def _rules_are_for_these_classes(self) -> Self:
+        rules = self.thresholds
+        if rules and (rules.class_names, rules.target_class) != (self.classes.names, self.classes.target):
+            raise ValueError(f"thresholds are for {rules.class_names}, the model is for {self.classes.names}")
+        return self
 
 
 class Golden(BaseModel):
@@ -112,8 +127,11 @@ class Golden(BaseModel):
             raise GoldenMismatch(f"golden replay differs by {difference:.2g}; the manifest allows {tolerance:.2g}")
 
 
-def read_manifest(version_dir: Path) -> Manifest:
-    """Raises ManifestError where it is missing, too large, malformed, of an unknown schema or of another version."""
+def read_manifest(version_dir: Path, number: str | None = None) -> Manifest:
+    """The manifest in a version's folder, or in a folder of another name where the version's number is given.
+
+    Raises ManifestError where it is missing, too large, malformed, of an unknown schema or of another version.
+    """
     try:
         with (version_dir / MANIFEST_FILE).open("rb") as file:
             text = file.read(MAX_MANIFEST_BYTES + 1)
@@ -127,8 +145,9 @@ def read_manifest(version_dir: Path) -> Manifest:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ManifestError(f"{MANIFEST_FILE} is not understood: {where or 'document'}: {first['msg']}") from error
-    if str(manifest.model_version) != version_dir.name:
-        raise ManifestError(f"{MANIFEST_FILE} is of version {manifest.model_version}, the folder is {version_dir.name}")
+    number = number or version_dir.name
+    if str(manifest.model_version) != number:
+        raise ManifestError(f"{MANIFEST_FILE} is of version {manifest.model_version}, the folder is {number}")
     for required in (SAVED_MODEL_FILE, GOLDEN_FILE):
         if required not in manifest.files:
             raise ManifestError(f"{MANIFEST_FILE} does not list {required}")

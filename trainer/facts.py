@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from shared.classes import ClassSet
+from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
 
 
@@ -17,7 +18,7 @@ class Facts(BaseModel):
     dataset: dict[str, JsonValue]
     split: dict[str, JsonValue]
     metrics: dict[str, JsonValue]
-    thresholds: dict[str, JsonValue] = {}
+    thresholds: DecisionRules | None = None
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     seed: int

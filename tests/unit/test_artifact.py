@@ -28,6 +28,7 @@ from shared.artifact import (
 )
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
+from tests.decision_rules import NAMES, rules
 
 SPEC = PreprocessingSpec(height=32, width=48)
 GOLDEN = Golden(
@@ -94,6 +95,23 @@ def test_a_manifest_reads_back_equal(version):
     ]
     assert manifest.files["MODEL_CARD.md"].size == 0
     verify_files(version, manifest)
+
+
+def test_thresholds_read_back_equal_and_may_be_missing(version):
+    """A manifest carries its rules; versions published before there were any have an empty object, or nothing."""
+    rewrite_manifest(version, thresholds=rules().model_dump(mode="json"))
+    assert read_manifest(version).thresholds == rules()
+    for nothing in ({}, None):
+        rewrite_manifest(version, thresholds=nothing)
+        assert read_manifest(version).thresholds is None
+
+
+def test_thresholds_for_other_classes_are_refused(version):
+    """Rules that name other classes than the model, or another target, are no rules for it."""
+    for changes in ({"target_class": "Benign cases"}, {"class_names": NAMES[::-1]}):
+        rewrite_manifest(version, thresholds=rules(**changes).model_dump(mode="json"))
+        with pytest.raises(ManifestError, match="thresholds are for"):
+            read_manifest(version)
 
 
 def test_a_newer_trainer_may_add_what_people_read(version):
