@@ -108,7 +108,7 @@ def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def _swap_under_load(
     args: argparse.Namespace, process: Running, slices: Path, model: BenchModel, rate: float
 ) -> tuple[SwapLog, list[Sample]]:
-    pause_s = min(_BLOCK, args.swaps) * args.every / 2
+    pause_s = min(_BLOCK, args.swaps) * args.every / 4
     log = SwapLog()
     load = OpenLoop(process, slices, rate)
     try:

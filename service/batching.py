@@ -6,11 +6,11 @@ so there is no lock. This module knows neither HTTP nor what the function comput
 """
 
 import asyncio
-import functools
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -83,7 +83,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         self._held = 0
         self._room: deque[asyncio.Future[None]] = deque()
         self._seconds_per_item = 0.0
-        self._running: dict[asyncio.Future[Sequence[Answer]], float] = {}
+        self._running: dict[Future[Sequence[Answer]], float] = {}
         self._is_alone = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -233,16 +233,20 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         for waiting in batch:
             self._observer.waited(started - waiting.since)
         items = [one.item for one in batch]
-        work = loop.run_in_executor(self._executor, _checked, compute, batch[0].key, items)
+        work = self._executor.submit(_checked, compute, batch[0].key, items)
         self._running[work] = time.monotonic()
-        work.add_done_callback(functools.partial(self._finish, batch, started))
 
-    def _finish(
-        self, batch: list[_Waiting[Key, Item, Answer]], started: float, done: asyncio.Future[Sequence[Answer]]
-    ) -> None:
+        def tell_loop(done: Future[Sequence[Answer]]) -> None:
+            # run_in_executor() would take a second turn of the loop for each batch
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._finish, batch, started, done)
+
+        work.add_done_callback(tell_loop)
+
+    def _finish(self, batch: list[_Waiting[Key, Item, Answer]], started: float, done: Future[Sequence[Answer]]) -> None:
         del self._running[done]
         seconds = asyncio.get_running_loop().time() - started
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        error = done.exception()
         self._observer.batch_done(len(batch), error)
         if error is None:
             # exponential moving average over about ten batches; those that ran beside it shared the time

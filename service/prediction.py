@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.batching import MicroBatcher
+from service.lanes import Lanes
 from service.metrics import Metrics
 from service.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
@@ -39,7 +40,7 @@ class Predictor:
         self.batcher: Batcher = MicroBatcher(
             functools.partial(self._compute, "infer"),
             functools.partial(self._compute, "infer_alone"),
-            ThreadPoolExecutor(options.in_flight, "inference"),
+            Lanes(options.in_flight, "lane"),
             lanes=options.lanes,
             in_flight=options.in_flight,
             batch_size=options.max_batch_size,

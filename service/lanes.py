@@ -1,0 +1,39 @@
+"""Threads that compute batches."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class Lanes(Executor):
+    """So many threads, started at once, that never end before the process does.
+
+    What concurrent.futures.ThreadPoolExecutor does beyond that (counting idle threads, ending in order) costs the event
+    loop a tenth of its time at 80 batches a second.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        for number in range(count):
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
+
+    def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
+        """Call fn in the next free thread."""
+        future: Future[Answer] = Future()
+        self._work.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            future, call = self._work.get()
+            try:
+                answer = call()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(answer)
+            del future, call  # the next may be long in coming, and these hold a batch
