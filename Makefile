@@ -75,7 +75,7 @@ BENCH := .bench-venv
 bench: $(BENCH)/bench.stamp ## serve beside LitServe, BentoML, mosec and Flask; about 25 minutes (BENCH_ARGS=--quick: 2)
 	$(BENCH)/bin/python -m benchmarks.serving $(BENCH_ARGS)
 
-bench-swap: $(BENCH)/bench.stamp ## swap the model 100 times under load; about 26 minutes (BENCH_ARGS=--quick: 1)
+bench-swap: $(BENCH)/bench.stamp ## swap the model 100 times under load; about 22 minutes (BENCH_ARGS=--quick: 1)
 	$(BENCH)/bin/python -m benchmarks.swap $(BENCH_ARGS)
 
 # Held to dev.txt, so that the service is measured as it is shipped. The one exception: BentoML's OpenTelemetry packages

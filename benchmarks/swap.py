@@ -30,7 +30,7 @@ from benchmarks.slices import find_workload
 from trainer.repository import pin
 
 _BLOCK = 10
-"""Swaps in a row, before a pause half as long."""
+"""Swaps in a row, before a pause a quarter as long."""
 _SETTLE_S = 5.0
 _SWAP_DEADLINE_S = 60.0
 
