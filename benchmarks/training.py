@@ -166,7 +166,7 @@ def one_run(data: Path, options: list[str]) -> dict:
     return {
         "seconds": seconds,
         "peak_resident_mb": megabytes,
-        "epochs": training["epochs"],
+        "epochs": training.get("epochs"),  # none where only a head is fitted
         "accuracy": manifest["metrics"]["accuracy"],
         "slices": manifest["dataset"]["n"],
     }

@@ -75,10 +75,18 @@ def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
         return 0
     from trainer.run import run, without_empty_data
 
-    outcome = run(settings if "data" in args else without_empty_data(settings))
-    metrics, (lower, upper) = outcome.metrics, outcome.metrics.intervals.accuracy
+    outcome = run(
+        settings if "data" in args else without_empty_data(settings), is_forced=args.force, is_resumed=args.resume
+    )
     print(f"Published version {outcome.version} in {settings.model_dir} after {outcome.duration_s:.0f} s.")
-    print(f"Held out: accuracy {metrics.accuracy:.4f} (95 % {lower:.3f} to {upper:.3f}) on {metrics.n} slices.")
+    print(outcome.verdict.reason)
+    metrics, ends = outcome.metrics, outcome.metrics.intervals
+    of_cases = "" if metrics.n_cases is None else f" of {metrics.n_cases} cases"
+    print(
+        f"Held out: accuracy {metrics.accuracy:.4f} (95 % {ends.accuracy[0]:.3f} to {ends.accuracy[1]:.3f}), balanced "
+        f"accuracy {metrics.balanced_accuracy:.4f} ({ends.balanced_accuracy[0]:.3f} to "
+        f"{ends.balanced_accuracy[1]:.3f}) on {metrics.n} slices{of_cases}."
+    )
     for warning in outcome.warnings:
         print(f"Warning: {warning}")
     return 0
@@ -94,6 +102,17 @@ def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
     audited = audit_folder(settings.data, settings)
     page = write_audit(audited, args.out)
     print(audited.audit.model_dump_json(indent=2) if args.json else f"{summary(audited.audit)}\nPage: {page}")
+    return 0
+
+
+def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
+    if settings.data is None:
+        print("trainer: error: crossval needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
+        return _USAGE
+    from trainer.repeated import repeat, summary
+
+    report = repeat(settings.data, settings, args.seeds, has_baseline=args.baseline)
+    print(report.model_dump_json(indent=2) if args.json else summary(report))
     return 0
 
 
@@ -135,9 +154,12 @@ def _unpin(settings: TrainerSettings, args: argparse.Namespace) -> int:  # noqa:
 
 def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import prune
+    from trainer.work_folder import remove_work
 
     removed = prune(settings.model_dir, args.keep)
     print(f"Removed versions: {', '.join(map(str, removed)) or 'none'}.")
+    if work := remove_work(settings.model_dir):
+        print(f"Removed unfinished work: {', '.join(work)}.")
     return 0
 
 
@@ -154,6 +176,7 @@ def _synthesize(settings: TrainerSettings, args: argparse.Namespace) -> int:
 _VERBS = {
     "audit": _audit,
     "run": _run,
+    "crossval": _crossval,
     "evaluate": _evaluate,
     "versions": _versions,
     "pin": _pin,

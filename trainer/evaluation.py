@@ -121,7 +121,7 @@ def evaluate(
         )
         for i, name in enumerate(classes.names)
     }
-    figures = _Figures(labels, probabilities.astype(np.float64), classes)
+    figures = Figures(labels, probabilities.astype(np.float64), classes)
     plain = figures.of(np.ones((1, len(labels))))
     drawn = [figures.of(weights) for weights in draw_cases(labels, _or_each_slice(groups, labels), seed=seed)]
     ends = {name: percentiles(np.concatenate([block[name] for block in drawn])) for name in plain}
@@ -145,7 +145,7 @@ def evaluate(
 _OF_TARGET = ("auc", "sensitivity_at_specificity_90", "sensitivity_at_specificity_95")
 
 
-class _Figures:
+class Figures:
     """Every figure that is bootstrapped, by name, for any weights of the slices."""
 
     def __init__(self, labels: Labels, probabilities: NDArray[np.float64], classes: ClassSet) -> None:

@@ -1,11 +1,15 @@
-"""Two pictures of a run, as PNG bytes. Figures are drawn off screen; no global state of matplotlib is touched."""
+"""Pictures of a run, as PNG bytes. Figures are drawn off screen; no global state of matplotlib is touched."""
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from trainer.balance import Labels
 from trainer.drawing import png_of
 from trainer.evaluation import Metrics
+from trainer.scores import ECE_BINS
 from trainer.training import History
 
 _TRAINING, _VALIDATION, _BEST = "#3b6ea8", "#d1702f", "#7a7a7a"
@@ -62,4 +66,29 @@ def confusion_matrix(metrics: Metrics, title: str) -> bytes:
     axes.set_title(f"{title}\naccuracy {metrics.accuracy:.3f} of {metrics.n} held-out slices", fontsize=11)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+    return png_of(figure)
+
+
+def reliability(labels: Labels, before: NDArray[np.floating], after: NDArray[np.floating], title: str) -> bytes:
+    """How often the top class is right against how sure the model is of it, before and after calibration.
+
+    Bins of equal mass, as in the calibration error; on the diagonal, probabilities mean what they say.
+    """
+    figure = Figure(figsize=(5.4, 5.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=_BEST, linestyle="--", linewidth=1)
+    for probabilities, colour, label in ((before, _VALIDATION, "before calibration"), (after, _TRAINING, "after")):
+        top = probabilities.max(axis=1)
+        is_right = probabilities.argmax(axis=1) == labels
+        bins = [rows for rows in np.array_split(np.argsort(top, kind="stable"), ECE_BINS) if len(rows)]
+        axes.plot(
+            [top[rows].mean() for rows in bins],
+            [is_right[rows].mean() for rows in bins],
+            color=colour, marker="o", markersize=4, label=label,
+        )  # fmt: skip
+    axes.set(xlabel="Mean probability of the top class", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set_title(title, fontsize=11)
+    axes.legend(loc="upper left", frameon=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
     return png_of(figure)

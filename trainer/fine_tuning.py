@@ -21,7 +21,7 @@ from trainer.event_log import EventLog
 from trainer.heads import Logits
 from trainer.pretrained import build_backbone
 from trainer.settings import TrainerSettings
-from trainer.training import BestEpoch, seed_everything
+from trainer.training import BestEpoch, EpochLog, seed_everything
 
 logger = logging.getLogger(__name__)
 
@@ -104,12 +104,11 @@ class FineTuning:
                 metrics=["accuracy"],
                 jit_compile=False,  # on a CPU, XLA compiles long and then runs slower than oneDNN's kernels
             )
-            callbacks: list[keras.callbacks.Callback] = []
-            if held_out is not None:
-                callbacks.append(BestEpoch(last - first, settings.patience))
+            best = EpochLog(last - first) if held_out is None else BestEpoch(last - first, settings.patience)
+            callbacks: list[keras.callbacks.Callback] = [best]
             if settings.log_dir is not None:
                 callbacks.append(EventLog(settings.log_dir / f"seed-{seed}", first))
-            batches = balanced_batches if settings.balance == "batches" else training_batches
+            batches = balanced_batches if settings.balance_of_network == "batches" else training_batches
             fitted = classifier.fit(
                 batches(dataset, rows, settings.batch_size, seed + number, settings.augmentation_of_network),
                 validation_data=held_out,
@@ -130,7 +129,7 @@ class FineTuning:
         """A model, image → features: the backbone's last feature map, weighed by where attention lies."""
         settings = self._settings
         backbone = build_backbone(settings.network, settings.preprocessing, weights or settings.weights)
-        return keras.Model(backbone.inputs, attended(backbone.outputs[-1]), name="attended")
+        return keras.Model(backbone.inputs, attended(backbone.outputs[-1]))  # names must differ
 
     def _as_float32(self, network: keras.Model, logits: Any) -> TunedFold:
         """Whatever it was trained on and in, a member is a float32 model on one device."""
@@ -147,7 +146,7 @@ class FineTuning:
 
     def _balanced(self, training: Indices, seed: int) -> tuple[Indices, dict[int, float] | None]:
         labels, generator = self._dataset.labels[training], np.random.default_rng(seed)
-        match self._settings.balance:
+        match self._settings.balance_of_network:
             case "undersample":
                 return training[undersample(labels, generator)], None
             case "oversample":

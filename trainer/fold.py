@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
-import numpy as np
 
 from trainer.balance import Indices
 from trainer.heads import Logits
@@ -35,10 +34,3 @@ class Approach(Protocol):
 
     def load(self, file: Path) -> Fold:
         """A member that was saved. Raises OSError or ValueError where the file is no such member."""
-
-
-def softmax(logits: Logits, temperature: float = 1.0) -> Logits:
-    """Probabilities float64 [n, C] of logits [n, C], sharpened or (above 1) flattened by a temperature."""
-    scaled = logits / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)

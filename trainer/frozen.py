@@ -9,10 +9,11 @@ import keras
 import numpy as np
 
 from trainer.balance import Indices
+from trainer.cases import Groups
 from trainer.dataset import Dataset
 from trainer.features import extract, feature_extractor
 from trainer.head_choice import choose_head
-from trainer.heads import Features, Groups, Head, LinearHead, Logits, NeighbourHead, Standardiser, fit_head
+from trainer.heads import Features, Head, LinearHead, Logits, NeighbourHead, Standardiser, fit_head
 from trainer.settings import HeadName, TrainerSettings
 
 _KINDS: dict[str, type[LinearHead] | type[NeighbourHead]] = {"linear": LinearHead, "neighbours": NeighbourHead}
@@ -57,14 +58,17 @@ class FrozenFold:
 class FrozenFeatures:
     """Extracts the features of all slices when made; every fit after that takes seconds."""
 
-    def __init__(self, dataset: Dataset, groups: Groups, settings: TrainerSettings) -> None:
+    def __init__(
+        self, dataset: Dataset, groups: Groups, settings: TrainerSettings, features: Features | None = None
+    ) -> None:
         """groups: give every slice one of its own where held-out slices may be of seen cases (a split by image).
 
-        Raises WeightsError where the network's weights are not to be had.
+        features: those that an equal one extracted from the same slices. Raises WeightsError where the network's
+        weights are not to be had.
         """
         extractor = feature_extractor(settings.network, settings.preprocessing, settings.weights)
         self._network, self._blocks = extractor.model, extractor.blocks
-        self._features = extract(extractor, dataset.images)
+        self._features = extract(extractor, dataset.images) if features is None else features
         self._labels, self._groups = dataset.labels, groups
         self._classes = len(dataset.classes.names)
         self._head: HeadName = settings.head
@@ -79,6 +83,11 @@ class FrozenFeatures:
             name = self._head
         head = fit_head(name, features, labels, groups, blocks=blocks, classes=classes)
         return FrozenFold(self._network, self._features, head)
+
+    def save_features(self, file: Path) -> None:
+        """Write the features to an .npy file, so that a run that was killed need not extract them again."""
+        with file.open("wb") as opened:
+            np.save(opened, self._features)
 
     def load(self, file: Path) -> FrozenFold:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""

@@ -30,7 +30,10 @@ _OF_TARGET = (
 
 def model_card(facts: Facts) -> str:
     """Markdown; every figure comes from the facts, and what they do not say is left out."""
-    parts = [_title(facts), _warnings(facts), _USE, _data(facts), _split(facts), _metrics(facts), _technical(facts)]
+    parts = [
+        _title(facts), _warnings(facts), _USE, _data(facts), _split(facts), _metrics(facts), _calibration(facts),
+        _decisions(facts), _technical(facts),
+    ]  # fmt: skip
     return "\n".join(part for part in parts if part)
 
 
@@ -116,6 +119,43 @@ def _metrics(facts: Facts) -> str:
         lines += ["", f"| {target['name']} against the rest | Value | 95 % interval |", "|---|---:|---:|"]
         lines += [f"| {label} | {_number(target[field])} | {_interval(ends[field])} |" for field, label in _OF_TARGET]
     lines.append(f"\n{_BY_CASE if metrics.get('n_cases') else _BY_SLICE}\n")
+    return "\n".join(lines)
+
+
+def _calibration(facts: Facts) -> str:
+    record = _mapping(facts.metrics.get("calibration"))
+    if not record:
+        return ""
+    return (
+        f"## Calibration\n\nOne temperature, {record['temperature']:.2f}, divides the logits. Expected calibration "
+        f"error {record['ece_before']:.3f} before and {record['ece_after']:.3f} after, each fold scaled by the "
+        "temperature of the others. The figures are those of single members; the model is the mean of all of them.\n"
+    )
+
+
+def _decisions(facts: Facts) -> str:
+    rules = facts.thresholds
+    if rules is None:
+        return ""
+    lines = [
+        f"## Decisions on {rules.target_class}\n",
+        "| Operating point | Threshold | Sensitivity | 95 % interval | Specificity | 95 % interval |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, point in rules.operating_points.items():
+        default = " (default)" if name == rules.operating_point else ""
+        lines.append(
+            f"| `{name}`{default} | {point.threshold:.4f} | {point.sensitivity:.3f} | "
+            f"{_interval(point.sensitivity_interval)} | {point.specificity:.3f} | "
+            f"{_interval(point.specificity_interval)} |"
+        )
+    sets = rules.prediction_sets
+    covered = ", ".join(f"{name} {share:.2f}" for name, share in sets.measured_coverage.items())
+    lines.append(
+        f"\nFrom {rules.uncertain.rule_out:.4f} to {rules.uncertain.rule_in:.4f} the verdict is `uncertain`. Sets of "
+        f"classes are meant to hold the right one for {sets.coverage:.0%} of the slices of each class. Out of fold, "
+        f"they held it for: {covered}; {sets.measured_size:.2f} classes were in a set in the mean.\n"
+    )
     return "\n".join(lines)
 
 

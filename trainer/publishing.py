@@ -8,10 +8,7 @@ from it on every byte is there.
 import errno
 import json
 import logging
-import platform
-from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
@@ -34,7 +31,9 @@ from trainer.errors import TrainerError
 from trainer.exporting import export, load_and_predict, make_golden
 from trainer.facts import Facts
 from trainer.flushing import flush, flush_tree
+from trainer.libraries import library_versions
 from trainer.model_card import model_card
+from trainer.out_of_fold import OUT_OF_FOLD_FILE, OutOfFold
 from trainer.unfinished import locked, remove_dead_folders, unfinished_folder
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ wrong weight, class order or scaling differs by far more.
 _EXPORT_TOLERANCE = 1e-3
 """What the exported model may differ from the trained one here, where both run in TensorFlow."""
 
-_LIBRARIES = ("keras", "numpy", "opencv-python-headless", "opencv-python", "scikit-learn", "simplejpeg")
 _NUMBER_IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -58,10 +56,17 @@ class PublishingFailed(TrainerError):
         super().__init__(f"Publishing failed, and the repository is as it was: {reason}.")
 
 
-def publish(model: keras.Model, facts: Facts, model_dir: Path, figures: dict[str, bytes] | None = None) -> int:
+def publish(
+    model: keras.Model,
+    facts: Facts,
+    model_dir: Path,
+    figures: dict[str, bytes] | None = None,
+    out_of_fold: OutOfFold | None = None,
+) -> int:
     """Write the next version of model_dir (made if missing) and return its number.
 
-    model: uint8 [B, H, W, 1] → float32 [B, classes]. figures: PNG bytes by file name. Raises PublishingFailed where
+    model: uint8 [B, H, W, 1] → float32 [B, classes]. figures: PNG bytes by file name. out_of_fold: what later versions
+    are compared with. Raises PublishingFailed where
     the disk is full or not writable, or where the SavedModel, read back, answers otherwise than the model.
     """
     try:
@@ -70,6 +75,8 @@ def publish(model: keras.Model, facts: Facts, model_dir: Path, figures: dict[str
             logger.info("Removed %d unfinished version(s) that a killed run had left", removed)
         with unfinished_folder(model_dir) as folder:
             _write_content(model, facts, folder, figures or {})
+            if out_of_fold is not None:
+                (folder / OUT_OF_FOLD_FILE).write_text(out_of_fold.model_dump_json() + "\n", "utf-8")
             return _rename_to_next(folder, facts, model_dir)
     except OSError as error:
         raise PublishingFailed(error.strerror or str(error)) from error
@@ -120,26 +127,13 @@ def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], mo
         model_version=number,
         created=datetime.now(UTC),
         golden_tolerance=GOLDEN_TOLERANCE,
-        libraries={
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            **_installed(),
-        },
+        libraries={**library_versions(), "tensorflow": tf.__version__},
         files=files,
     )
     path = folder / MANIFEST_FILE
     path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     flush(path)
     flush(folder)
-
-
-def _installed() -> dict[str, str]:
-    """Versions of the libraries that decide about pixels and weights; OpenCV may be installed under another name."""
-    found = {}
-    for library in _LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[library] = version(library)
-    return found
 
 
 def _first_line(error: tf.errors.OpError) -> str:

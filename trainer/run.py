@@ -6,28 +6,29 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 
+from trainer.by_case import train_by_case
+from trainer.by_image import train_by_image
+from trainer.candidate import Candidate
+from trainer.cases import find_cases
 from trainer.dataset import Dataset, has_class_folders, index_folder
 from trainer.duplicates import conflict_warning, settle_conflicts
 from trainer.errors import TrainerError
-from trainer.evaluation import Metrics, evaluate
-from trainer.facts import Facts
-from trainer.figures import draw_figures
+from trainer.evaluation import Metrics
 from trainer.input_pipeline import read_dataset
 from trainer.phantom_folder import synthesize
 from trainer.publishing import publish
+from trainer.quality_gate import Verdict, WorseThanPublished, judge
 from trainer.settings import TrainerSettings
-from trainer.splits import OPTIMISTIC_WARNING, Split, split_by_image
-from trainer.training import History, Trained, fit
+from trainer.splits import Folds, split_by_case
+from trainer.work_folder import WorkFolder, fingerprint
 
 logger = logging.getLogger(__name__)
 
-PHANTOM_WARNING = "Demo model: trained on synthetic phantoms; it has never seen a patient."
-
-_DEMO_CASES_PER_CLASS = 40
+_DEMO_CASES_PER_CLASS = 60
 _DEMO_SLICES_PER_CASE = 2
-_DEMO_EPOCHS = 16
+_DEMO = {"network": "tiny", "epochs": 16, "folds": 3}
 
 
 class DemoHasNoSuchClasses(TrainerError):
@@ -39,21 +40,23 @@ class DemoHasNoSuchClasses(TrainerError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run published, and how good it is on the slices held out."""
+    """What a run published, how good it is on the slices held out, and what the gate said."""
 
     version: int
     metrics: Metrics
+    verdict: Verdict
     warnings: tuple[str, ...]
     duration_s: float
 
 
-def run(settings: TrainerSettings) -> Outcome:
+def run(settings: TrainerSettings, *, is_forced: bool = False, is_resumed: bool = False) -> Outcome:
     """Train on settings.data and publish; without data, draw phantoms and train the demo model on them.
 
+    is_forced: publish also what is worse than the version in force. is_resumed: go on where an equal run was cut off.
     Raises TrainerError.
     """
     if settings.data is not None:
-        return train_and_publish(settings.data, settings)
+        return train_and_publish(settings.data, settings, is_forced=is_forced, is_resumed=is_resumed)
     if settings.classes is not None:
         raise DemoHasNoSuchClasses
     with tempfile.TemporaryDirectory(prefix="lungct-") as scratch:
@@ -62,7 +65,7 @@ def run(settings: TrainerSettings) -> Outcome:
         synthesize(
             folder, cases_per_class=_DEMO_CASES_PER_CLASS, slices_per_case=_DEMO_SLICES_PER_CASE, seed=settings.seed
         )
-        return train_and_publish(folder, demo_settings(settings))
+        return train_and_publish(folder, demo_settings(settings), is_forced=is_forced, is_resumed=is_resumed)
 
 
 def without_empty_data(settings: TrainerSettings) -> TrainerSettings:
@@ -76,26 +79,49 @@ def without_empty_data(settings: TrainerSettings) -> TrainerSettings:
     return settings.model_copy(update={"data": None})
 
 
-def train_and_publish(folder: Path, settings: TrainerSettings) -> Outcome:
-    """One folder of class folders → the next version. Raises TrainerError."""
+def train_and_publish(
+    folder: Path, settings: TrainerSettings, *, is_forced: bool = False, is_resumed: bool = False
+) -> Outcome:
+    """One folder of class folders → the next version. Raises TrainerError, WorseThanPublished among them."""
     started = time.monotonic()
     dataset = settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
     alike = conflict_warning(dataset)
     if alike is not None:
         logger.warning("%s", alike)
-    seed = settings.seed if settings.split_seed is None else settings.split_seed
-    split = split_by_image(dataset.labels, settings.balance, settings.validation_share, seed)
-    logger.info(
-        "Split %s: %d slices train, %d are held out", settings.split, len(split.training), len(split.validation)
+    if settings.split == "image":
+        return _publish(train_by_image(dataset, settings), settings, started, is_forced=is_forced)
+    folds = folds_of(dataset, folder, settings)
+    work = WorkFolder(settings.model_dir, fingerprint(dataset, folds, settings), is_resumed=is_resumed)
+    try:
+        outcome = _publish(train_by_case(dataset, folds, settings, work), settings, started, is_forced=is_forced)
+        work.remove()
+    finally:
+        work.close()
+    return outcome
+
+
+def _publish(candidate: Candidate, settings: TrainerSettings, started: float, *, is_forced: bool) -> Outcome:
+    verdict = judge(candidate.out_of_fold, settings.model_dir, is_forced=is_forced)
+    if verdict.is_worse and not is_forced:
+        raise WorseThanPublished(verdict.reason)
+    gate: JsonValue = verdict.model_dump(mode="json")
+    facts = candidate.facts.model_copy(
+        update={"training": {**candidate.facts.training, "gate": gate}, "duration_s": time.monotonic() - started}
     )
-    logger.warning("%s", OPTIMISTIC_WARNING)
-    trained = fit(dataset, split, settings)
-    metrics = evaluate(dataset.labels[split.validation], trained.probabilities, dataset.classes, settings.seed)
-    facts = _facts(dataset, split, trained, metrics, settings)
-    facts = facts.model_copy(update={"duration_s": time.monotonic() - started})
-    figures = draw_figures(trained.history, metrics, f"{settings.model_name}, network {settings.network}")
-    version = publish(trained.model, facts, settings.model_dir, figures)
-    return Outcome(version, metrics, facts.warnings, time.monotonic() - started)
+    version = publish(candidate.model, facts, settings.model_dir, candidate.figures, candidate.out_of_fold)
+    return Outcome(version, candidate.metrics, verdict, facts.warnings, time.monotonic() - started)
+
+
+def folds_of(dataset: Dataset, folder: Path, settings: TrainerSettings) -> Folds:
+    """Cases and folds, and a word on them. Raises CaseTableError, CaseInTwoClasses or FoldWithoutClass."""
+    cases = find_cases(dataset, folder, settings.cases, settings.expected_cases)
+    seed = settings.seed if settings.split_seed is None else settings.split_seed
+    folds = split_by_case(dataset, cases, settings.folds, seed)
+    counts = ", ".join(f"{name}: {count}" for name, count in cases.counts(dataset).items())
+    logger.info("Split case: %d %s cases (%s) in %d folds", len(cases), cases.origin, counts, settings.folds)
+    for warning in folds.warnings:
+        logger.warning("%s", warning)
+    return folds
 
 
 def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
@@ -112,38 +138,7 @@ def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
 
 
 def demo_settings(settings: TrainerSettings) -> TrainerSettings:
-    """A small network and few epochs, unless somebody asked for others."""
-    wanted = {"network": "tiny", "epochs": _DEMO_EPOCHS}
+    """A small network, few epochs and folds, unless somebody asked for others."""
     return settings.model_copy(
-        update={field: value for field, value in wanted.items() if field not in settings.model_fields_set}
-    )
-
-
-def _facts(dataset: Dataset, split: Split, trained: Trained, metrics: Metrics, settings: TrainerSettings) -> Facts:
-    warnings = (PHANTOM_WARNING, *split.warnings) if dataset.kind == "phantoms" else split.warnings
-    twins: JsonValue = dataset.twins(split.training, split.validation)
-    history = trained.history
-    json_history: JsonValue = TypeAdapter(History).dump_python(history, mode="json")
-    return Facts(
-        architecture=settings.network,
-        classes=dataset.classes,
-        preprocessing=settings.preprocessing,
-        dataset=dataset.describe(),
-        split={**split.record, "held_out_twins": twins},
-        metrics=metrics.model_dump(mode="json"),
-        training={
-            "balance": settings.balance,
-            "optimizer": "adam",
-            "learning_rate": settings.adam_learning_rate,
-            "batch_size": settings.batch_size,
-            "augmentation": settings.augmentation_of_network,
-            "epochs": len(history.loss),
-            "best_epoch": history.best_epoch,
-            "patience": settings.patience,
-            "parameters": trained.model.count_params(),
-            "history": json_history,
-        },
-        warnings=warnings,
-        seed=settings.seed,
-        duration_s=trained.duration_s,
+        update={field: value for field, value in _DEMO.items() if field not in settings.model_fields_set}
     )

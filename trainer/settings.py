@@ -15,7 +15,7 @@ LearningName = Literal["frozen", "fine-tuning"]
 HeadName = Literal["auto", "lda", "logistic", "neighbours"]
 LossName = Literal["cross-entropy", "focal"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "batches", "none"]
-SplitName = Literal["image"]
+SplitName = Literal["case", "image"]
 OnLabelConflict = Literal["error", "drop"]
 AugmentationName = Literal["light", "strong", "none"]
 CropName = Literal["body", "body-mask", "none"]
@@ -27,6 +27,7 @@ PRETRAINED = ("efficientnet_lite0", "chest_resnet")
 
 # for those that are not named here, the last value
 _LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01, "": 0.001}
+_BALANCE: dict[NetworkName, BalanceName] = {"cnn": "undersample", "tiny": "undersample", "": "batches"}
 _AUGMENTATION: dict[NetworkName, AugmentationName] = {"cnn": "light", "tiny": "none", "": "strong"}
 # The reference resizes whole frames, and its network is trained its way. See docs/training.md for what that gives away.
 _CROP: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body", "": "body-mask"}
@@ -57,7 +58,7 @@ class TrainerSettings(BaseSettings):
         default="error", description="Stop at byte-identical files in different classes, or leave all of them out."
     )
     network: NetworkName = Field(
-        default="cnn",
+        default="chest_resnet",
         description="cnn, tiny, efficientnet_lite0, chest_resnet, or keras:NAME for one of keras.applications.",
     )
     weights: str = Field(
@@ -77,10 +78,20 @@ class TrainerSettings(BaseSettings):
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="Share of each label that fine-tuning spreads over all classes."
     )
-    split: SplitName = Field(default="image", description="How slices are held out.")
+    split: SplitName = Field(
+        default="case",
+        description="Hold out whole cases in turn, or single slices: image, whose figures are optimistic.",
+    )
+    folds: int = Field(default=5, ge=2, le=20, description="Parts of the cases that are held out in turn.")
     split_seed: int | None = Field(default=None, ge=0, lt=2**32, description="Seed of the split; default: the seed.")
-    validation_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the slices held out.")
-    balance: BalanceName = Field(default="undersample", description="How unequal class sizes are evened out.")
+    validation_share: float = Field(
+        default=0.2, gt=0, lt=1, description="Share of the slices that --split image holds out."
+    )
+    balance: BalanceName | None = Field(
+        default=None,
+        description="How unequal class sizes are evened out; default undersample for cnn and tiny, batches for "
+        "fine-tuning. Heads on frozen features weigh classes alike whatever is asked for.",
+    )
     epochs: int = Field(default=50, ge=1, description="Passes over the training slices at most.")
     patience: int = Field(default=20, ge=1, description="Epochs without a better one after which training stops.")
     batch_size: int = Field(default=8, ge=1, description="Slices per gradient step.")
@@ -141,6 +152,21 @@ class TrainerSettings(BaseSettings):
     def adam_learning_rate(self) -> float:
         """The step size that was asked for, or the network's own."""
         return self.learning_rate or _LEARNING_RATE.get(self.network, _LEARNING_RATE[""])
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a head is fitted on features that stay as they are; else a network learns by gradient steps."""
+        return self.network not in FROM_SCRATCH and self.learning == "frozen"
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether cases are set aside to tell when training stops; `tiny` gains more by training on them, too."""
+        return not self.is_frozen and self.network != "tiny"
+
+    @property
+    def balance_of_network(self) -> BalanceName:
+        """The balance that was asked for, or what suits the way of learning."""
+        return self.balance or ("none" if self.is_frozen else _BALANCE.get(self.network, _BALANCE[""]))
 
     @property
     def augmentation_of_network(self) -> AugmentationName:

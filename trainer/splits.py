@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from trainer.balance import Indices, Labels, undersample
-from trainer.cases import INFERRED_WARNING, Cases
+from trainer.cases import INFERRED_WARNING, Cases, Groups
 from trainer.dataset import Slices
 from trainer.errors import TrainerError
 from trainer.settings import BalanceName
@@ -18,6 +18,7 @@ OPTIMISTIC_WARNING = (
     "The figures of this model are optimistic: slices were split one by one, so neighbouring slices of one patient "
     "trained it and tested it. Expect less on new patients."
 )
+_PARTS_TO_STOP = 5
 OPTIMISTIC_NOTE = f"{OPTIMISTIC_WARNING} The epoch that was kept was chosen on the held-out slices, too."
 
 
@@ -120,6 +121,22 @@ def split_by_case(slices: Slices, cases: Cases, folds: int, seed: int) -> Folds:
         "held_out_slices": np.bincount(fold_of, minlength=folds).tolist(),
     }
     return Folds(fold_of, cases, record, (INFERRED_WARNING,) if cases.origin == "inferred" else ())
+
+
+def hold_out_to_stop(labels: Labels, groups: Groups, rows: Indices, seed: int) -> tuple[Indices, Indices | None]:
+    """Take a fifth of the rows' cases aside, to tell when training should stop without a look at the test fold.
+
+    None where a class has too few cases to spare one, or would be missing on either side: all rows train then.
+    """
+    labels, groups = labels[rows], groups[rows]
+    parts = min(_PARTS_TO_STOP, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
+    if parts < 2:  # noqa: PLR2004 - one case to train on, one to stop by
+        return rows, None
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    training, aside = next(splitter.split(np.zeros((len(rows), 1)), labels, groups))
+    if len(np.unique(labels[training])) < len(np.unique(labels)):
+        return rows, None
+    return rows[training], rows[aside]
 
 
 def folds_digest(digests: tuple[str, ...], fold_of: NDArray[np.int64]) -> str:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.balance import Indices, class_weights, oversample
-from trainer.batches import training_batches, validation_batches
+from trainer.batches import balanced_batches, training_batches, validation_batches
 from trainer.dataset import Dataset
 from trainer.networks import build_network
 from trainer.settings import TrainerSettings
@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class History:
-    """One value per epoch that ran; best_epoch counts from 1 and is the one whose weights were restored."""
+    """One value per epoch that ran; best_epoch counts from 1 and is the one whose weights were kept.
+
+    Without held-out slices there are no validation values, and the last epoch is kept.
+    """
 
     loss: tuple[float, ...]
     accuracy: tuple[float, ...]
@@ -47,7 +50,10 @@ def seed_everything(seed: int) -> None:
 
 
 def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
-    """Train until the epochs are used up or `patience` epochs brought no better one, and restore the best epoch."""
+    """Train until the epochs are used up or `patience` epochs brought no better one, and restore the best epoch.
+
+    A split that holds nothing out trains for all epochs and keeps the last one.
+    """
     started = time.monotonic()
     seed_everything(settings.seed)
     model = build_network(settings.network, settings.preprocessing, len(dataset.classes.names))
@@ -59,23 +65,28 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
     )
     rows, weights = _balanced(dataset, split, settings)
     best = BestEpoch(settings.epochs, settings.patience)
+    is_judged = len(split.validation) > 0
+    batches = balanced_batches if settings.balance_of_network == "batches" else training_batches
     fitted = model.fit(
-        training_batches(dataset, rows, settings.batch_size, settings.seed, settings.augmentation_of_network),
-        validation_data=validation_batches(dataset, split.validation, settings.batch_size),
+        batches(dataset, rows, settings.batch_size, settings.seed, settings.augmentation_of_network),
+        validation_data=validation_batches(dataset, split.validation, settings.batch_size) if is_judged else None,
         epochs=settings.epochs,
         class_weight=weights,
-        callbacks=[best],
+        callbacks=[best if is_judged else EpochLog(settings.epochs)],
         shuffle=False,  # the batches come shuffled
         verbose=0,
     ).history
     history = History(
         loss=tuple(fitted["loss"]),
         accuracy=tuple(fitted["accuracy"]),
-        validation_loss=tuple(fitted["val_loss"]),
-        validation_accuracy=tuple(fitted["val_accuracy"]),
-        best_epoch=best.epoch,
+        validation_loss=tuple(fitted.get("val_loss", ())),
+        validation_accuracy=tuple(fitted.get("val_accuracy", ())),
+        best_epoch=best.epoch if is_judged else settings.epochs,
     )
-    probabilities = predict(model, dataset.images[split.validation], settings.batch_size)
+    if is_judged:
+        probabilities = predict(model, dataset.images[split.validation], settings.batch_size)
+    else:
+        probabilities = np.empty((0, len(dataset.classes.names)), np.float32)
     return Trained(model, history, probabilities, time.monotonic() - started)
 
 
@@ -87,11 +98,24 @@ def predict(model: keras.Model, images: NDArray[np.uint8], batch_size: int = 8) 
 def _balanced(dataset: Dataset, split: Split, settings: TrainerSettings) -> tuple[Indices, dict[int, float] | None]:
     """The rows to train on, and the loss weights. Undersampling was part of the split: held-out slices follow it."""
     labels = dataset.labels[split.training]
-    if settings.balance == "oversample":
+    if settings.balance_of_network == "oversample":
         return split.training[oversample(labels, np.random.default_rng(settings.seed))], None
-    if settings.balance == "class-weight":
+    if settings.balance_of_network == "class-weight":
         return split.training, class_weights(labels, len(dataset.classes.names))
     return split.training, None
+
+
+class EpochLog(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
+    """One line an epoch, where nothing is held out to judge it by."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Say how far training is."""
+        logs = logs or {}
+        logger.info("Epoch %d/%d  loss %.4f  accuracy %.4f", epoch + 1, self._epochs, logs["loss"], logs["accuracy"])
 
 
 class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types

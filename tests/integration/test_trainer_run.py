@@ -15,10 +15,10 @@ from shared.artifact import read_manifest, verify_files
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from trainer.__main__ import main
+from trainer.candidate import PHANTOM_WARNING
 from trainer.dataset import index_folder
 from trainer.input_pipeline import read_dataset
 from trainer.phantom_folder import synthesize
-from trainer.run import PHANTOM_WARNING
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300
@@ -52,7 +52,7 @@ def test_folder_in_version_out_twice_the_same(phantom_folder, model_dir, tmp_pat
     """
     slices = shutil.copytree(phantom_folder, tmp_path / "slices")
     (slices / "Normal cases" / "notes.txt").write_text("no image")
-    run = ["run", "--data", str(slices), *QUICK, "--epochs", "3", "--balance", "class-weight", "--seed", "4"]
+    run = ["run", "--data", str(slices), "--split", "image", *QUICK, "--epochs", "3", "--balance", "class-weight"]
     assert main(run) == 0
     output = capsys.readouterr().out
     assert "Published version 1" in output
@@ -63,7 +63,7 @@ def test_folder_in_version_out_twice_the_same(phantom_folder, model_dir, tmp_pat
     verify_files(model_dir / "1", first)
     assert names_in(model_dir / "1" / "figures") == ["confusion_matrix.png", "training_history.png"]
     assert first.metrics == second.metrics
-    assert first.training == second.training
+    assert {**first.training, "gate": None} == {**second.training, "gate": None}
     assert first.dataset == second.dataset
     assert first.dataset["skipped"]["n"] == 1
     assert first.split["optimistic"] is True
@@ -84,7 +84,7 @@ def test_other_classes_from_folder_to_evaluation(phantom_folder, model_dir, tmp_
         (tmp_path / "pets").mkdir(exist_ok=True)
         (tmp_path / "pets" / ours).symlink_to(phantom_folder / theirs)
     pets = ["--data", str(tmp_path / "pets")]
-    assert main(["run", *pets, *QUICK, "--epochs", "1", "--classes", "Cat,Dog", "--target", "Dog"]) == 0
+    assert main(["run", *pets, *QUICK, "--epochs", "1", "--folds", "2", "--classes", "Cat,Dog", "--target", "Dog"]) == 0
     manifest = read_manifest(model_dir / "1")
     assert manifest.classes.names == ("Cat", "Dog")
     assert manifest.classes.target == "Dog"
@@ -114,14 +114,14 @@ def test_a_mounted_folder_without_slices_gives_the_demo(model_dir, tmp_path, mon
 def test_synthesized_slices_are_not_taken_for_patients(model_dir, tmp_path):
     """A run on what `synthesize` drew warns as the demo does."""
     synthesize(tmp_path / "drawn", cases_per_class=3, slices_per_case=2, seed=0)
-    assert main(["run", "--data", str(tmp_path / "drawn"), *QUICK, "--epochs", "1"]) == 0
+    assert main(["run", "--data", str(tmp_path / "drawn"), *QUICK, "--folds", "2", "--epochs", "1"]) == 0
     assert read_manifest(model_dir / "1").warnings[0] == PHANTOM_WARNING
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_says_so_and_leaves_nothing_behind(phantom_folder, tmp_path, number):
     """SIGTERM or Ctrl-C in the midst of training: one sentence, exit 143 or 130, no unfinished folder, no traceback."""
-    arguments = ["run", "--data", str(phantom_folder), *QUICK, "--epochs", "100000", "--patience", "100000"]
+    arguments = ["run", "--data", str(phantom_folder), *QUICK, "--folds", "2", "--epochs", "100000"]
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "trainer", *arguments],
         cwd=ROOT,
@@ -155,10 +155,11 @@ def test_real_slices_are_all_read(real_slices):
 
 @pytest.mark.real_data
 def test_real_slices_train_and_publish(real_slices, model_dir, capsys):
-    """One epoch on real slices publishes a valid version whose golden inputs are none of them."""
+    """One epoch a fold on real slices publishes a valid version, whose cases were guessed, and which says so."""
     assert main(["run", "--data", str(real_slices), "--network", "tiny", "--epochs", "1"]) == 0
     manifest = read_manifest(model_dir / "1")
     verify_files(model_dir / "1", manifest)
     assert PHANTOM_WARNING not in manifest.warnings
     assert manifest.dataset["kind"] == "slices"
-    assert "optimistic" in capsys.readouterr().out
+    assert manifest.split["groups"] == "inferred"
+    assert "cases were guessed" in capsys.readouterr().out

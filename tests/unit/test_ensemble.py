@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
+from trainer.calibration import softmax
 from trainer.ensemble import NoMembers, assemble
 from trainer.exporting import export, load_and_predict, make_golden
 from trainer.features import extract, extractor_of
-from trainer.fold import softmax
 from trainer.frozen import FrozenFold
 from trainer.heads import fit_head
 

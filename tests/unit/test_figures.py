@@ -6,7 +6,7 @@ import numpy as np
 
 from shared.classes import LUNG_CT_CLASSES
 from trainer.evaluation import evaluate
-from trainer.figures import confusion_matrix, draw_figures, training_history
+from trainer.figures import confusion_matrix, draw_figures, reliability, training_history
 from trainer.training import History
 
 HISTORY = History(
@@ -41,6 +41,14 @@ def test_figures_show_what_they_are_given():
     one, other = confusion_matrix(metrics_of([0, 1, 2, 2]), "t"), confusion_matrix(metrics_of([2, 1, 2, 0]), "t")
     assert one != other
     assert one == confusion_matrix(metrics_of([0, 1, 2, 2]), "t")
+
+
+def test_reliability_shows_both_sides_of_calibration():
+    """Other probabilities after calibration, other pixels; fewer slices than bins are drawn, too."""
+    labels, before = np.array([0, 1, 2, 2]), np.eye(3)
+    sure, unsure = before[[0, 1, 2, 0]], np.full((4, 3), 1 / 3)
+    assert reliability(labels, sure, unsure, "t") != reliability(labels, sure, sure, "t")
+    assert pixels(reliability(labels, sure, unsure, "t")).std() > 5
 
 
 def test_a_run_of_one_epoch_is_drawn():

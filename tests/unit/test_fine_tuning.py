@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from shared.classes import LUNG_CT_CLASSES
+from trainer.calibration import softmax
 from trainer.dataset import Dataset
 from trainer.ensemble import assemble
 from trainer.fine_tuning import FineTuning, attended, unfreeze
-from trainer.fold import softmax
 from trainer.pretrained import build_backbone
 from trainer.settings import TrainerSettings
 

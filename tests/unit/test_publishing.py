@@ -10,6 +10,7 @@ from shared.artifact import GoldenMismatch, read_golden, read_manifest, verify_f
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
+from tests.decision_rules import rules
 from tests.published import publish_untrained
 from trainer.evaluation import evaluate
 from trainer.exporting import load_and_predict
@@ -167,6 +168,19 @@ def test_the_card_of_folds_says_how_cases_were_found():
     assert "guessed" in card
     assert "draws of whole cases" in card
     assert "| Sensitivity at 90 % specificity | 1.000 |" in card
+
+
+def test_the_card_shows_calibration_and_operating_points():
+    """Temperature, calibration error before and after, and a line an operating point with its intervals."""
+    labels = np.repeat([0, 1, 2], 4)
+    calibration = {"temperature": 2.217, "ece_before": 0.21, "ece_after": 0.04}
+    metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES).model_dump(mode="json")
+    card = model_card(facts(metrics={**metrics, "calibration": calibration}, thresholds=rules()))
+    assert "One temperature, 2.22, divides" in card
+    assert "0.210 before and 0.040 after" in card
+    assert "| `high_sensitivity` (default) | 0.2000 | 0.970 | 0.900 to 1.000 | 0.900 | 0.800 to 0.950 |" in card
+    assert "| `specificity_95` | 0.6000 |" in card
+    assert "From 0.2000 to 0.6000 the verdict is `uncertain`" in card
 
 
 def test_the_card_of_phantoms_calls_them_phantoms():

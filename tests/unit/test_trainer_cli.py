@@ -48,7 +48,9 @@ def python_m_trainer(*arguments, **environment):
     )
 
 
-@pytest.mark.parametrize("verb", ["run", "audit", "evaluate", "versions", "pin", "unpin", "prune", "synthesize"])
+@pytest.mark.parametrize(
+    "verb", ["run", "crossval", "audit", "evaluate", "versions", "pin", "unpin", "prune", "synthesize"]
+)
 def test_every_verb_explains_itself(verb, capsys):
     """--help exits 0 and shows the verb's options."""
     with pytest.raises(SystemExit) as stop:
@@ -108,6 +110,8 @@ def test_wrong_usage_exits_2(arguments, complaint, capsys):
         (("run", "--model-name", "../elsewhere"), "model_name (LUNGCT_MODEL_NAME)"),
         (("evaluate",), "--data DIR or LUNGCT_DATA"),
         (("audit",), "--data DIR or LUNGCT_DATA"),
+        (("crossval",), "--data DIR or LUNGCT_DATA"),
+        (("run", "--folds", "1"), "folds (LUNGCT_FOLDS): Input should be greater than or equal to 2"),
         (("audit", "--data", "x", "--case-counts", "5,6"), "case_counts needs a number for each of 3 classes"),
         (("audit", "--data", "x", "--case-counts", "5,0,6"), "case_counts (LUNGCT_CASE_COUNTS)"),
     ],
@@ -143,6 +147,20 @@ def test_the_command_line_wins_over_the_environment(monkeypatch):
     given = vars(build_parser().parse_args(["run", "--seed", "9"]))
     settings = TrainerSettings(**{name: value for name, value in given.items() if name in TrainerSettings.model_fields})
     assert (settings.seed, settings.epochs) == (9, 7)
+
+
+def test_cases_are_held_apart_unless_asked_otherwise():
+    """By default whole cases are held out and a head is fitted on frozen features; a network of its own brings what
+    suits it.
+    """
+    settings = TrainerSettings()
+    assert (settings.split, settings.network, settings.is_frozen) == ("case", "chest_resnet", True)
+    assert (settings.balance_of_network, settings.stops_early) == ("none", False)
+    cnn = TrainerSettings(network="cnn")
+    assert (cnn.is_frozen, cnn.balance_of_network, cnn.stops_early) == (False, "undersample", True)
+    tuned = TrainerSettings(learning="fine-tuning")
+    assert (tuned.is_frozen, tuned.balance_of_network, tuned.stops_early) == (False, "batches", True)
+    assert TrainerSettings(balance="class-weight").balance_of_network == "class-weight"
 
 
 def test_versions_pin_unpin_prune(repository, capsys):

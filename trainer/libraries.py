@@ -1,0 +1,20 @@
+"""The libraries that decide about pixels and weights, and so belong to a result."""
+
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+# TensorFlow and OpenCV may be installed under another name
+_LIBRARIES = (
+    "keras", "numpy", "opencv-python-headless", "opencv-python", "scikit-learn", "simplejpeg", "tensorflow",
+    "tensorflow-cpu",
+)  # fmt: skip
+
+
+def library_versions() -> dict[str, str]:
+    """Python and those of the libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[library] = version(library)
+    return found

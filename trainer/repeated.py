@@ -1,0 +1,186 @@
+"""A configuration measured on new cases over several seeds of the folds, alone or beside the frozen baseline."""
+
+import logging
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from trainer.approach import make_approach
+from trainer.candidate import training_record
+from trainer.cases import Groups
+from trainer.comparison import Comparison, Difference, paired_by_case
+from trainer.cross_validation import cross_validate
+from trainer.dataset import Dataset
+from trainer.duplicates import settle_conflicts
+from trainer.evaluation import Figures
+from trainer.intervals import Interval, percentiles
+from trainer.resampling import draw_cases
+from trainer.run import folds_of, read_labelled
+from trainer.settings import TrainerSettings
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "auc": "target AUC",
+    "sensitivity_at_specificity_90": "sensitivity at 90 % spec.",
+    "sensitivity_at_specificity_95": "sensitivity at 95 % spec.",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+
+
+class MeanFigure(BaseModel):
+    """Mean over the seeds, its 95 % interval over draws of cases, and the figure of each seed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    interval: Interval
+    of_seeds: tuple[float, ...]
+
+
+class Measured(BaseModel):
+    """One configuration: every slice judged once a seed, unseen, its probabilities calibrated by the other folds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    configuration: dict[str, JsonValue]
+    figures: dict[str, MeanFigure]
+    seconds: float
+
+
+class RepeatedReport(BaseModel):
+    """What `crossval` finds. gain: the configuration against the baseline, means over the seeds, paired by case."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    n_cases: int
+    cases_of_class: dict[str, int]
+    origin: str
+    folds: int
+    seeds: tuple[int, ...]
+    measured: Measured
+    baseline: Measured | None
+    gain: Comparison | None
+
+
+def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline: bool = False) -> RepeatedReport:
+    """Cross-validate with each of as many seeds of the folds; nothing is published. Raises TrainerError."""
+    dataset = _read(folder, settings)
+    first = settings.seed if settings.split_seed is None else settings.split_seed
+    of_folds = tuple(range(first, first + seeds))
+    cases = folds_of(dataset, folder, settings).cases
+    measured, probabilities = _measure(dataset, folder, settings, of_folds)
+    baseline = gain = None
+    if has_baseline:
+        keras.backend.clear_session()  # one network at a time
+        other = baseline_of(settings)
+        baseline, others = _measure(_read(folder, other), folder, other, of_folds)
+        gain = paired_by_case(dataset.labels, probabilities, others, cases.groups)
+    return RepeatedReport(
+        n=len(dataset),
+        n_cases=len(cases),
+        cases_of_class=cases.counts(dataset),
+        origin=cases.origin,
+        folds=settings.folds,
+        seeds=of_folds,
+        measured=measured,
+        baseline=baseline,
+        gain=gain,
+    )
+
+
+def baseline_of(settings: TrainerSettings) -> TrainerSettings:
+    """A logistic regression on frozen ImageNet features at 384 x 384; data, cases and folds as they are."""
+    return settings.model_copy(
+        update={
+            "network": "efficientnet_lite0", "weights": "imagenet", "learning": "frozen", "head": "logistic",
+            "image_side": 384, "crop": None,
+        }
+    )  # fmt: skip
+
+
+def mean_figures(dataset: Dataset, runs: NDArray[np.float64], groups: Groups, seed: int = 0) -> dict[str, MeanFigure]:
+    """Figures of probabilities float64 [runs, n, classes]: in every draw of cases, the mean over the runs."""
+    judges = [Figures(dataset.labels, probabilities, dataset.classes) for probabilities in runs]
+    ones = np.ones((1, len(dataset)))
+    plain = [judge.of(ones) for judge in judges]
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in plain[0]}
+    for weights in draw_cases(dataset.labels, groups, seed=seed):
+        blocks = [judge.of(weights) for judge in judges]
+        for name, values in drawn.items():
+            values.append(np.mean([block[name] for block in blocks], axis=0))
+    of_seeds = {name: tuple(float(figures[name][0]) for figures in plain) for name in drawn}
+    return {
+        name: MeanFigure(
+            mean=float(np.mean(of_seeds[name])),
+            interval=percentiles(np.concatenate(values)),
+            of_seeds=of_seeds[name],
+        )
+        for name, values in drawn.items()
+    }
+
+
+def _read(folder: Path, settings: TrainerSettings) -> Dataset:
+    return settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
+
+
+def _measure(
+    dataset: Dataset, folder: Path, settings: TrainerSettings, seeds: tuple[int, ...]
+) -> tuple[Measured, NDArray[np.float64]]:
+    """The figures, and the probabilities [seeds, n, classes]."""
+    started = time.monotonic()
+    approach = None
+    runs = np.empty((len(seeds), len(dataset), len(dataset.classes.names)))
+    groups = np.empty(0, np.int64)
+    for row, seed in enumerate(seeds):
+        folds = folds_of(dataset, folder, settings.model_copy(update={"split_seed": seed}))
+        groups = folds.cases.groups
+        approach = approach or make_approach(dataset, groups, settings)
+        runs[row] = cross_validate(dataset, folds, approach, settings).calibrated.probabilities
+        logger.info("Seed %d of %d done", row + 1, len(seeds))
+    spec: JsonValue = settings.preprocessing.model_dump(mode="json")
+    measured = Measured(
+        configuration={"network": settings.network, **training_record(settings), "preprocessing": spec},
+        figures=mean_figures(dataset, runs, groups, settings.seed),
+        seconds=time.monotonic() - started,
+    )
+    return measured, runs
+
+
+def summary(report: RepeatedReport) -> str:
+    """The report as a table for a terminal."""
+    counts = ", ".join(f"{name}: {count}" for name, count in report.cases_of_class.items())
+    lines = [
+        f"{report.n} slices of {report.n_cases} cases, {report.origin} ({counts})",
+        f"{report.folds} folds, mean over {len(report.seeds)} seeds, 95 % interval by case",
+        "",
+        f"{'':<26}{'configuration':<26}{'baseline' if report.baseline else ''}".rstrip(),
+    ]
+    names = list(report.cases_of_class)
+    shown = {**_SHOWN, **{f"recall_{index}": f"recall {name}" for index, name in enumerate(names)}}
+    for name, label in shown.items():
+        if name in report.measured.figures:
+            others = [one.figures[name] for one in (report.measured, report.baseline) if one]
+            lines.append(f"{label:<26}{''.join(f'{_figure(figure):<26}' for figure in others)}".rstrip())
+    if report.gain is not None:
+        lines += ["", "Gain over the baseline, paired by case:"]
+        for label, gain in (("balanced accuracy", report.gain.balanced_accuracy), ("accuracy", report.gain.accuracy)):
+            lines.append(f"{label:<26}{_gain(gain)}")
+    return "\n".join(lines)
+
+
+def _figure(figure: MeanFigure) -> str:
+    return f"{figure.mean:.3f} ({figure.interval[0]:.3f} to {figure.interval[1]:.3f})"
+
+
+def _gain(gain: Difference) -> str:
+    return f"{gain.value:+.3f} ({gain.interval[0]:+.3f} to {gain.interval[1]:+.3f})"
