@@ -1,11 +1,10 @@
 """Puts the parts together. Nothing happens at import."""
 
 import asyncio
-import functools
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +30,9 @@ from service.serving_model import LoadOptions, ServingModel, import_engine, load
 from service.settings import ServiceSettings
 from service.trial_load import trial_load
 from service.upload import ByteBudget
+
+_PAUSE_S = 0.3
+"""Between steps of a load, while another version answers: what waited meanwhile is answered first."""
 
 _STATIC = Path(__file__).parent / "static"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
@@ -85,9 +87,14 @@ def build_service(settings: ServiceSettings) -> Service:
     threads = settings.engine_threads or cores
     options = LoadOptions(settings.engine, settings.precision, threads, settings.max_batch_size)
     predictor = Predictor(settings, metrics, options)
+
+    def pause() -> None:
+        if reload.serving is not None:
+            time.sleep(_PAUSE_S)
+
     reload = HotReload(
         settings.model_dir,
-        functools.partial(_prove_and_load, options=options, timeout_s=settings.load_timeout_s),
+        lambda version_dir: _prove_and_load(version_dir, options, settings.load_timeout_s, pause),
         poll_interval_s=settings.poll_interval_s,
         on_load=lambda outcome, _: metrics.loaded(outcome),
     )
@@ -106,13 +113,15 @@ def build_service(settings: ServiceSettings) -> Service:
     return Service(settings, reload, predictor, readiness, budget, metrics)
 
 
-def _prove_and_load(version_dir: Path, options: LoadOptions, timeout_s: float) -> ServingModel:
+def _prove_and_load(
+    version_dir: Path, options: LoadOptions, timeout_s: float, pause: Callable[[], None]
+) -> ServingModel:
     """In a child process first, then here: what cannot be loaded never gets near the process that answers."""
     with tempfile.TemporaryDirectory(prefix="lungct-") as folder:
         with ThreadPoolExecutor(1, "engine-import") as meanwhile:
             meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
             proven = trial_load(version_dir, options, Path(folder), timeout_s)
-        return load_model(version_dir, proven, Path(folder))
+        return load_model(version_dir, proven, Path(folder), pause)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -188,7 +188,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         """Sizes of the batches that may start now, of items at the head of the queue that have one key.
 
         Idle lanes take what waits: a few items one after the other, more in one even round. While some are busy, a free
-        one takes a full batch only: what does not fill one waits until it does, or until the others are done.
+        one takes a batch that is at least half full. Beyond that full batches follow: what does not fill one waits.
         """
         waiting = self._waiting_of_one_key()
         if not waiting or (self._running and self._is_alone):
@@ -198,7 +198,11 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                 return [1]
             if waiting < self.round_size:
                 return self._even_round(waiting)
-        return [self._batch_size] * min(self._in_flight - len(self._running), waiting // self._batch_size)
+        full = [self._batch_size] * min(self._in_flight - len(self._running), waiting // self._batch_size)
+        rest = waiting - sum(full)
+        if len(self._running) + len(full) < self._lanes and 2 * rest >= self._batch_size:
+            return [*full, rest]
+        return full
 
     def _even_round(self, waiting: int) -> list[int]:
         lanes = min(self._lanes, waiting)

@@ -55,15 +55,25 @@ class OpenVINOEngine:
     """
 
     def __init__(
-        self, folder: Path, threads: int, batch_size: int, image_shape: tuple[int, int], precision: str | None
+        self,
+        folder: Path,
+        threads: int,
+        batch_size: int,
+        image_shape: tuple[int, int],
+        precision: str | None,
+        *,
+        pause: Callable[[], None],
     ) -> None:
+        """Calls pause() between steps that take a core for a while."""
         hints: dict[str, object] = {"INFERENCE_NUM_THREADS": threads}
         if precision:
             hints["INFERENCE_PRECISION_HINT"] = precision
         self._batch_shape = (batch_size, *image_shape, 1)
+        self._threads = threads
         core = openvino.Core()
         try:
             alone = _compile(core, folder, (1, *image_shape, 1), {"PERFORMANCE_HINT": "LATENCY", **hints})
+            pause()
             together = _compile(core, folder, self._batch_shape, {"NUM_STREAMS": threads, **hints})
             self._output, self._batch_output = alone.output(OUTPUT_NAME), together.output(OUTPUT_NAME)
         except RuntimeError as error:
@@ -72,7 +82,8 @@ class OpenVINOEngine:
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(2 * threads):  # a batch waits in the engine while another is computed
             self._free.put(together.create_infer_request())
-        self.few = self._warm(threads)
+        pause()
+        self._warm(threads)
         drop_mapped_pages(folder)
         trim_heap()  # what compiling left
         self.precision: str = alone.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -97,16 +108,20 @@ class OpenVINOEngine:
         finally:
             self._free.put(request)
 
-    def _warm(self, lanes: int) -> int:
-        """Run everything once, because a first inference costs 50 to 400 ms, and time it.
-
-        Returns how many slices computed one after the other take no longer than a round of batches, one on each core.
-        """
+    def few(self) -> int:
+        """How many slices, one after the other, take no longer than a round of batches with one on each core."""
         batch = np.zeros(self._batch_shape, np.uint8)
-        with ThreadPoolExecutor(lanes, "warming") as pool:
+        with ThreadPoolExecutor(self._threads, "timing") as pool:
             alone_s = _fastest(lambda: self.infer_alone(batch[:1]))
-            round_s = _fastest(lambda: list(pool.map(self.infer, [batch] * lanes)))
-        return max(1, min(int(round_s / alone_s), lanes * len(batch) - 1))
+            round_s = _fastest(lambda: list(pool.map(self.infer, [batch] * self._threads)))
+        return max(1, min(int(round_s / alone_s), self._threads * len(batch) - 1))
+
+    def _warm(self, threads: int) -> None:
+        """Run everything once: a first inference takes up to ten times as long as the next."""
+        batch = np.zeros(self._batch_shape, np.uint8)
+        self.infer_alone(batch[:1])
+        with ThreadPoolExecutor(threads, "warming") as pool:
+            list(pool.map(self.infer, [batch] * threads))
 
 
 def _compile(
@@ -124,8 +139,8 @@ def _not_compiled(error: RuntimeError) -> ArtifactError:
 def _fastest(run: Callable[[], object]) -> float:
     """Seconds."""
     times = []
-    for _ in range(1 + _TIMED_RUNS):
+    for _ in range(_TIMED_RUNS):
         started = time.perf_counter()
         run()
         times.append(time.perf_counter() - started)
-    return min(times[1:])
+    return min(times)

@@ -44,7 +44,7 @@ class Predictor:
             lanes=options.lanes,
             in_flight=options.in_flight,
             batch_size=options.max_batch_size,
-            few=lambda model: model.engine.few,
+            few=lambda model: model.few,
             max_queue=settings.max_queue,
             observer=metrics,
         )

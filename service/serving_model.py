@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +32,9 @@ class Engine(Protocol):
 
     name: str
     precision: str
-    few: int
-    """So many slices take no longer one after the other, each alone, than in batches."""
+
+    def few(self) -> int:
+        """So many slices take no longer one after the other, each alone, than in batches; measured when asked."""
 
     def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [1, H, W, 1] → probabilities float32 [1, C]. One call at a time, and none of infer() beside it."""
@@ -49,6 +51,8 @@ class LoadOptions:
     precision: Precision
     threads: int
     max_batch_size: int
+    few: int = 1
+    """Up to so many slices are computed one after the other; prepare_model() measures it."""
 
     @property
     def lanes(self) -> int:
@@ -73,6 +77,7 @@ class ServingModel:
     manifest: Manifest
     engine: Engine
     golden: Golden
+    few: int = 1
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -81,7 +86,7 @@ class ServingModel:
         return self.manifest.model_version
 
     def replay_golden(self, batch_size: int) -> None:
-        """Ask every golden slice alone, and all of them in full batches, as under load.
+        """Ask the golden slices alone, and all of them in full batches, as under load.
 
         Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did.
         """
@@ -90,6 +95,10 @@ class ServingModel:
         golden.compare(np.concatenate(alone), tolerance)
         batches = np.split(golden.images, range(batch_size, len(golden.images), batch_size))
         golden.compare(np.concatenate([self.engine.infer(batch) for batch in batches]), tolerance)
+
+
+def _no_pause() -> None:
+    """Nobody is kept waiting."""
 
 
 def import_engine(engine: EngineName) -> ModuleType:
@@ -119,13 +128,20 @@ def prepare_model(version_dir: Path, options: LoadOptions, folder: Path) -> Load
             raise
         options = replace(options, precision="f32")
         _convert(version_dir, options, folder)
-        _start(version_dir, options, folder).replay_golden(options.max_batch_size)
-    return options
+        model = _start(version_dir, options, folder)
+        model.replay_golden(options.max_batch_size)
+    return replace(options, few=model.engine.few())
 
 
-def load_model(version_dir: Path, options: LoadOptions, folder: Path) -> ServingModel:
-    """The model that prepare_model() proved and left in folder. Raises like it."""
-    model = _start(version_dir, options, folder)
+def load_model(
+    version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = _no_pause
+) -> ServingModel:
+    """The model that prepare_model() proved and left in folder. Raises like it.
+
+    pause is called between steps that take a core for a while, so that requests are not kept waiting for all of them.
+    """
+    model = _start(version_dir, options, folder, pause)
+    pause()
     model.replay_golden(options.max_batch_size)
     return model
 
@@ -135,14 +151,16 @@ def _convert(version_dir: Path, options: LoadOptions, folder: Path) -> None:
         import_engine(options.engine).convert(version_dir, folder, options.fixed_precision)
 
 
-def _start(version_dir: Path, options: LoadOptions, folder: Path) -> ServingModel:
+def _start(
+    version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = _no_pause
+) -> ServingModel:
     manifest = read_manifest(folder, number=version_dir.name)
     module, spec = import_engine(options.engine), manifest.preprocessing
     arguments = (options.threads, options.max_batch_size, (spec.height, spec.width))
     engine: Engine
     if options.engine == "openvino":
-        engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision)
+        engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision, pause=pause)
     else:
         verify_files(version_dir, manifest)  # read by TensorFlow itself, and now
-        engine = module.TensorFlowEngine(version_dir, *arguments)
-    return ServingModel(manifest, engine, read_golden(folder, manifest))
+        engine = module.TensorFlowEngine(version_dir, *arguments, pause=pause)
+    return ServingModel(manifest, engine, read_golden(folder, manifest), options.few)

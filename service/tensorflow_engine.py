@@ -1,6 +1,7 @@
 """Runs a SavedModel with TensorFlow: for models that OpenVINO cannot compile (LUNGCT_ENGINE=tensorflow)."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,10 +18,17 @@ class TensorFlowEngine:
 
     precision = "f32"
     name = f"tensorflow {tf.__version__}, {precision}"
-    few = 0
-    """It computes one batch at a time, on all cores: whatever waits shares one."""
 
-    def __init__(self, version_dir: Path, threads: int, batch_size: int, image_shape: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        version_dir: Path,
+        threads: int,
+        batch_size: int,
+        image_shape: tuple[int, int],
+        *,
+        pause: Callable[[], None],
+    ) -> None:
+        """Calls pause() between steps that take a core for a while."""
         if tf.config.threading.get_intra_op_parallelism_threads() != threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         try:
@@ -29,7 +37,12 @@ class TensorFlowEngine:
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"TensorFlow cannot load the model: {str(error).splitlines()[0]}") from error
         for size in range(1, batch_size + 1):  # the first inference of a size is slow; no request should pay for it
+            pause()
             self.infer(np.zeros((size, *image_shape, 1), np.uint8))
+
+    def few(self) -> int:
+        """None: one batch at a time is computed, on all cores, so whatever waits shares it."""
+        return 0
 
     def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [1, H, W, 1] → float32 [1, C]."""

@@ -17,7 +17,7 @@ SPEC = PreprocessingSpec(height=32, width=32)
 class FakeEngine:
     """Answers each slice with a softmax over its mean brightness; fails, lies or waits where told."""
 
-    name, precision, few = "fake", "f32", 1
+    name, precision = "fake", "f32"
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -25,6 +25,9 @@ class FakeEngine:
         self.lie = 0.0
         self.may_answer = threading.Event()
         self.may_answer.set()
+
+    def few(self) -> int:
+        return 1
 
     def infer_alone(self, image: np.ndarray) -> np.ndarray:
         return self.infer(image)

@@ -72,33 +72,47 @@ async def test_more_than_a_few_share_the_lanes_evenly() -> None:
 
 @scenario
 async def test_full_batches_queue_behind_busy_lanes() -> None:
-    """As many full batches are on their way as allowed; what does not fill one waits until it does, or all is done."""
+    """While all lanes are busy only full batches follow, as many as are allowed; what does not fill one waits."""
     bench = Bench(batch_size=4, lanes=2, in_flight=3, few=3)
-    await bench.start("m", *range(1 + 12 + 4 + 2))
+    await bench.start("m", *range(1 + 12 + 3))
     await bench.executor.finish()
     assert len(bench.executor.pending) == 3
     await bench.executor.finish()
-    assert len(bench.executor.pending) == 3
-    while len(bench.executor.pending) > 1:
-        await bench.executor.finish()
-    await bench.start("m", "third")
-    assert len(bench.executor.pending) == 1  # three do not fill a batch
+    assert len(bench.executor.pending) == 2  # three do not fill a batch
     await bench.start("m", "fourth")
+    assert len(bench.executor.pending) == 3
+    while bench.executor.pending:
+        await bench.executor.finish()
+    assert bench.function.sizes == [1, 4, 4, 4, 4]
+
+
+@scenario
+async def test_a_free_lane_takes_a_batch_that_is_half_full() -> None:
+    """No lane idles for the sake of a full batch, and none is taken up for a single item that others could join."""
+    bench = Bench(batch_size=4, lanes=2, in_flight=4, few=1)
+    await bench.start("m", *range(1 + 8))
+    await bench.executor.finish()
+    await bench.executor.finish()
+    assert len(bench.executor.pending) == 1
+    await bench.start("m", "one")
+    assert len(bench.executor.pending) == 1
+    await bench.start("m", "another")
     assert len(bench.executor.pending) == 2
     while bench.executor.pending:
         await bench.executor.finish()
-    assert bench.function.sizes == [1, 4, 4, 4, 4, 4]
+    assert bench.function.sizes == [1, 4, 4, 2]
 
 
 @scenario
 async def test_what_does_not_fill_a_batch_is_not_left_behind() -> None:
     """When everything else is done, the rest is computed although nobody joined it."""
     bench = Bench(batch_size=4, lanes=2, in_flight=4, few=1)
-    tasks = await bench.start("m", *range(1 + 4 + 4 + 3))
+    tasks = await bench.start("m", *range(1 + 4 + 4 + 1))
     while bench.executor.pending:
         await bench.executor.finish()
-    assert bench.function.sizes == [1, 4, 4, 2, 1]
-    assert await asyncio.gather(*tasks) == [("m", item) for item in range(12)]
+    assert bench.function.sizes == [1, 4, 4, 1]
+    assert bench.function.were_alone == [0, 9]
+    assert await asyncio.gather(*tasks) == [("m", item) for item in range(10)]
 
 
 @scenario

@@ -24,7 +24,7 @@ def _slices(count: int) -> np.ndarray:
 
 def _engine(version_dir: Path, folder: Path, precision: str | None = None) -> OpenVINOEngine:
     convert(version_dir, folder, precision)
-    return OpenVINOEngine(folder, threads=2, batch_size=4, image_shape=(224, 224), precision=precision)
+    return OpenVINOEngine(folder, threads=2, batch_size=4, image_shape=(224, 224), precision=precision, pause=int)
 
 
 def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
 
 def test_a_few_is_fewer_than_a_round(version_dir: Path, tmp_path: Path) -> None:
     """At least a lone slice is computed alone, and a full round never is."""
-    assert 1 <= _engine(version_dir, tmp_path).few < 8
+    assert 1 <= _engine(version_dir, tmp_path).few() < 8
 
 
 def test_a_model_outlives_its_files(version_dir: Path, tmp_path: Path) -> None:
