@@ -17,7 +17,7 @@ from trainer.cross_validation import cross_validate
 from trainer.dataset import Dataset
 from trainer.duplicates import settle_conflicts
 from trainer.evaluation import Figures
-from trainer.intervals import Interval, percentiles
+from trainer.intervals import Interval, never_certain, percentiles
 from trainer.resampling import draw_cases
 from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
@@ -110,6 +110,14 @@ def baseline_of(settings: TrainerSettings) -> TrainerSettings:
 
 def mean_figures(dataset: Dataset, runs: NDArray[np.float64], groups: Groups, seed: int = 0) -> dict[str, MeanFigure]:
     """Figures of probabilities float64 [runs, n, classes]: in every draw of cases, the mean over the runs."""
+    names = dataset.classes.names
+    of_class = [len(np.unique(groups[dataset.labels == label])) for label in range(len(names))]
+    target = of_class[names.index(dataset.classes.target)]
+    cases_of = {f"recall_{label}": count for label, count in enumerate(of_class)} | {
+        "accuracy": sum(of_class),
+        "sensitivity_at_specificity_90": target,
+        "sensitivity_at_specificity_95": target,
+    }
     judges = [Figures(dataset.labels, probabilities, dataset.classes) for probabilities in runs]
     ones = np.ones((1, len(dataset)))
     plain = [judge.of(ones) for judge in judges]
@@ -118,15 +126,20 @@ def mean_figures(dataset: Dataset, runs: NDArray[np.float64], groups: Groups, se
         blocks = [judge.of(weights) for judge in judges]
         for name, values in drawn.items():
             values.append(np.mean([block[name] for block in blocks], axis=0))
-    of_seeds = {name: tuple(float(figures[name][0]) for figures in plain) for name in drawn}
     return {
-        name: MeanFigure(
-            mean=float(np.mean(of_seeds[name])),
-            interval=percentiles(np.concatenate(values)),
-            of_seeds=of_seeds[name],
-        )
+        name: _mean([float(figures[name][0]) for figures in plain], np.concatenate(values), cases_of.get(name))
         for name, values in drawn.items()
     }
+
+
+def _mean(of_seeds: list[float], drawn: NDArray[np.float64], n_cases: int | None) -> MeanFigure:
+    """n_cases: how many a proportion rests on, which is never certain; None for other figures."""
+    interval = percentiles(drawn)
+    return MeanFigure(
+        mean=float(np.mean(of_seeds)),
+        interval=interval if n_cases is None else never_certain(interval, n_cases),
+        of_seeds=tuple(of_seeds),
+    )
 
 
 def _read(folder: Path, settings: TrainerSettings) -> Dataset:

@@ -43,6 +43,15 @@ def test_a_mean_is_that_of_the_seeds_figures(runs):
     assert upper - lower < alone.interval[1] - alone.interval[0]
 
 
+def test_a_proportion_without_a_mistake_is_not_certain(runs):
+    """Where every draw finds every slice right, the number of cases bounds what that says."""
+    labels, groups, _ = runs
+    figures = mean_figures(Slices(labels), np.eye(3)[labels][None], groups)
+    assert figures["recall_1"].interval == pytest.approx((0.867, 1.0), abs=1e-3)
+    assert figures["sensitivity_at_specificity_90"].interval[0] == pytest.approx(0.886, abs=1e-3)
+    assert figures["accuracy"].interval[0] > 0.95
+
+
 def test_the_baseline_changes_the_model_alone():
     """Folds, seed and cases stay as they were asked for."""
     asked = TrainerSettings(seed=4, folds=3, crop="body", network="cnn", learning="fine-tuning")
