@@ -107,7 +107,8 @@ def test_a_second_training_is_picked_up_without_a_failed_request(serving: Compos
     serving.data = _data_folder(tmp_path / "slices")
     synthesize(serving.data, cases_per_class=3, slices_per_case=4, seed=11)
     with SteadyPosts(serving.url, _png(1)) as posts:
-        trainer = ("run", "--rm", "-e", "LUNGCT_NETWORK=tiny", "-e", "LUNGCT_EPOCHS=2", "trainer")
+        settings = ("LUNGCT_NETWORK=tiny", "LUNGCT_EPOCHS=2", "LUNGCT_FOLDS=3")
+        trainer = ("run", "--rm", *(part for setting in settings for part in ("-e", setting)), "trainer")
         serving.compose(*trainer, timeout_s=300)
         serving.wait_until(lambda: 2 in posts.versions or bool(posts.failures), 60, "version 2 to serve")
         answered = len(posts.versions)
