@@ -111,8 +111,9 @@ def _normalization(weights: Weights, name: str) -> list[Any]:
 
 
 def _keras(torch_name: str) -> str:
-    return torch_name.replace(".", "-")
+    """With a letter first: a variable whose name begins with an underscore cannot be exported."""
+    return "lite0" + torch_name.replace(".", "-")
 
 
 def _torch(layer: Any) -> str:
-    return str(layer.name).replace("-", ".")
+    return str(layer.name).removeprefix("lite0").replace("-", ".")

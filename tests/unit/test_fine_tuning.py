@@ -9,6 +9,7 @@ from shared.classes import LUNG_CT_CLASSES
 from trainer.calibration import softmax
 from trainer.dataset import Dataset
 from trainer.ensemble import assemble
+from trainer.exporting import export, load_and_predict
 from trainer.fine_tuning import FineTuning, attended, unfreeze
 from trainer.pretrained import build_backbone
 from trainer.settings import TrainerSettings
@@ -58,11 +59,17 @@ def test_it_learns(member, stripes):
     assert (member[0].logits(np.arange(12)).argmax(axis=1) == stripes.labels[:12]).mean() > 0.8
 
 
-def test_it_lies_in_a_model_as_it_was(member, stripes):
-    """The assembled model gives the member's calibrated probabilities."""
-    model = assemble([member[0]], 1.5)
+def test_it_lies_in_a_model_as_it_was(member, stripes, tmp_path):
+    """The assembled model gives the mean of its members' calibrated probabilities, exported too; members are networks
+    of their own.
+    """
+    member[0].save(tmp_path / "fold.npz")
+    again = FineTuning(stripes, SETTINGS).load(tmp_path / "fold.npz")
+    model = assemble([member[0], again], 1.5)
     expected = softmax(member[0].logits(np.arange(18)), 1.5)
     np.testing.assert_allclose(model.predict_on_batch(stripes.images), expected, atol=1e-4)
+    export(model, SETTINGS.preprocessing, tmp_path / "model")
+    np.testing.assert_allclose(load_and_predict(tmp_path / "model", stripes.images), expected, atol=1e-4)
 
 
 def test_a_saved_member_comes_back(member, stripes, tmp_path):
@@ -100,7 +107,7 @@ def test_normalization_never_learns_and_early_layers_stay(stripes):
     }
     assert changed
     assert not any("_bn" in path for path in changed)
-    assert all(path.startswith(("_blocks-15", "_blocks-14", "_conv_head")) for path in changed)
+    assert all(path.startswith(("lite0_blocks-15", "lite0_blocks-14", "lite0_conv_head")) for path in changed)
 
 
 def test_unfreezing_counts_from_the_end():
