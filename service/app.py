@@ -68,14 +68,12 @@ def create_app(service: Service) -> ASGIApp:
         root_path=settings.root_path,
         lifespan=lifespan,
     )
-    app.include_router(build_router(service))
+    endpoints = prediction_endpoints(service)
+    app.include_router(build_router(service, endpoints))
     _add_pages(app)
     answers = ProblemAnswers(service.metrics)
     answers.add_to(app)
-    direct = {
-        settings.root_path + path: DirectRoute(path, endpoint)
-        for path, endpoint in prediction_endpoints(service).items()
-    }
+    direct = {settings.root_path + path: DirectRoute(path, endpoint) for path, endpoint in endpoints.items()}
     return RequestScope(Front(app, direct, answers.of), service.metrics, settings.root_path)
 
 

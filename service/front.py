@@ -23,7 +23,7 @@ class Front:
     """ASGI. direct: what answers a POST to a path.
 
     FastAPI documents these addresses like any other. But nine of its layers surround an endpoint, and where that takes
-    the request and makes the response itself they do nothing, for a third of the event loop's time.
+    the request and makes the response itself they do nothing, for a quarter of the event loop's time.
     """
 
     app: ASGIApp

@@ -12,8 +12,8 @@ Answer = TypeVar("Answer")
 class Lanes(Executor):
     """So many threads, started at once, that never end before the process does.
 
-    What concurrent.futures.ThreadPoolExecutor does beyond that (counting idle threads, ending in order) costs the event
-    loop a tenth of its time at 80 batches a second.
+    concurrent.futures.ThreadPoolExecutor also counts idle threads and ends in order, on the event loop's time: with it,
+    and a second turn of the loop for each batch, 2 % fewer slices were answered.
     """
 
     def __init__(self, count: int, name: str) -> None:

@@ -117,7 +117,7 @@ class OpenVINOEngine:
         return max(1, min(int(round_s / alone_s), self._threads * len(batch) - 1))
 
     def _warm(self, threads: int) -> None:
-        """Run everything once: a first inference takes up to ten times as long as the next."""
+        """Run everything once: a first inference is slower than the next."""
         batch = np.zeros(self._batch_shape, np.uint8)
         self.infer_alone(batch[:1])
         with ThreadPoolExecutor(threads, "warming") as pool:

@@ -1,5 +1,6 @@
 """The HTTP interface: what each address takes and answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -73,10 +74,9 @@ def prediction_endpoints(service: Service) -> dict[str, Endpoint]:
     return {"/predict": predict, "/predict/batch": predict_batch}
 
 
-def build_router(service: Service) -> APIRouter:
-    """All addresses but the page and the documentation."""
+def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRouter:
+    """All addresses but the page and the documentation. endpoints: those of prediction_endpoints()."""
     router = APIRouter()
-    endpoints = prediction_endpoints(service)
     router.add_api_route(
         "/predict",
         endpoints["/predict"],

@@ -119,18 +119,13 @@ def prepare_model(version_dir: Path, options: LoadOptions, folder: Path) -> Load
     read_golden(version_dir, manifest)
     for name in (MANIFEST_FILE, GOLDEN_FILE):
         shutil.copy(version_dir / name, folder / name)
-    _convert(version_dir, options, folder)
-    model = _start(version_dir, options, folder)
     try:
-        model.replay_golden(options.max_batch_size)
+        return _prove(version_dir, options, folder)
     except GoldenMismatch:
-        if model.engine.precision == "f32":
+        if options.precision == "f32":
             raise
-        options = replace(options, precision="f32")
-        _convert(version_dir, options, folder)
-        model = _start(version_dir, options, folder)
-        model.replay_golden(options.max_batch_size)
-    return replace(options, few=model.engine.few())
+    # out of the except clause, whose traceback would keep the first engine in memory beside the second
+    return _prove(version_dir, replace(options, precision="f32"), folder)
 
 
 def load_model(
@@ -140,15 +135,20 @@ def load_model(
 
     pause is called between steps that take a core for a while, so that requests are not kept waiting for all of them.
     """
+    if options.engine == "tensorflow":  # it reads the repository's files, and now
+        verify_files(version_dir, read_manifest(folder, number=version_dir.name))
     model = _start(version_dir, options, folder, pause)
     pause()
     model.replay_golden(options.max_batch_size)
     return model
 
 
-def _convert(version_dir: Path, options: LoadOptions, folder: Path) -> None:
+def _prove(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions:
     if options.engine == "openvino":
         import_engine(options.engine).convert(version_dir, folder, options.fixed_precision)
+    model = _start(version_dir, options, folder)
+    model.replay_golden(options.max_batch_size)
+    return replace(options, few=model.engine.few())
 
 
 def _start(
@@ -161,6 +161,5 @@ def _start(
     if options.engine == "openvino":
         engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision, pause=pause)
     else:
-        verify_files(version_dir, manifest)  # read by TensorFlow itself, and now
         engine = module.TensorFlowEngine(version_dir, *arguments, pause=pause)
     return ServingModel(manifest, engine, read_golden(folder, manifest), options.few)
