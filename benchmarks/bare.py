@@ -55,7 +55,7 @@ class _Work:
 
 def _one_by_one(work: _Work) -> list[Step]:
     """All cores on one slice, one slice after the other: what a lone caller could get at best."""
-    request = work.compile("LATENCY").create_infer_request()
+    request = work.compile("LATENCY", batch=1).create_infer_request()
 
     def step() -> int:
         request.infer({INPUT_NAME: work.read()[np.newaxis]}, share_inputs=True)

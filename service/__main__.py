@@ -75,9 +75,6 @@ def main() -> int:
         return _EXIT_USAGE
     configure_logging(settings.log_level)
     limit_arenas(2)
-    sys.setswitchinterval(0.0002)
-    sys.setswitchinterval(0.001)
-    sys.setswitchinterval(0.005)
     service = build_service(settings)
     server = DrainingServer(_uvicorn_config(create_app(service), settings), service)
     collect_rarely()

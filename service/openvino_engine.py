@@ -1,48 +1,21 @@
 """Runs a SavedModel with OpenVINO on the CPU: the default engine."""
 
-import errno
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-# OpenVINO sends usage statistics from a forked process unless this package is missing: nothing leaves this machine, and
-# a process with threads must not fork. No environment variable switches it off.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
 from service.memory import drop_mapped_pages, trim_heap
-from shared.artifact import INPUT_NAME, OUTPUT_NAME, ArtifactError
+from service.openvino_conversion import ALONE_FILE, BATCH_FILE, not_compiled
+from shared.artifact import INPUT_NAME, OUTPUT_NAME
 
 _VERSION = openvino.get_version().split("-")[0]
 _TIMED_RUNS = 3
-_FILE = "model.xml"
-
-
-def convert(version_dir: Path, folder: Path, precision: str | None) -> None:
-    """Write the SavedModel to folder/model.xml and model.bin, from where an engine compiles it.
-
-    Where it will compute with 16 bits, the weights are written with 16 bits: from float32 ones each compiled model
-    would make, and keep, a copy of its own beside the packed one that it computes with (40 MB each for `cnn`). This
-    file is mapped, and shared. Raises shared.artifact.ArtifactError where it is no model, OSError where there is no
-    room.
-    """
-    core = openvino.Core()
-    try:
-        model = core.read_model(version_dir)
-    except RuntimeError as error:
-        raise _not_compiled(error) from error
-    needed = 2 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
-    if shutil.disk_usage(folder).free < needed:  # OpenVINO does not tell when the disk is full
-        raise OSError(errno.ENOSPC, "No space left for temporary files")
-    has_16_bits = {"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    openvino.save_model(model, folder / _FILE, compress_to_fp16=precision is None and bool(has_16_bits))
 
 
 class OpenVINOEngine:
@@ -72,12 +45,12 @@ class OpenVINOEngine:
         self._threads = threads
         core = openvino.Core()
         try:
-            alone = _compile(core, folder, (1, *image_shape, 1), {"PERFORMANCE_HINT": "LATENCY", **hints})
+            alone = core.compile_model(folder / ALONE_FILE, "CPU", {"PERFORMANCE_HINT": "LATENCY", **hints})
             pause()
-            together = _compile(core, folder, self._batch_shape, {"NUM_STREAMS": threads, **hints})
+            together = core.compile_model(folder / BATCH_FILE, "CPU", {"NUM_STREAMS": threads, **hints})
             self._output, self._batch_output = alone.output(OUTPUT_NAME), together.output(OUTPUT_NAME)
         except RuntimeError as error:
-            raise _not_compiled(error) from error
+            raise not_compiled(error) from error
         self._alone = alone.create_infer_request()
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(2 * threads):  # a batch waits in the engine while another is computed
@@ -122,18 +95,6 @@ class OpenVINOEngine:
         self.infer_alone(batch[:1])
         with ThreadPoolExecutor(threads, "warming") as pool:
             list(pool.map(self.infer, [batch] * threads))
-
-
-def _compile(
-    core: openvino.Core, folder: Path, shape: tuple[int, ...], config: dict[str, object]
-) -> openvino.CompiledModel:
-    model = core.read_model(folder / _FILE)
-    model.reshape({INPUT_NAME: list(shape)})
-    return core.compile_model(model, "CPU", config)
-
-
-def _not_compiled(error: RuntimeError) -> ArtifactError:
-    return ArtifactError(f"OpenVINO cannot compile the model: {str(error).splitlines()[0]}")
 
 
 def _fastest(run: Callable[[], object]) -> float:

@@ -145,7 +145,11 @@ def load_model(
 
 def _prove(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions:
     if options.engine == "openvino":
-        import_engine(options.engine).convert(version_dir, folder, options.fixed_precision)
+        spec = read_manifest(folder, number=version_dir.name).preprocessing
+        conversion = importlib.import_module("service.openvino_conversion")
+        conversion.convert(
+            version_dir, folder, options.max_batch_size, (spec.height, spec.width), options.fixed_precision
+        )
     model = _start(version_dir, options, folder)
     model.replay_golden(options.max_batch_size)
     return replace(options, few=model.engine.few())

@@ -1,6 +1,7 @@
 """What every peer serves: the project's own preprocessing, and the SavedModel in one of the engines.
 
-The engines are set up here and not taken from the service, so that tuning the service never tunes its peers.
+The engines are set up here and not taken from the service. What they have from it is what it does to the model before
+OpenVINO compiles it, so that what differs is the server.
 """
 
 import os
@@ -67,10 +68,12 @@ def compile_openvino(
 ) -> Any:
     """A compiled model with that performance hint.
 
-    precision: "f32", or "auto" for OpenVINO's own choice. streams: one thread each; 0 leaves their number to OpenVINO.
-    shape: of the input, where it is to be compiled for that one only.
+    precision: "f32", or "auto" for OpenVINO's own choice and the service's 8-bit weights. streams: one thread each; 0
+    leaves their number to OpenVINO. shape: of the input, where it is to be compiled for that one only.
     """
     import openvino  # noqa: PLC0415 - each process has one engine only
+
+    from service.openvino_conversion import compress_large_weights  # noqa: PLC0415
 
     config: dict[str, object] = {"PERFORMANCE_HINT": hint}
     if precision != "auto":
@@ -81,6 +84,8 @@ def compile_openvino(
     model = core.read_model(version_dir)
     if shape:
         model.reshape({INPUT_NAME: list(shape)})
+    if precision == "auto":
+        compress_large_weights(model)
     return core.compile_model(model, "CPU", config)
 
 

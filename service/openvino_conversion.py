@@ -1,0 +1,95 @@
+"""A SavedModel → the files that the OpenVINO engine compiles: one for a lone slice, one for batches.
+
+Each has one fixed shape. Where precision is free, the weights of large dense layers are written with 8 bits: a batch of
+a few slices waits longer for such a layer's weights to come from memory than for its sums, and each compiled model
+keeps a copy of them. The golden replay decides whether the answers are still Keras's; docs/decisions/008 has the
+figures.
+"""
+
+import errno
+import shutil
+import sys
+from pathlib import Path
+
+# OpenVINO sends usage statistics from a forked process unless this package is missing: nothing leaves this machine, and
+# a process with threads must not fork. No environment variable switches it off.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino import opset13 as operations
+
+from shared.artifact import INPUT_NAME, ArtifactError
+
+ALONE_FILE = "alone.xml"
+BATCH_FILE = "batch.xml"
+
+_LARGE = 1 << 20
+"""Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
+
+
+def convert(
+    version_dir: Path, folder: Path, batch_size: int, image_shape: tuple[int, int], precision: str | None
+) -> None:
+    """Write the SavedModel to folder, once for one slice [1, H, W, 1] and once for [batch_size, H, W, 1].
+
+    precision: what the engine must compute in, and then the weights stay as they are; None where it is free. Where the
+    processor will compute with 16 bits, all other weights are written with 16 bits: from float32 ones each compiled
+    model would make, and keep, a copy of its own beside the packed one that it computes with. Raises
+    shared.artifact.ArtifactError where it is no model, OSError where there is no room.
+    """
+    core = openvino.Core()
+    try:
+        published = core.read_model(version_dir)
+    except RuntimeError as error:
+        raise not_compiled(error) from error
+    needed = 3 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
+    if shutil.disk_usage(folder).free < needed:  # OpenVINO does not tell when the disk is full
+        raise OSError(errno.ENOSPC, "No space left for temporary files")
+    is_free = precision is None
+    has_16_bits = is_free and bool({"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+    for name, size in ((ALONE_FILE, 1), (BATCH_FILE, batch_size)):
+        model = published.clone()
+        model.reshape({INPUT_NAME: [size, *image_shape, 1]})
+        if is_free:
+            compress_large_weights(model)
+        openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
+
+
+def compress_large_weights(model: openvino.Model) -> None:
+    """Give the large dense layers of a model of fixed shape 8-bit weights, each output with a scale of its own.
+
+    The engine computes as before, with what it multiplies out of these while it reads them. Not before reshape(), which
+    would multiply them out at once.
+    """
+    for layer in model.get_ordered_ops():
+        if layer.get_type_name() != "MatMul":
+            continue
+        constant, attributes = layer.input_value(1).get_node(), layer.get_attributes()
+        if constant.get_type_name() != "Constant" or attributes["transpose_a"]:
+            continue
+        weights = constant.get_data()
+        if weights.ndim != 2 or weights.size < _LARGE or weights.dtype != np.float32:  # noqa: PLR2004 - a matrix
+            continue
+        levels, scales = quantized(weights if attributes["transpose_b"] else weights.T)
+        compressed = operations.multiply(
+            operations.convert(operations.constant(levels), np.float32), operations.constant(scales)
+        )
+        dense = operations.matmul(layer.input_value(0), compressed, transpose_a=False, transpose_b=True)
+        layer.output(0).replace(dense.output(0))
+
+
+def quantized(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """float32 [outputs, inputs] → levels int8 [outputs, inputs], -127 to 127, and scales float32 [outputs, 1].
+
+    levels * scales differs from the weights by at most half a scale.
+    """
+    largest = np.maximum(weights.max(axis=1, keepdims=True), -weights.min(axis=1, keepdims=True))
+    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    return np.rint(weights / scales).astype(np.int8), scales
+
+
+def not_compiled(error: RuntimeError) -> ArtifactError:
+    """What the engine's complaint means for the version."""
+    return ArtifactError(f"OpenVINO cannot compile the model: {str(error).splitlines()[0]}")
