@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.body import Body, find_body
 from shared.raster import DEFAULT_LIMITS, GreySlice, ImageBytes, RasterLimits, decode_grey
+from shared.window import LUNG_WINDOW, Window
 
 cv2.setNumThreads(1)  # callers prepare slices on many threads; OpenCV's own would spin between one slice and the next
 
@@ -33,7 +34,8 @@ class PreprocessingSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """1 is from before DICOM: it has no window, and means the same with the default one."""
     height: int = Field(default=224, ge=32, le=1024)
     width: int = Field(default=224, ge=32, le=1024)
     crop: Literal["body", "body-mask", "none"] = "body"
@@ -44,7 +46,9 @@ class PreprocessingSpec(BaseModel):
     """"anchored" maps air to 0 and the slice's own soft tissue to one grey value, whatever window it was exported with;
     only with "body-mask"."""
     air_grey: int = Field(default=43, ge=0, le=200)
-    """Grey value of air in the exports; only "body-mask" reads it."""
+    """Grey value of air in the exports; only "body-mask" reads it. In DICOM the window says where air lies."""
+    window: Window = LUNG_WINDOW
+    """In Hounsfield units: what of a DICOM file's samples the network sees."""
 
     @model_validator(mode="after")
     def _has_its_anchors(self) -> Self:
@@ -58,14 +62,16 @@ def read_slice(body: ImageBytes, spec: PreprocessingSpec, limits: RasterLimits =
     return to_tensor(decode_grey(body, limits), spec)
 
 
-def to_tensor(grey: GreySlice, spec: PreprocessingSpec) -> SliceTensor:
+def to_tensor(grey: GreySlice, spec: PreprocessingSpec, air_grey: int | None = None) -> SliceTensor:
     """uint8 [h, w] of any size → uint8 [spec.height, spec.width, 1].
 
     Cropping to the body and padding to a square make aspect ratio, border and position say nothing about the class.
+    air_grey: the grey value of air where the file says it (DecodedSlice.air_grey); else it is the spec's.
     """
     if spec.crop == "body-mask":
-        body = find_body(grey, spec.air_grey)
-        grey = _anchored(body, spec.air_grey) if spec.intensity == "anchored" else body.grey
+        air = spec.air_grey if air_grey is None else air_grey
+        body = find_body(grey, air)
+        grey = _anchored(body, air) if spec.intensity == "anchored" else body.grey
     elif spec.crop == "body":
         top, bottom, left, right = body_box(grey)
         grey = grey[top:bottom, left:right]

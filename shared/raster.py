@@ -6,7 +6,7 @@ missing of a truncated or corrupt JPEG with grey and says nothing, which a class
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from shared.exif import upright
 from shared.jpeg_segments import is_progressive, orientation_of_whole
 from shared.png_chunks import SIGNATURE, still_png
+from shared.window import WHOLE_16_BIT, Window
 
 GreySlice = NDArray[np.uint8]
 """uint8 [height, width]; 0 is black."""
 
 ImageBytes = bytes | bytearray
 """A whole file, as it was sent or stored."""
+
+ImageType = Literal["jpeg", "png", "dicom"]
 
 Pixels = NDArray[Any]
 """uint8 or uint16, as decoded."""
@@ -30,12 +33,20 @@ Pixels = NDArray[Any]
 class SliceError(ValueError):
     """The bytes are no slice that can be classified; str() is a sentence fit for the sender."""
 
+    arguments: tuple[Any, ...]
+    """What it was made of: enough to make it again in another process."""
+
+    def __new__(cls, *arguments: Any) -> Self:
+        error = super().__new__(cls, *arguments)
+        error.arguments = arguments
+        return error
+
 
 class NotAnImageType(SliceError):
-    """Neither JPEG nor PNG."""
+    """Neither JPEG nor PNG nor DICOM."""
 
     def __init__(self, came: str) -> None:
-        super().__init__(f"Expected a JPEG or PNG image, got {came}.")
+        super().__init__(f"Expected a JPEG, PNG or DICOM image, got {came}.")
 
 
 class TooManyPixels(SliceError):
@@ -88,6 +99,8 @@ class RasterHeader:
     kind: Literal["jpeg", "png"]
     width: int
     height: int
+    bit_depth: int = 8
+    """Of a sample."""
     is_cmyk: bool = False
     has_alpha: bool = False
     is_progressive: bool = False
@@ -100,11 +113,14 @@ class RasterHeader:
 
 
 def read_header(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> RasterHeader:
-    """Read the header alone, in microseconds.
+    """Read the header of a JPEG or PNG alone, in microseconds.
 
     Raises NotAnImageType, TooManyPixels or TooSmall, or Undecodable where there is no whole header.
     """
-    header = _jpeg_header(body) if image_type(body) == "jpeg" else _png_header(body)
+    kind = image_type(body)
+    if kind == "dicom":  # shared.slices sends it elsewhere
+        raise NotAnImageType("a DICOM file where only the other two are read")
+    header = _jpeg_header(body) if kind == "jpeg" else _png_header(body)
     if header.pixels > limits.max_pixels:
         raise TooManyPixels(header.width, header.height, limits.max_pixels)
     if min(header.width, header.height) < limits.min_side:
@@ -112,8 +128,8 @@ def read_header(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> Rast
     return header
 
 
-def image_type(body: ImageBytes) -> Literal["jpeg", "png"]:
-    """Which of the two accepted types the first bytes announce.
+def image_type(body: ImageBytes) -> ImageType:
+    """Which of the accepted types the first bytes announce.
 
     Raises NotAnImageType, naming what came as far as it is known.
     """
@@ -121,26 +137,26 @@ def image_type(body: ImageBytes) -> Literal["jpeg", "png"]:
         return "jpeg"
     if body.startswith(SIGNATURE):
         return "png"
+    if body[128:132] == b"DICM":  # PS3.10, 7.1; what stands before it is free
+        return "dicom"
     for magic, name in _OTHERS:
         if body.startswith(magic):
             raise NotAnImageType(name)
     if not body:
         raise NotAnImageType("an empty file")
-    if body[128:132] == b"DICM":
-        raise NotAnImageType("a DICOM file")
     is_text = b"\0" not in body[:256] and body[:256].isascii()
     raise NotAnImageType("text" if is_text else "bytes of an unknown type")
 
 
-def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> GreySlice:
+def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS, window: Window = WHOLE_16_BIT) -> GreySlice:
     """Decode a whole JPEG or PNG (8 or 16 bit, the still picture of an animated one) to one grey channel.
 
-    EXIF orientation is applied, alpha is composited over black, CMYK is converted, 16 bit keeps its high byte.
-    Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels, TooSmall or Undecodable.
+    EXIF orientation is applied, alpha is composited over black, CMYK is converted. window: which of the 65,536 values
+    of 16 bits are seen; 8 bits stay as they are. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels, TooSmall or Undecodable.
     """
     header = read_header(body, limits)
     try:
-        return _decode_jpeg(body, header) if header.kind == "jpeg" else _decode_png(body, header)
+        return _decode_jpeg(body, header) if header.kind == "jpeg" else _decode_png(body, header, window)
     except ValueError as error:
         raise Undecodable(str(error)) from error
 
@@ -165,7 +181,7 @@ def _decode_jpeg(body: ImageBytes, header: RasterHeader) -> GreySlice:
         grey = _weighted_grey(simplejpeg.decode_jpeg(body, "CMYK", strict=True), cv2.COLOR_RGBA2GRAY)
     else:
         grey = simplejpeg.decode_jpeg(body, "GRAY", strict=True)[:, :, 0]
-    return upright(_high_byte(grey), orientation)
+    return upright(grey, orientation)
 
 
 # --- PNG --------------------------------------------------------------------------------------------------------------
@@ -177,13 +193,13 @@ def _png_header(body: ImageBytes) -> RasterHeader:
     # 8 signature, 4 length, 4 "IHDR", then width, height, bit depth, colour type
     if len(body) < 33 or body[12:16] != b"IHDR":
         raise Undecodable("the PNG header is incomplete")
-    width, height, _, colour_type = struct.unpack_from(">IIBB", body, 16)
-    return RasterHeader("png", width, height, has_alpha=colour_type in _HAS_ALPHA)
+    width, height, bit_depth, colour_type = struct.unpack_from(">IIBB", body, 16)
+    return RasterHeader("png", width, height, bit_depth, has_alpha=colour_type in _HAS_ALPHA)
 
 
-def _decode_png(body: ImageBytes, header: RasterHeader) -> GreySlice:
+def _decode_png(body: ImageBytes, header: RasterHeader, window: Window) -> GreySlice:
     png = still_png(body)
-    bit_depth, colour_type = body[24], body[25]
+    bit_depth, colour_type = header.bit_depth, body[25]
     # a transparent colour becomes alpha but in a grey image, where OpenCV ignores it
     has_alpha = header.has_alpha or (png.transparency is not None and colour_type != _GREY)
     flags = cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
@@ -200,7 +216,7 @@ def _decode_png(body: ImageBytes, header: RasterHeader) -> GreySlice:
     elif png.transparency is not None:
         step = 255 // (2**bit_depth - 1) if bit_depth < 8 else 1  # OpenCV spreads 1, 2 and 4 bits over 8
         pixels[pixels == int.from_bytes(png.transparency, "big") * step] = 0
-    return upright(_high_byte(pixels), png.orientation)
+    return upright(window.apply(pixels) if pixels.dtype == np.uint16 else pixels, png.orientation)
 
 
 # --- both -------------------------------------------------------------------------------------------------------------
@@ -210,9 +226,3 @@ def _weighted_grey(pixels: Pixels, to_grey: int) -> Pixels:
     """[height, width, 4] → grey times the fourth channel: light times K, or alpha over black."""
     fourth = np.ascontiguousarray(pixels[:, :, 3])
     return cv2.multiply(cv2.cvtColor(pixels, to_grey), fourth, scale=1 / np.iinfo(pixels.dtype).max)
-
-
-def _high_byte(pixels: Pixels) -> GreySlice:
-    if pixels.dtype == np.uint16:
-        pixels = np.right_shift(pixels, 8, out=pixels)
-    return pixels.astype(np.uint8, copy=False)

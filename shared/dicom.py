@@ -1,0 +1,205 @@
+"""DICOM bytes → one grey slice. Imports pydicom and the codecs: only shared.dicom_child imports this module.
+
+What is read of a file: what its pixels need, SOP class, Modality and ImageType to tell whether they are a CT slice's,
+and, where a key is given, PatientID. No other value is looked at, and none enters a message.
+"""
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pydicom
+import pydicom.config
+import simplejpeg
+from numpy.typing import NDArray
+from pydicom import Dataset, uid
+from pydicom.encaps import get_frame
+from pydicom.pixels import apply_modality_lut, get_decoder
+
+from shared import dicom_errors as words
+from shared.dicom_errors import Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
+from shared.dicom_process import DicomFrame
+from shared.jpeg_segments import orientation_of_whole
+from shared.raster import RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
+from shared.window import Window
+
+_CT = (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
+_CODECS = {
+    uid.JPEGBaseline8Bit: "gdcm",
+    uid.JPEGExtended12Bit: "gdcm",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+    uid.RLELossless: "pydicom",
+}
+_NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian)
+_NATIVE_BIG = (uid.ExplicitVRBigEndian,)
+_READ = [
+    "SOPClassUID", "Modality", "ImageType", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelData",
+]  # fmt: skip
+
+
+def decode_dicom(
+    body: bytes, window: Window, frame: int, limits: RasterLimits, patient_key: bytes | None = None
+) -> DicomFrame:
+    """Decode one frame, counted from 1, of a CT image: modality LUT, then window, then MONOCHROME1 inversion.
+
+    Padding is black. Raises shared.raster.SliceError.
+    """
+    with _or(words.BAD_HEADER):
+        dataset = pydicom.dcmread(io.BytesIO(body), specific_tags=[*_READ, *(["PatientID"] if patient_key else [])])
+        _check_is_ct(dataset)
+        frames = _check_pixels(dataset, frame, limits)
+        patient = _digest(str(dataset.get("PatientID") or "").strip(), patient_key)
+    with _or(words.BAD_PIXELS):
+        stored = _stored_values(dataset, frame)
+    with _or(words.BAD_HEADER):
+        values, is_padding = _hounsfield(dataset, frame, stored), _padding(dataset, stored)
+    grey = window.apply(values)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey = np.subtract(255, grey, dtype=np.uint8)
+    if is_padding is not None:
+        grey[is_padding] = 0
+    return DicomFrame(grey, frames, patient)
+
+
+@contextlib.contextmanager
+def _or(damage: str) -> Iterator[None]:
+    """Whatever pydicom and the codecs raise on damaged files means this. Their own texts repeat values of the file."""
+    try:
+        yield
+    except (SliceError, MemoryError):
+        raise
+    except Exception:
+        raise Undecodable(damage) from None
+
+
+# --- what it is -------------------------------------------------------------------------------------------------------
+
+
+def _check_is_ct(dataset: pydicom.FileDataset) -> None:
+    sop_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    if not sop_class:
+        raise NotCt(words.NO_SOP_CLASS)
+    if sop_class not in _CT:
+        raise NotCt(words.SOP_CLASSES.get(sop_class, words.OTHER_SOP_CLASS))
+    modality = str(dataset.get("Modality") or "CT").strip().upper()
+    if modality != "CT":
+        raise NotCt(words.MODALITIES.get(modality, words.OTHER_MODALITY))
+    kinds = dataset.get("ImageType") or []
+    if any(str(kind).strip().upper() == "LOCALIZER" for kind in ([kinds] if isinstance(kinds, str) else kinds)):
+        raise Localizer
+
+
+def _check_pixels(dataset: pydicom.FileDataset, frame: int, limits: RasterLimits) -> int:
+    """The number of frames."""
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise UnreadPixels(words.OTHER_SAMPLES)
+    if "PixelData" not in dataset:
+        raise NoPixelData
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in (*_CODECS, *_NATIVE, *_NATIVE_BIG):
+        raise UnreadPixels(words.OTHER_SYNTAX)
+    if dataset.SamplesPerPixel != 1 or dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UnreadPixels(words.COLOUR)
+    if dataset.BitsAllocated not in (8, 16) or not 1 <= dataset.BitsStored <= dataset.BitsAllocated:
+        raise UnreadPixels(words.OTHER_SAMPLES)
+    height, width, frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1)
+    if height * width > limits.max_pixels:
+        raise TooManyPixels(width, height, limits.max_pixels)
+    if min(height, width) < limits.min_side:
+        raise TooSmall(width, height, limits.min_side)
+    if not 1 <= frame <= frames:
+        raise NoSuchFrame(frame, frames)
+    return frames
+
+
+def _digest(patient: str, key: bytes | None) -> str | None:
+    return hashlib.blake2b(patient.encode(), key=key, digest_size=16).hexdigest() if key and patient else None
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+def _stored_values(dataset: pydicom.FileDataset, frame: int) -> NDArray[Any]:
+    """[rows, columns] of one frame, (u)int8 or (u)int16, without what overlays put into unused bits."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _CODECS and syntax != uid.RLELossless:
+        coded = get_frame(dataset.PixelData, frame - 1, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+        _check_whole(coded)
+    if syntax == uid.JPEGBaseline8Bit:  # as strict as for a JPEG that comes by itself
+        stored = simplejpeg.decode_jpeg(coded, "GRAY", strict=True)[:, :, 0]
+    else:
+        stored, _ = get_decoder(syntax).as_array(
+            dataset, index=frame - 1, raw=True, decoding_plugin=_CODECS.get(syntax, "")
+        )
+    if stored.shape != (dataset.Rows, dataset.Columns):
+        raise ValueError("not as large as the header says")
+    return _within_stored_bits(stored, dataset)
+
+
+def _check_whole(coded: bytes) -> None:
+    """JPEG of every kind ends with the same marker, but for a byte that makes its length even."""
+    if not coded.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ValueError("it ends early")
+
+
+def _within_stored_bits(stored: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
+    kind = f"{'i' if dataset.PixelRepresentation else 'u'}{stored.dtype.itemsize}"
+    above, below = stored.dtype.itemsize * 8 - dataset.BitsStored, 0
+    if dataset.file_meta.TransferSyntaxUID not in _CODECS:
+        below = int(dataset.HighBit) + 1 - dataset.BitsStored
+    if not 0 <= below <= above:
+        raise ValueError("the bits are not where samples can be")
+    return np.right_shift(np.left_shift(stored, above - below), above).astype(kind, copy=False)
+
+
+# --- what they mean ---------------------------------------------------------------------------------------------------
+
+
+def _hounsfield(dataset: Dataset, frame: int, stored: NDArray[Any]) -> NDArray[Any]:
+    if dataset.get("ModalityLUTSequence"):
+        return apply_modality_lut(stored, dataset)
+    scale = _of_frame(dataset, frame, "PixelValueTransformationSequence") or dataset
+    if scale.get("RescaleSlope") is None or scale.get("RescaleIntercept") is None:
+        raise UnreadPixels(words.NO_SCALE)
+    slope, intercept = float(scale.RescaleSlope), float(scale.RescaleIntercept)
+    if not (np.isfinite([slope, intercept]).all() and slope and max(abs(slope), abs(intercept)) < 1e6):
+        raise UnreadPixels(words.NO_SCALE)
+    values = stored.astype(np.float32)
+    values *= slope
+    values += intercept
+    return values
+
+
+def _of_frame(dataset: Dataset, frame: int, name: str) -> Dataset | None:
+    """An item of the functional groups of an enhanced image: the frame's own, or what all frames share."""
+    own = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    for group in (*own[frame - 1 : frame], *shared[:1]):
+        if items := group.get(name):
+            return items[0]
+    return None
+
+
+def _padding(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where there is no sample: outside of the circle that was reconstructed."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((value, limit if isinstance(limit, int) else value))
+    return (stored >= low) & (stored <= high)

@@ -1,0 +1,88 @@
+"""Any accepted file (JPEG, PNG, DICOM) → one grey slice: the one function that everybody calls is SliceDecoder.decode.
+
+JPEG and PNG are decoded where they are; a DICOM file in a process of its own, which may crash and is limited.
+"""
+
+from dataclasses import dataclass
+
+from shared.dicom_errors import NoSuchFrame
+from shared.dicom_process import DicomProcess
+from shared.raster import (
+    DEFAULT_LIMITS,
+    GreySlice,
+    ImageBytes,
+    ImageType,
+    RasterLimits,
+    decode_grey,
+    image_type,
+    read_header,
+)
+from shared.window import LUNG_WINDOW, WHOLE_16_BIT, Window
+
+_AIR_HU = -1000
+
+
+@dataclass(frozen=True)
+class DecodedSlice:
+    """One grey slice, and what its file said of it."""
+
+    grey: GreySlice
+    """uint8 [h, w], upright."""
+    kind: ImageType
+    frames: int = 1
+    """How many the file has; this is one of them."""
+    window: Window | None = None
+    """What made grey of more than 8 bits: in Hounsfield units for DICOM, in sample values for 16-bit PNG; else None."""
+    patient: str | None = None
+    """Keyed digest of a DICOM file's PatientID, where the decoder was given a key."""
+
+    @property
+    def air_grey(self) -> int | None:
+        """Grey value of air, for to_tensor(); None where only the spec knows it."""
+        return self.window.grey_of(_AIR_HU) if self.window and self.kind == "dicom" else None
+
+
+class SliceDecoder:
+    """Turns files into grey slices, in any number of threads. The process for DICOM starts with the first DICOM file.
+
+    patient_key: makes a digest of PatientID, so that slices of one patient can be told to be that and no more.
+    """
+
+    def __init__(self, limits: RasterLimits = DEFAULT_LIMITS, patient_key: bytes | None = None) -> None:
+        self._limits = limits
+        self._dicom = DicomProcess(limits, patient_key)
+
+    def decode(
+        self,
+        body: ImageBytes,
+        hounsfield_window: Window = LUNG_WINDOW,
+        *,
+        frame: int | None = None,
+        level: float | None = None,
+        width: float | None = None,
+    ) -> DecodedSlice:
+        """Decode one frame of a whole file.
+
+        hounsfield_window: the model's, `spec.window`; DICOM is shown in it. frame: counted from 1; None is the first
+        one. level and width: another window for display, of DICOM and 16-bit PNG; images of 8 bits have none. Blocks
+        for as long as it takes: call it off the event loop. Raises shared.raster.SliceError.
+        """
+        if image_type(body) == "dicom":
+            window = _window(hounsfield_window, level, width)
+            decoded = self._dicom.decode(body, window, frame or 1)
+            return DecodedSlice(decoded.grey, "dicom", decoded.frames, window, decoded.patient)
+        header = read_header(body, self._limits)
+        if frame is not None and frame != 1:
+            raise NoSuchFrame(frame, 1)
+        if header.bit_depth <= 8:
+            return DecodedSlice(decode_grey(body, self._limits), header.kind)
+        window = _window(WHOLE_16_BIT, level, width)
+        return DecodedSlice(decode_grey(body, self._limits, window), header.kind, window=window)
+
+    def close(self) -> None:
+        """End the process for DICOM."""
+        self._dicom.close()
+
+
+def _window(default: Window, level: float | None, width: float | None) -> Window:
+    return Window(level=default.level if level is None else level, width=default.width if width is None else width)
