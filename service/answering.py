@@ -10,9 +10,11 @@ from service import problems
 from service.batching import QueueFull
 from service.disconnect import cancelled_when_gone
 from service.hot_reload import HotReload
+from service.input_warnings import input_warnings
 from service.metrics import Metrics
-from service.prediction import Predictor, Probabilities
+from service.prediction import Predicted, Predictor
 from service.problems import ProblemError, problem_body, problem_of
+from service.query import frame_of
 from service.readiness import Readiness
 from service.schemas import BatchItem, Decision, Prediction
 from service.serving_model import ServingModel
@@ -51,9 +53,11 @@ class Service:
         """What a reader of this model's answers must know."""
         return [DISCLAIMER, *model.manifest.warnings]
 
-    def prediction(self, model: ServingModel, probabilities: Probabilities, request_id: str) -> Prediction:
-        """The answer for one slice; probabilities float32 [C]."""
-        names = model.manifest.classes.names
+    def prediction(
+        self, model: ServingModel, predicted: Predicted, request_id: str, frame: int | None = None
+    ) -> Prediction:
+        """The answer for one slice, which is the frame that was asked for."""
+        names, probabilities = model.manifest.classes.names, predicted.probabilities
         every = dict(zip(names, probabilities.tolist(), strict=True))
         prediction = names[int(probabilities.argmax())]
         rules = model.manifest.thresholds
@@ -66,7 +70,10 @@ class Service:
             prediction_set=rules and list(rules.prediction_set(list(every.values()))),
             model_version=model.version,
             request_id=request_id,
-            warnings=self.warnings(model),
+            warnings=[
+                *self.warnings(model),
+                *input_warnings(model.manifest, predicted.kind, frame, predicted.frames),
+            ],
         )
 
 
@@ -79,31 +86,31 @@ async def predict_one(service: Service, request: Request) -> Prediction:
     Raises ProblemError or an exception that service.problems knows, ClientDisconnect where the caller is gone.
     """
     batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
-    is_uploaded = False
+    frame, is_uploaded = frame_of(request), False
     try:
         async with asyncio.timeout(timeout_s) as limit:
             service.check_open()
             service.model()
             if not batcher.has_room:
                 raise QueueFull(batcher.retry_after_s())  # before the body is read; looked at again after
-            with await _only_part(service, request) as part:
+            with await only_part(service, request) as part:
                 is_uploaded = True
                 content = part.content
                 batcher.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
                 try:
                     async with cancelled_when_gone(request):
                         model = service.model()
-                        probabilities = await service.predictor.predict(content, model)
+                        predicted = await service.predictor.predict(content, model, frame)
                 finally:
                     batcher.release()
     except TimeoutError:
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
-    return service.prediction(model, probabilities, request.state.request_id)
+    return service.prediction(model, predicted, request.state.request_id, frame)
 
 
-async def _only_part(service: Service, request: Request) -> Part:
+async def only_part(service: Service, request: Request) -> Part:
     """The raw body, or the one form field `file`; other fields are ignored."""
     max_bytes = service.settings.max_upload_bytes
     wanted: Part | None = None
@@ -145,7 +152,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
     Items are computed while later ones still arrive, and no more of them are held at a time than keep the cores busy:
     one long series leaves room for everybody else. Raises like predict_one().
     """
-    settings, loop = service.settings, asyncio.get_running_loop()
+    settings, loop, frame = service.settings, asyncio.get_running_loop(), frame_of(request)
     service.check_open()
     service.model()
     places = asyncio.Semaphore(2 * service.predictor.batcher.round_size)
@@ -164,7 +171,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
             part.close()
             places.release()
 
-        item = loop.create_task(_predict_item(service, len(items), part, request.state.request_id))
+        item = loop.create_task(_predict_item(service, len(items), part, frame, request.state.request_id))
         item.add_done_callback(end)  # and not a finally inside: a task cancelled before its first step runs none
         items.append(item)
 
@@ -193,7 +200,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
             item.cancel()
 
 
-async def _predict_item(service: Service, index: int, part: Part, request_id: str) -> BatchItem:
+async def _predict_item(service: Service, index: int, part: Part, frame: int | None, request_id: str) -> BatchItem:
     batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
     try:
         async with asyncio.timeout(timeout_s):
@@ -201,7 +208,7 @@ async def _predict_item(service: Service, index: int, part: Part, request_id: st
             await batcher.reserve_when_free()
             try:
                 model = service.model()
-                probabilities = await service.predictor.predict(content, model)
+                predicted = await service.predictor.predict(content, model, frame, waits=True)
             finally:
                 batcher.release()
     except TimeoutError:
@@ -209,6 +216,6 @@ async def _predict_item(service: Service, index: int, part: Part, request_id: st
     except Exception as error:  # whatever is wrong with one item is that item's answer
         problem = problem_of(error)
     else:
-        return BatchItem(index=index, status=200, result=service.prediction(model, probabilities, request_id))
+        return BatchItem(index=index, status=200, result=service.prediction(model, predicted, request_id, frame))
     service.metrics.rejected.labels(problem.kind.name).inc()
     return BatchItem(index=index, status=problem.kind.status, problem=problem_body(problem, request_id))

@@ -1,7 +1,7 @@
 """Bytes → probabilities: each batch is decoded by the thread that computes it, just before.
 
 So one thread has a batch from its bytes to its answers, and needs no other. What takes long to decode is decoded aside,
-in a thread of its own, so that a huge image delays no neighbour.
+in a thread of its own, so that a huge image delays no neighbour; DICOM in a lane of its own.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import functools
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,11 @@ from service.lanes import Lanes
 from service.metrics import Metrics
 from service.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
-from shared.imaging import SliceTensor, read_slice
-from shared.raster import ImageBytes, RasterLimits, read_header
+from service.side_lane import SideLane
+from shared.dicom_errors import NoSuchFrame
+from shared.imaging import SliceTensor, read_slice, to_tensor
+from shared.raster import ImageBytes, ImageType, RasterLimits, read_header
+from shared.slices import DecodedSlice, SliceDecoder, is_dicom
 
 Probabilities = NDArray[np.float32]
 Batcher = MicroBatcher[ServingModel, ImageBytes | SliceTensor, Probabilities | Exception]
@@ -28,8 +32,20 @@ Batcher = MicroBatcher[ServingModel, ImageBytes | SliceTensor, Probabilities | E
 _ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """probabilities: float32 [C] of one frame of a file of this kind, which has so many frames."""
+
+    probabilities: Probabilities
+    kind: ImageType
+    frames: int = 1
+
+
 class Predictor:
-    """What turns image bytes into probabilities under load."""
+    """What turns image bytes into probabilities under load.
+
+    decoder: for whoever needs a slice's grey values, off the event loop.
+    """
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics, options: LoadOptions) -> None:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
@@ -37,6 +53,9 @@ class Predictor:
         # a batch that all cores compute together is decoded by them together
         self._map = map if options.in_flight > 1 else ThreadPoolExecutor(options.threads, "decoding").map
         self._aside = ThreadPoolExecutor(1, "decoding-aside")
+        self.decoder = SliceDecoder(self._limits)
+        # these threads wait for processes; so many places that slow files leave the others half of the queue
+        self._dicom = SideLane("dicom", threads=options.threads, places=max(1, settings.max_queue // 2))
         self.batcher: Batcher = MicroBatcher(
             functools.partial(self._compute, "infer"),
             functools.partial(self._compute, "infer_alone"),
@@ -49,21 +68,41 @@ class Predictor:
             observer=metrics,
         )
 
-    async def predict(self, body: ImageBytes, model: ServingModel) -> Probabilities:
-        """float32 [C] for one slice, in a place that the caller has reserved in the batcher.
+    async def predict(
+        self, body: ImageBytes, model: ServingModel, frame: int | None = None, *, waits: bool = False
+    ) -> Predicted:
+        """The probabilities of one slice, in a place that the caller has reserved in the batcher.
 
-        Raises shared.raster.SliceError, or what else broke in decoding this one, or service.batching.BatchFailed.
+        frame: of a DICOM file, counted from 1. waits: where many DICOM files wait already, wait too. Raises
+        shared.raster.SliceError, or what else broke in decoding this one, service.batching.BatchFailed or QueueFull.
         """
+        if is_dicom(body):
+            decoded, tensor = await self._dicom.run(self._decode_dicom, model, body, frame, waits=waits)
+            return Predicted(await self._infer(model, tensor), "dicom", decoded.frames)
         header = read_header(body, self._limits)
+        if frame is not None and frame != 1:
+            raise NoSuchFrame(frame, 1)
         if header.pixels > _ASIDE_PIXELS or header.is_progressive:
             loop = asyncio.get_running_loop()
             item: ImageBytes | SliceTensor = await loop.run_in_executor(self._aside, self._decode, model, body)
         else:
             item = body
+        return Predicted(await self._infer(model, item), header.kind)
+
+    async def _infer(self, model: ServingModel, item: ImageBytes | SliceTensor) -> Probabilities:
         answer = await self.batcher.submit(model, item)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def _decode_dicom(
+        self, model: ServingModel, body: ImageBytes, frame: int | None
+    ) -> tuple[DecodedSlice, SliceTensor]:
+        started, spec = time.perf_counter(), model.manifest.preprocessing
+        decoded = self.decoder.decode(body, spec.window, frame=frame)
+        tensor = to_tensor(decoded.grey, spec, decoded.air_grey)
+        self._metrics.decode_seconds.observe(time.perf_counter() - started)
+        return decoded, tensor
 
     def _decode(self, model: ServingModel, body: ImageBytes) -> SliceTensor:
         started = time.perf_counter()

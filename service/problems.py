@@ -17,6 +17,7 @@ from service.upload import (
     TooManyFiles,
     WrongField,
 )
+from shared.dicom_errors import Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster import NotAnImageType, TooManyPixels, TooSmall, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
@@ -48,9 +49,16 @@ UPLOAD_TOO_SLOW = ProblemType("upload-too-slow", 408, "Upload too slow", "The bo
 TOO_MANY_BYTES = ProblemType("too-many-bytes", 413, "Too many bytes", str(TooManyBytes(20 * 1024 * 1024)))
 TOO_MANY_PIXELS = ProblemType("too-many-pixels", 413, "Too many pixels", str(TooManyPixels(30000, 30000, 16777216)))
 TOO_MANY_FILES = ProblemType("too-many-files", 413, "Too many files", str(TooManyFiles(256)))
-NOT_AN_IMAGE_TYPE = ProblemType("not-an-image-type", 415, "Not a JPEG or PNG", str(NotAnImageType("a GIF image")))
+NOT_AN_IMAGE_TYPE = ProblemType(
+    "not-an-image-type", 415, "Not a JPEG, PNG or DICOM", str(NotAnImageType("a GIF image"))
+)
 UNDECODABLE = ProblemType("undecodable", 422, "Cannot be decoded whole", str(Undecodable("Premature end of JPEG file")))
 TOO_SMALL = ProblemType("too-small", 422, "Too small", str(TooSmall(1, 1, 32)))
+NOT_CT = ProblemType("not-ct", 422, "Not a CT image", str(NotCt("an MR image")))
+LOCALIZER = ProblemType("localizer", 422, "A localizer", str(Localizer()))
+NO_PIXEL_DATA = ProblemType("no-pixel-data", 422, "No pixel data", str(NoPixelData()))
+UNREAD_PIXELS = ProblemType("unread-pixels", 422, "Pixels of a kind that is not read", str(UnreadPixels("colour")))
+NO_SUCH_FRAME = ProblemType("no-such-frame", 422, "No such frame", str(NoSuchFrame(31, 30)))
 INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
 INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
@@ -73,6 +81,11 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     NotAnImageType: NOT_AN_IMAGE_TYPE,
     Undecodable: UNDECODABLE,
     TooSmall: TOO_SMALL,
+    NotCt: NOT_CT,
+    Localizer: LOCALIZER,
+    NoPixelData: NO_PIXEL_DATA,
+    UnreadPixels: UNREAD_PIXELS,
+    NoSuchFrame: NO_SUCH_FRAME,
     QueueFull: QUEUE_FULL,
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
 }

@@ -8,10 +8,38 @@ from fastapi import APIRouter, Request, Response
 from service import problems
 from service.answering import Service, predict_files, predict_one
 from service.front import Endpoint
+from service.render import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER, Renderer
 from service.schemas import BatchAnswer, Failure, Health, ModelInfo, Prediction
 
-_IMAGE = {"type": "string", "format": "binary", "description": "A JPEG or PNG slice."}
-_RAW_IMAGES = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in ("jpeg", "png")}
+_IMAGE = {"type": "string", "format": "binary", "description": "A JPEG, PNG or DICOM slice."}
+_RAW_IMAGES = {
+    kind: {"schema": {"type": "string", "format": "binary"}}
+    for kind in ("image/jpeg", "image/png", "application/dicom")
+}
+_FRAME = {
+    "name": "frame",
+    "in": "query",
+    "description": "Which frame of a multi-frame DICOM file, counted from 1.",
+    "schema": {"type": "integer", "minimum": 1, "default": 1},
+}
+_WINDOW = [
+    {
+        "name": name,
+        "in": "query",
+        "description": f"{what} of the window: in Hounsfield units for DICOM, in sample values for 16-bit PNG.",
+        "schema": {"type": "number", "minimum": least, "maximum": 1e6},
+    }
+    for name, what, least in (("level", "Middle", -1e6), ("width", "Extent", 1))
+]
+_RENDERED: dict[str, Any] = {
+    "description": "The slice as 8-bit grey PNG.",
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    "headers": {
+        FRAMES_HEADER: {"description": "Frames of the file.", "schema": {"type": "integer"}},
+        LEVEL_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},
+        WIDTH_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},
+    },
+}
 _PREDICT_BODY = {
     "required": True,
     "content": {
@@ -35,9 +63,14 @@ _UNAVAILABLE = (problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems
 _BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
 _SLICE_PROBLEMS = (
     problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
-    problems.UNDECODABLE, problems.TOO_SMALL, problems.INFERENCE_FAILED, problems.INTERNAL_ERROR,
-    problems.DEADLINE_EXCEEDED,
+    problems.UNDECODABLE, problems.TOO_SMALL, problems.NOT_CT, problems.LOCALIZER, problems.NO_PIXEL_DATA,
+    problems.UNREAD_PIXELS, problems.NO_SUCH_FRAME, problems.INVALID_REQUEST, problems.INFERENCE_FAILED,
+    problems.INTERNAL_ERROR, problems.DEADLINE_EXCEEDED,
 )  # fmt: skip
+_RENDER_PROBLEMS = (
+    *(kind for kind in _SLICE_PROBLEMS if kind is not problems.INFERENCE_FAILED),
+    *(kind for kind in _UNAVAILABLE if kind is not problems.NO_MODEL),
+)
 _ALIVE: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "alive"}}}}}
 _METRICS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -55,9 +88,10 @@ _HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "descript
 
 def prediction_endpoints(service: Service) -> dict[str, Endpoint]:
     """What answers a POST to each of these paths."""
+    renderer = Renderer(service)
 
     async def predict(request: Request) -> Response:
-        """Send a JPEG or PNG slice as the form field `file`, or as the raw body."""
+        """Send a JPEG, PNG or DICOM slice as the form field `file`, or as the raw body."""
         prediction = await predict_one(service, request)
         request.state.log = {"model_version": prediction.model_version, "prediction": prediction.prediction}
         return Response(prediction.model_dump_json(), media_type="application/json")
@@ -71,7 +105,15 @@ def prediction_endpoints(service: Service) -> dict[str, Endpoint]:
         request.state.log = {"items": len(results)}
         return Response(BatchAnswer(results=results).model_dump_json(exclude_none=True), media_type="application/json")
 
-    return {"/predict": predict, "/predict/batch": predict_batch}
+    async def render(request: Request) -> Response:
+        """Send any accepted slice as the form field `file`, or as the raw body; it comes back as an 8-bit PNG.
+
+        DICOM and 16-bit PNG are shown in a window, which `level` and `width` change; by default in the one that the
+        model sees. Images of 8 bits have none.
+        """
+        return await renderer.render(request)
+
+    return {"/predict": predict, "/predict/batch": predict_batch, "/render": render}
 
 
 def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRouter:
@@ -85,7 +127,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         summary="Classify one slice",
         response_model=Prediction,
         responses=problems.documented(*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE),
-        openapi_extra={"requestBody": _PREDICT_BODY},
+        openapi_extra={"requestBody": _PREDICT_BODY, "parameters": [_FRAME]},
     )
     router.add_api_route(
         "/predict/batch",
@@ -95,9 +137,20 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         summary="Classify several slices",
         response_model=BatchAnswer,
         responses=problems.documented(
-            *_BODY_PROBLEMS, problems.TOO_MANY_FILES, problems.TOO_MANY_BYTES, problems.INTERNAL_ERROR, *_UNAVAILABLE
+            *_BODY_PROBLEMS, problems.TOO_MANY_FILES, problems.TOO_MANY_BYTES, problems.INVALID_REQUEST,
+            problems.INTERNAL_ERROR, *_UNAVAILABLE,
         ),
-        openapi_extra={"requestBody": _BATCH_BODY},
+        openapi_extra={"requestBody": _BATCH_BODY, "parameters": [_FRAME]},
+    )  # fmt: skip
+    router.add_api_route(
+        "/render",
+        endpoints["/render"],
+        methods=["POST"],
+        tags=["display"],
+        summary="Show one slice",
+        response_class=Response,
+        responses={200: _RENDERED, **problems.documented(*_BODY_PROBLEMS, *_RENDER_PROBLEMS)},
+        openapi_extra={"requestBody": _PREDICT_BODY, "parameters": [_FRAME, *_WINDOW]},
     )
 
     @router.get("/health", tags=["operation"], summary="State of the service", responses=_HEALTH_503)

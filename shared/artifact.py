@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from shared.classes import ClassSet
 from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
+from shared.raster import ImageType
 
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
@@ -92,6 +93,11 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     duration_s: float = Field(ge=0)
     files: dict[str, FileDigest]
+
+    def trained_on(self, kind: ImageType) -> bool:
+        """Whether training slices came as such files. Versions from before DICOM was read do not say: False."""
+        formats = self.dataset.get("formats")
+        return isinstance(formats, dict) and bool(formats.get(kind))
 
     @field_validator("thresholds", mode="before")
     @classmethod

@@ -17,12 +17,12 @@ import simplejpeg
 from numpy.typing import NDArray
 from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
-from pydicom.pixels import apply_modality_lut, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_modality_lut
 
 from shared import dicom_errors as words
 from shared.dicom_errors import Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.dicom_process import DicomFrame
-from shared.jpeg_segments import orientation_of_whole
 from shared.raster import RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import Window
 
@@ -41,6 +41,7 @@ _CODECS = {
     uid.HTJ2K: "pylibjpeg",
     uid.RLELossless: "pydicom",
 }
+_MAX_SCALE = 1e6
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian)
 _NATIVE_BIG = (uid.ExplicitVRBigEndian,)
 _READ = [
@@ -158,13 +159,15 @@ def _check_whole(coded: bytes) -> None:
 
 
 def _within_stored_bits(stored: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     kind = f"{'i' if dataset.PixelRepresentation else 'u'}{stored.dtype.itemsize}"
     above, below = stored.dtype.itemsize * 8 - dataset.BitsStored, 0
     if dataset.file_meta.TransferSyntaxUID not in _CODECS:
         below = int(dataset.HighBit) + 1 - dataset.BitsStored
     if not 0 <= below <= above:
         raise ValueError("the bits are not where samples can be")
-    return np.right_shift(np.left_shift(stored, above - below), above).astype(kind, copy=False)
+    inside: NDArray[Any] = np.right_shift(np.left_shift(stored.view(kind), above - below), above)
+    return inside
 
 
 # --- what they mean ---------------------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ def _hounsfield(dataset: Dataset, frame: int, stored: NDArray[Any]) -> NDArray[A
     if scale.get("RescaleSlope") is None or scale.get("RescaleIntercept") is None:
         raise UnreadPixels(words.NO_SCALE)
     slope, intercept = float(scale.RescaleSlope), float(scale.RescaleIntercept)
-    if not (np.isfinite([slope, intercept]).all() and slope and max(abs(slope), abs(intercept)) < 1e6):
+    if not (np.isfinite([slope, intercept]).all() and slope and max(abs(slope), abs(intercept)) < _MAX_SCALE):
         raise UnreadPixels(words.NO_SCALE)
     values = stored.astype(np.float32)
     values *= slope
@@ -191,7 +194,8 @@ def _of_frame(dataset: Dataset, frame: int, name: str) -> Dataset | None:
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for group in (*own[frame - 1 : frame], *shared[:1]):
         if items := group.get(name):
-            return items[0]
+            first: Dataset = items[0]
+            return first
     return None
 
 

@@ -23,7 +23,7 @@ _CPU_S = 5.0
 """4096 x 4096 pixels of JPEG 2000, the costliest, take 2 s."""
 _WALL_S = 30.0
 _MEMORY_BYTES = 512 * 1024 * 1024
-"""On top of what the parent has mapped."""
+"""On top of what is mapped already: the libraries and the file."""
 
 
 def _serve(door: socket.socket) -> None:
@@ -42,9 +42,9 @@ def _serve(door: socket.socket) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    _limit_this_process()
     wanted = json.loads(_receive(connection))
     body = _receive(connection)
+    _limit_this_process()
     pixels = b""
     said: dict[str, Any]
     try:

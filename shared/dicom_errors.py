@@ -45,9 +45,11 @@ NO_SOP_CLASS = "an object without a SOP class"
 
 MODALITIES = {
     code: f"an object of the modality {code}"
-    for code in ("CR", "DX", "ECG", "MG", "MR", "NM", "OT", "PT", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT")
-    + ("SC", "SEG", "SM", "SR", "US", "XA", "XC")
-}
+    for code in (
+        "CR", "DX", "ECG", "MG", "MR", "NM", "OT", "PT", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG",
+        "SM", "SR", "US", "XA", "XC",
+    )
+}  # fmt: skip
 """Defined terms of Modality (PS3.3, C.7.3.1.1.1); any other value could be anything, a name among it."""
 OTHER_MODALITY = "an object of another modality"
 

@@ -37,6 +37,7 @@ class SliceError(ValueError):
     """What it was made of: enough to make it again in another process."""
 
     def __new__(cls, *arguments: Any) -> Self:
+        """Keep the arguments; ValueError keeps the sentence."""
         error = super().__new__(cls, *arguments)
         error.arguments = arguments
         return error
@@ -152,7 +153,8 @@ def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS, window:
     """Decode a whole JPEG or PNG (8 or 16 bit, the still picture of an animated one) to one grey channel.
 
     EXIF orientation is applied, alpha is composited over black, CMYK is converted. window: which of the 65,536 values
-    of 16 bits are seen; 8 bits stay as they are. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels, TooSmall or Undecodable.
+    of 16 bits are seen; 8 bits stay as they are. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels,
+    TooSmall or Undecodable.
     """
     header = read_header(body, limits)
     try:
@@ -216,7 +218,8 @@ def _decode_png(body: ImageBytes, header: RasterHeader, window: Window) -> GreyS
     elif png.transparency is not None:
         step = 255 // (2**bit_depth - 1) if bit_depth < 8 else 1  # OpenCV spreads 1, 2 and 4 bits over 8
         pixels[pixels == int.from_bytes(png.transparency, "big") * step] = 0
-    return upright(window.apply(pixels) if pixels.dtype == np.uint16 else pixels, png.orientation)
+    grey = window.apply(pixels) if pixels.dtype == np.uint16 else np.asarray(pixels, np.uint8)
+    return upright(grey, png.orientation)
 
 
 # --- both -------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ class Window(BaseModel):
         """Samples of any shape and numeric type → uint8 of the same shape; what lies outside is black or white."""
         steps = np.subtract(samples, self.level - self.width / 2, dtype=np.float32)
         steps *= _GREYS / self.width
-        return np.clip(steps, 0, _GREYS - 1, out=steps).astype(np.uint8)  # towards zero: the step that a sample is in
+        np.clip(steps, 0, _GREYS - 1, out=steps)
+        grey: NDArray[np.uint8] = steps.astype(np.uint8)  # towards zero: the step that a sample is in
+        return grey
 
     def grey_of(self, value: float) -> int:
         """The grey value that one sample becomes."""

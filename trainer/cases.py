@@ -1,4 +1,5 @@
-"""Which slices are of one case: known from the user's table, or guessed from likeness and the order of the files.
+"""Which slices are of one case: known from the user's table or from PatientID in DICOM files, or guessed from likeness
+and the order of the files.
 
 The guess errs towards joining: two cases taken for one cost a little of the figure's precision, one case taken for two
 puts a patient on both sides of a split.
@@ -44,6 +45,16 @@ class CaseInTwoClasses(TrainerError):
         super().__init__(f"The case {case!r} has slices in {len(counts)} classes: {where}; expected one class.{more}")
 
 
+class PatientInTwoClasses(TrainerError):
+    """DICOM files in more than one class have the same PatientID."""
+
+    def __init__(self, file: str, other: str) -> None:
+        super().__init__(
+            f"{file} and {other} have the same PatientID and lie in two classes; expected one class for a patient. "
+            f"Where PatientID was blanked out, give each slice's case in {CASE_TABLE_FILE}."
+        )
+
+
 @dataclass(frozen=True)
 class Cases:
     """The case of each slice. names: what the user's table calls each case, empty where it was guessed."""
@@ -67,13 +78,33 @@ def find_cases(
 ) -> Cases:
     """The cases of slices that lie below the folder.
 
-    table: the user's; without one, `cases.csv` in the folder; without that, the cases are inferred, case_counts saying
-    how many each class has where that is known. Raises CaseTableError or CaseInTwoClasses.
+    table: the user's; without one, `cases.csv` in the folder; without that, the patients that DICOM files name; where
+    not every file does, the rest is inferred, case_counts saying how many each class has where that is known. Raises
+    CaseTableError, CaseInTwoClasses or PatientInTwoClasses.
     """
     if table is None and not (folder / CASE_TABLE_FILE).is_file():
-        return Cases(infer_groups(slices, case_counts), "inferred")
+        return _cases_without_table(slices, case_counts)
     case_of = read_case_table(table or folder / CASE_TABLE_FILE, folder, slices.files)
     return known_cases(slices, tuple(case_of[file] for file in slices.files))
+
+
+def _cases_without_table(slices: Slices, case_counts: tuple[int, ...] | None) -> Cases:
+    """Patients, as far as files name them; the rest is guessed, which may join patients and never parts one."""
+    named = np.array([row for row, patient in enumerate(slices.patients) if patient is not None], np.int64)
+    if not len(named):
+        return Cases(infer_groups(slices, case_counts), "inferred")
+    first_of: dict[str | None, int] = {}
+    for row in named.tolist():
+        first = first_of.setdefault(slices.patients[row], row)
+        if slices.labels[first] != slices.labels[row]:
+            raise PatientInTwoClasses(slices.files[first], slices.files[row])
+    joined = _Joined(len(slices.labels))
+    joined.join_equal(tuple(patient or f"row {row}" for row, patient in enumerate(slices.patients)))
+    _join_copies(joined, slices)
+    if len(named) == len(slices.labels):
+        return Cases(joined.groups(), "known")
+    joined.join_equal(tuple(map(str, infer_groups(slices, case_counts).tolist())))
+    return Cases(joined.groups(), "inferred")
 
 
 def known_cases(slices: Slices, case_of: tuple[str, ...]) -> Cases:

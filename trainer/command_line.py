@@ -76,7 +76,8 @@ _READING = ("data", "decode_threads")
 _CASES = ("cases", "case_counts")
 _FITTING = ("classes", "target", "network", "weights", "learning", "head", "unfrozen", "loss", "label_smoothing",
             "folds", "split_seed", "balance", "epochs", "patience", "batch_size", "learning_rate", "log_dir", "seed",
-            "augmentation", "image_side", "crop")  # fmt: skip
+            "augmentation", "image_side", "crop", "window_level",
+            "window_width")  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

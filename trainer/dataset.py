@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from shared.classes import ClassSet
+from shared.raster import ImageType
 from trainer.balance import Indices, Labels
 from trainer.errors import TrainerError
 from trainer.similarity import Thumbnails
@@ -90,6 +91,10 @@ class Slices(Protocol):
         """uint8 [n, 64, 64]."""
 
     @property
+    def patients(self) -> tuple[str | None, ...]:
+        """Which slices are of one patient, as far as DICOM files say it."""
+
+    @property
     def classes(self) -> ClassSet:
         """Names in index order."""
 
@@ -100,7 +105,8 @@ class Dataset:
 
     images: uint8 [n, height, width, 1]; labels: int64 [n]; digests: SHA-256 of each slice's file; files: its path
     relative to the dataset's folder, which may hold a patient's name and so never leaves this machine; thumbnails:
-    uint8 [n, 64, 64], the whole frame, for comparing slices.
+    uint8 [n, 64, 64], the whole frame, for comparing slices; kinds: types of the files; patients: digests by a key
+    that nobody knows, so that they tell which slices are of one patient and no more; None where a file does not say.
     """
 
     images: NDArray[np.uint8]
@@ -111,6 +117,8 @@ class Dataset:
     classes: ClassSet
     kind: DatasetKind
     thumbnails: Thumbnails
+    kinds: tuple[ImageType, ...] = ()
+    patients: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -140,6 +148,7 @@ class Dataset:
             "kind": self.kind,
             "n": len(self),
             "counts": dict(self.counts()),
+            "formats": dict(Counter(self.kinds)),
             "digest": self.digest(),
             "duplicate_files": len(self.digests) - len(set(self.digests)),
             "skipped": {"n": len(self.skipped), "reasons": dict(reasons.most_common(50)), "files": skips},

@@ -6,6 +6,7 @@ prepared slices stay in memory as uint8 (50 kB each at 224 x 224), so an epoch d
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from typing import Generic, NoReturn, TypeVar
 
 import numpy as np
 
-from shared.imaging import PreprocessingSpec, to_tensor
-from shared.raster import GreySlice, SliceError, decode_grey
+from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
+from shared.raster import GreySlice, ImageType, SliceError
+from shared.slices import DecodedSlice, SliceDecoder
+from shared.window import LUNG_WINDOW, Window
 from trainer.dataset import ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile
 from trainer.progress import with_progress
 from trainer.similarity import THUMBNAIL_SIDE, thumbnail
@@ -28,57 +31,78 @@ Seen = TypeVar("Seen")
 
 @dataclass(frozen=True)
 class ReadFile(Generic[Seen]):
-    """One whole slice: its file, the file's SHA-256, and what was made of its pixels."""
+    """One whole slice: its file, the file's SHA-256, its type, and what was made of its pixels.
+
+    patient: the same for slices of one patient, as far as DICOM files say it, and of no meaning outside of this run.
+    """
 
     file: LabelledFile
     digest: str
+    kind: ImageType
+    patient: str | None
     seen: Seen
 
 
 def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | None = None) -> Dataset:
     """Decode and prepare every indexed file, one thread per core unless told otherwise; shows progress.
 
-    A file that is no whole JPEG or PNG slice is listed in the result's `skipped` and left out. Raises
+    A file that is no whole JPEG, PNG or DICOM slice is listed in the result's `skipped` and left out. Raises
     ClassWithoutSlices, naming the class, where nothing is left of one.
     """
     images = np.empty((len(index.files), spec.height, spec.width, 1), np.uint8)
     thumbnails = np.empty((len(index.files), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    kept: list[tuple[LabelledFile, str]] = []
+    kept: list[ReadFile[tuple[SliceTensor, GreySlice]]] = []
     skipped: list[SkippedFile] = []
-    for outcome in read_files(index, lambda grey: (to_tensor(grey, spec), thumbnail(grey)), threads):
+
+    def look(decoded: DecodedSlice) -> tuple[SliceTensor, GreySlice]:
+        return to_tensor(decoded.grey, spec, decoded.air_grey), thumbnail(decoded.grey)
+
+    for outcome in read_files(index, look, threads, spec.window):
         if isinstance(outcome, SkippedFile):
             skipped.append(outcome)
         else:
             images[len(kept)], thumbnails[len(kept)] = outcome.seen
-            kept.append((outcome.file, outcome.digest))
+            kept.append(outcome)
     return Dataset(
         images=images[: len(kept)],
-        labels=np.array([file.label for file, _ in kept], np.int64),
-        digests=tuple(digest for _, digest in kept),
-        files=tuple(file.path.relative_to(index.folder).as_posix() for file, _ in kept),
+        labels=np.array([one.file.label for one in kept], np.int64),
+        digests=tuple(one.digest for one in kept),
+        files=tuple(one.file.path.relative_to(index.folder).as_posix() for one in kept),
         skipped=tuple(skipped),
         classes=index.classes,
         kind=index.kind,
         thumbnails=thumbnails[: len(kept)],
+        kinds=tuple(one.kind for one in kept),
+        patients=tuple(one.patient for one in kept),
     )
 
 
 def read_files(
-    index: FolderIndex, look: Callable[[GreySlice], Seen], threads: int | None = None
+    index: FolderIndex,
+    look: Callable[[DecodedSlice], Seen],
+    threads: int | None = None,
+    hounsfield_window: Window = LUNG_WINDOW,
 ) -> Iterator[ReadFile[Seen] | SkippedFile]:
     """Decode every indexed file once, in the order of the index, and keep what look() makes of it; shows progress.
 
-    look runs on the decoding threads. Raises ClassWithoutSlices after the last file where nothing is left of a class.
+    look runs on the decoding threads. hounsfield_window: what DICOM is seen in. Raises ClassWithoutSlices after the
+    last file where nothing is left of a class.
     """
     skipped: list[SkippedFile] = []
     labels = {file.label for file in index.files}
-    outcomes = _read_all(index.files, look, threads or os.cpu_count() or 1)
-    for outcome in with_progress(outcomes, len(index.files), "Reading slices"):
-        if isinstance(outcome, SkippedFile):
-            skipped.append(outcome)
-        else:
-            labels.discard(outcome.file.label)
-        yield outcome
+    decoder = SliceDecoder(patient_key=secrets.token_bytes(32))  # forgotten at the end: no digest can be traced back
+    outcomes = _read_all(
+        index.files, lambda file: _read(file, decoder, hounsfield_window, look), threads or os.cpu_count() or 1
+    )
+    try:
+        for outcome in with_progress(outcomes, len(index.files), "Reading slices"):
+            if isinstance(outcome, SkippedFile):
+                skipped.append(outcome)
+            else:
+                labels.discard(outcome.file.label)
+            yield outcome
+    finally:
+        decoder.close()
     for label in sorted(labels):
         _refuse_empty(index.classes.names[label], [file for file in skipped if file.label == label])
 
@@ -90,16 +114,18 @@ def _refuse_empty(name: str, skipped: list[SkippedFile]) -> NoReturn:
 
 
 def _read_all(
-    files: tuple[LabelledFile, ...], look: Callable[[GreySlice], Seen], threads: int
+    files: tuple[LabelledFile, ...], read: Callable[[LabelledFile], ReadFile[Seen] | SkippedFile], threads: int
 ) -> Iterator[ReadFile[Seen] | SkippedFile]:
     """In the order of the files, whatever thread was first."""
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         for start in range(0, len(files), threads * _FILES_AHEAD):
             chunk = files[start : start + threads * _FILES_AHEAD]
-            yield from pool.map(lambda file: _read(file, look), chunk)
+            yield from pool.map(read, chunk)
 
 
-def _read(file: LabelledFile, look: Callable[[GreySlice], Seen]) -> ReadFile[Seen] | SkippedFile:
+def _read(
+    file: LabelledFile, decoder: SliceDecoder, hounsfield_window: Window, look: Callable[[DecodedSlice], Seen]
+) -> ReadFile[Seen] | SkippedFile:
     try:
         if (size := file.path.stat().st_size) > MAX_FILE_BYTES:
             return _skip(file, f"The file has {size} bytes; at most {MAX_FILE_BYTES} are read.")
@@ -110,9 +136,12 @@ def _read(file: LabelledFile, look: Callable[[GreySlice], Seen]) -> ReadFile[See
         return _skip(file, "The file is empty.")
     digest = hashlib.sha256(body).hexdigest()
     try:
-        return ReadFile(file, digest, look(decode_grey(body)))
+        decoded = decoder.decode(body, hounsfield_window)
     except SliceError as error:
         return _skip(file, str(error), digest)
+    if decoded.frames > 1:
+        return _skip(file, f"The file has {decoded.frames} frames; expected one slice a file.", digest)
+    return ReadFile(file, digest, decoded.kind, decoded.patient, look(decoded))
 
 
 def _skip(file: LabelledFile, reason: str, digest: str | None = None) -> SkippedFile:

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
+from shared.window import LUNG_WINDOW, Window
 
 NetworkName = str
 """cnn, tiny, efficientnet_lite0, chest_resnet, or keras: and the name of a network of keras.applications."""
@@ -108,6 +109,15 @@ class TrainerSettings(BaseSettings):
     crop: CropName | None = Field(
         default=None, description="What is cut out; default none for cnn, body for tiny, else body-mask."
     )
+    window_level: float = Field(
+        default=LUNG_WINDOW.level,
+        ge=-2000,
+        le=4000,
+        description="Middle of what is seen of DICOM, in Hounsfield units.",
+    )
+    window_width: float = Field(
+        default=LUNG_WINDOW.width, ge=1, le=8000, description="Extent of what is seen of DICOM, in Hounsfield units."
+    )
     decode_threads: int | None = Field(default=None, ge=1, description="Threads that decode; default one a core.")
 
     @field_validator("network")
@@ -145,7 +155,11 @@ class TrainerSettings(BaseSettings):
         crop = self.crop or _CROP.get(self.network, _CROP[""])
         anchored = crop == "body-mask" and self.network in _ANCHORED
         return PreprocessingSpec(
-            height=self.image_side, width=self.image_side, crop=crop, intensity="anchored" if anchored else "exported"
+            height=self.image_side,
+            width=self.image_side,
+            crop=crop,
+            intensity="anchored" if anchored else "exported",
+            window=Window(level=self.window_level, width=self.window_width),
         )
 
     @property

@@ -35,6 +35,7 @@ class Survey:
     classes: ClassSet
     skipped: tuple[SkippedFile, ...]
     ignored_folders: tuple[str, ...]
+    patients: tuple[str | None, ...] = ()
 
     def measure(self, *names: str) -> NDArray[np.float64]:
         """Columns of the measures, float64 [n, names]."""
@@ -44,7 +45,7 @@ class Survey:
 def survey_folder(index: FolderIndex, threads: int | None = None) -> Survey:
     """Read and measure every file; shows progress. Raises ClassWithoutSlices."""
     kept, skipped = [], []
-    for outcome in read_files(index, lambda grey: (thumbnail(grey), measure(grey)), threads):
+    for outcome in read_files(index, lambda decoded: (thumbnail(decoded.grey), measure(decoded.grey)), threads):
         if isinstance(outcome, SkippedFile):
             skipped.append(outcome)
         else:
@@ -58,6 +59,7 @@ def survey_folder(index: FolderIndex, threads: int | None = None) -> Survey:
         classes=index.classes,
         skipped=tuple(skipped),
         ignored_folders=index.ignored_folders,
+        patients=tuple(one.patient for one in kept),
     )
 
 

@@ -57,7 +57,7 @@ def test_folder_in_version_out_twice_the_same(phantom_folder, model_dir, tmp_pat
     output = capsys.readouterr().out
     assert "Published version 1" in output
     assert "optimistic" in output
-    assert "Skipped Normal cases/notes.txt: Expected a JPEG or PNG image, got text." in caplog.text
+    assert "Skipped Normal cases/notes.txt: Expected a JPEG, PNG or DICOM image, got text." in caplog.text
     assert main(run) == 0
     first, second = read_manifest(model_dir / "1"), read_manifest(model_dir / "2")
     verify_files(model_dir / "1", first)

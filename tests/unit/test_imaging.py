@@ -274,7 +274,7 @@ def test_proportions_stay():
 @pytest.mark.parametrize(
     "fields",
     [
-        {"schema_version": 2},
+        {"schema_version": 3},
         {"schema_version": "1"},
         {"clahe": True},
         {"crop": "lungs"},
@@ -295,7 +295,7 @@ def test_a_spec_survives_json_and_cannot_change():
     """The manifest carries each field, also those at their defaults, and a request's spec stays what it was."""
     spec = PreprocessingSpec(height=96, width=64, crop="none")
     assert PreprocessingSpec.model_validate_json(spec.model_dump_json()) == spec
-    fields = {"schema_version", "height", "width", "crop", "pad", "interpolation", "intensity", "air_grey"}
+    fields = {"schema_version", "height", "width", "crop", "pad", "interpolation", "intensity", "air_grey", "window"}
     assert set(spec.model_dump()) == fields
     with pytest.raises(ValidationError, match="frozen"):
         spec.height = 128

@@ -1,0 +1,72 @@
+"""Any accepted file → an 8-bit PNG for display, in a lane of its own with low priority."""
+
+import asyncio
+
+import cv2
+from fastapi import Request, Response
+
+from service import problems
+from service.answering import Service, only_part
+from service.disconnect import cancelled_when_gone
+from service.problems import ProblemError
+from service.query import frame_of, number_of
+from service.side_lane import SideLane
+from shared.raster import GreySlice
+from shared.slices import DecodedSlice
+from shared.window import LUNG_WINDOW, Window
+
+FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER = "X-Image-Frames", "X-Window-Level", "X-Window-Width"
+
+_PLACES = 32
+_FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+class Renderer:
+    """Answers POST /render. Needs no model; where one serves, its window is the default."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lane = SideLane("render", threads=1, places=_PLACES, low_priority=True)
+
+    async def render(self, request: Request) -> Response:
+        """The slice as image/png. Raises ProblemError, or an exception that service.problems knows."""
+        service, timeout_s = self._service, self._service.settings.request_timeout_s
+        frame, level, width = (
+            frame_of(request),
+            number_of(request, "level", *_LEVELS),
+            number_of(request, "width", *_WIDTHS),
+        )
+        is_uploaded = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                service.check_open()
+                with await only_part(service, request) as part:
+                    content, is_uploaded = part.content, True
+                    async with cancelled_when_gone(request):
+                        return await self._lane.run(self._png, content, frame, level, width)
+        except TimeoutError:
+            if is_uploaded:
+                raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
+            raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
+
+    def _png(self, body: bytearray, frame: int | None, level: float | None, width: float | None) -> Response:
+        decoded = self._service.predictor.decoder.decode(body, self._window(), frame=frame, level=level, width=width)
+        return Response(_encoded(decoded.grey), media_type="image/png", headers=_headers(decoded))
+
+    def _window(self) -> Window:
+        serving = self._service.reload.serving
+        return serving.manifest.preprocessing.window if serving else LUNG_WINDOW
+
+
+_LEVELS, _WIDTHS = (-1e6, 1e6), (1, 1e6)
+
+
+def _encoded(grey: GreySlice) -> bytes:
+    return cv2.imencode(".png", grey, _FAST)[1].tobytes()
+
+
+def _headers(decoded: DecodedSlice) -> dict[str, str]:
+    headers = {FRAMES_HEADER: str(decoded.frames), "Cache-Control": "no-store"}
+    if decoded.window is not None:
+        headers |= {LEVEL_HEADER: f"{decoded.window.level:g}", WIDTH_HEADER: f"{decoded.window.width:g}"}
+    return headers
