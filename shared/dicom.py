@@ -7,6 +7,7 @@ and, where a key is given, PatientID. No other value is looked at, and none ente
 import contextlib
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -144,9 +145,10 @@ def _stored_values(dataset: pydicom.FileDataset, frame: int) -> NDArray[Any]:
     if syntax == uid.JPEGBaseline8Bit:  # as strict as for a JPEG that comes by itself
         stored = simplejpeg.decode_jpeg(coded, "GRAY", strict=True)[:, :, 0]
     else:
-        stored, _ = get_decoder(syntax).as_array(
-            dataset, index=frame - 1, raw=True, decoding_plugin=_CODECS.get(syntax, "")
-        )
+        with _warnings_are_errors():
+            stored, _ = get_decoder(syntax).as_array(
+                dataset, index=frame - 1, raw=True, decoding_plugin=_CODECS.get(syntax, "")
+            )
     if stored.shape != (dataset.Rows, dataset.Columns):
         raise ValueError("not as large as the header says")
     return _within_stored_bits(stored, dataset)
@@ -156,6 +158,26 @@ def _check_whole(coded: bytes) -> None:
     """JPEG of every kind ends with the same marker, but for a byte that makes its length even."""
     if not coded.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ValueError("it ends early")
+
+
+@contextlib.contextmanager
+def _warnings_are_errors() -> Iterator[None]:
+    """The libjpeg in gdcm fills up what is missing, and says so only on standard error."""
+    heard, said = os.pipe()
+    os.set_blocking(heard, False)
+    os.set_blocking(said, False)  # a codec with much to say must not wait for a reader
+    before = os.dup(2)
+    os.dup2(said, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        for file in (before, said):
+            os.close(file)
+        with os.fdopen(heard, "rb") as end:
+            complaint = end.read(1)
+    if complaint:
+        raise ValueError("a codec complained")
 
 
 def _within_stored_bits(stored: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
