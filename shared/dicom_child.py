@@ -19,8 +19,6 @@ from shared.dicom_process import LENGTH, receive_exactly
 from shared.raster import RasterLimits, SliceError, Undecodable
 from shared.window import Window
 
-_CPU_S = 5.0
-"""4096 x 4096 pixels of JPEG 2000, the costliest, take 2 s."""
 _WALL_S = 30.0
 _MEMORY_BYTES = 512 * 1024 * 1024
 """On top of what is mapped already: the libraries and the file."""
@@ -44,7 +42,7 @@ def _serve(door: socket.socket) -> None:
 def _answer(connection: socket.socket) -> None:
     wanted = json.loads(_receive(connection))
     body = _receive(connection)
-    _limit_this_process()
+    _limit_this_process(wanted["cpu_s"])
     pixels = b""
     said: dict[str, Any]
     try:
@@ -68,9 +66,9 @@ def _answer(connection: socket.socket) -> None:
         connection.sendall(part)
 
 
-def _limit_this_process() -> None:
+def _limit_this_process(cpu_s: float) -> None:
     """The system itself ends what goes beyond, also inside a codec."""
-    signal.setitimer(signal.ITIMER_PROF, _CPU_S)
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
     signal.setitimer(signal.ITIMER_REAL, _WALL_S)
     mapped = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + _MEMORY_BYTES,) * 2)

@@ -25,6 +25,8 @@ from shared.window import Window
 LENGTH = struct.Struct("!Q")
 """Stands before every part of a message."""
 
+CPU_S = 8.0
+"""Processor time that one file may take: 4096 x 4096 pixels of JPEG 2000, the costliest there is, take 4 s."""
 _PATIENCE_S = 60.0  # a child lives shorter: this is for a machine that stands still
 _MAX_ANSWER_BYTES = 4096
 _REFUSALS: dict[str, type[SliceError]] = {
@@ -45,7 +47,8 @@ class DicomFrame:
 class DicomProcess:
     """Decodes DICOM files, in any number of threads at a time, each file in a process of its own."""
 
-    def __init__(self, limits: RasterLimits, patient_key: bytes | None = None) -> None:
+    def __init__(self, limits: RasterLimits, patient_key: bytes | None = None, cpu_s: float = CPU_S) -> None:
+        self._cpu_s = cpu_s
         self._limits = limits
         self._patient_key = patient_key
         self._lock = threading.Lock()
@@ -59,25 +62,38 @@ class DicomProcess:
             "frame": frame,
             "max_pixels": self._limits.max_pixels,
             "min_side": self._limits.min_side,
+            "cpu_s": self._cpu_s,
             "patient_key": self._patient_key.hex() if self._patient_key else None,
         }
+        try:
+            return self._ask(wanted, body)
+        except (OSError, EOFError) as error:  # the child is gone without a whole answer
+            if not self._was_ended():
+                raise Undecodable(GAVE_UP) from error
+        try:  # it was not the file: somebody ended all of it
+            return self._ask(wanted, body)
+        except (OSError, EOFError) as error:
+            raise Undecodable(GAVE_UP) from error
+
+    def _ask(self, wanted: dict[str, Any], body: ImageBytes) -> DicomFrame:
         ours, childs = socket.socketpair()
         with ours:
             ours.settimeout(_PATIENCE_S)
             with childs:
                 self._hand_over(childs)
-            try:
-                for part in (json.dumps(wanted).encode(), body):
-                    ours.sendall(LENGTH.pack(len(part)))
-                    ours.sendall(part)
-                answer = json.loads(_receive(ours, _MAX_ANSWER_BYTES))
-                if "refused" in answer:
-                    raise _refusal(answer)
-                pixels = _receive(ours, self._limits.max_pixels)
-                grey = np.frombuffer(pixels, np.uint8).reshape(answer["height"], answer["width"])
-                return DicomFrame(grey, int(answer["frames"]), answer["patient"])
-            except (OSError, EOFError) as error:  # the child is gone without a whole answer
-                raise Undecodable(GAVE_UP) from error
+            for part in (json.dumps(wanted).encode(), body):
+                ours.sendall(LENGTH.pack(len(part)))
+                ours.sendall(part)
+            answer = json.loads(_receive(ours, _MAX_ANSWER_BYTES))
+            if "refused" in answer:
+                raise _refusal(answer)
+            pixels = _receive(ours, self._limits.max_pixels)
+            grey = np.frombuffer(pixels, np.uint8).reshape(answer["height"], answer["width"])
+            return DicomFrame(grey, int(answer["frames"]), answer["patient"])
+
+    def _was_ended(self) -> bool:
+        with self._lock:
+            return self._parent is not None and self._parent.poll() is not None
 
     def _hand_over(self, childs: socket.socket) -> None:
         with self._lock:

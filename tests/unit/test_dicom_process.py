@@ -1,0 +1,141 @@
+"""The processes that decode DICOM: what crashes, loops or wants all memory there harms nobody here."""
+
+import os
+import signal
+import threading
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from shared.dicom_errors import GAVE_UP, WORDS, NotCt
+from shared.dicom_process import DicomProcess, _refusal
+from shared.raster import DEFAULT_LIMITS, RasterLimits, TooManyPixels, Undecodable
+from shared.window import LUNG_WINDOW
+from tests.dicom_files import LOSSLESS, ct_dataset, ct_file, hounsfield, written
+from tests.serving import wait_until
+from tests.slices import grey_slice
+
+SLICE = grey_slice(1, 128)
+BODY = ct_file(hounsfield(SLICE))
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[DicomProcess]:
+    decoder = DicomProcess(DEFAULT_LIMITS)
+    yield decoder
+    decoder.close()
+
+
+def _works(decoder: DicomProcess) -> bool:
+    return np.array_equal(decoder.decode(BODY, LUNG_WINDOW, 1).grey, SLICE)
+
+
+def _parent() -> psutil.Process:
+    return next(one for one in psutil.Process().children() if "shared.dicom_child" in one.cmdline())
+
+
+def test_a_file_is_decoded_and_nothing_stays_behind(process):
+    """The same pixels as in this process, and the child is gone."""
+    assert _works(process)
+    wait_until(lambda: not _parent().children(), "the child is gone")
+
+
+def test_errors_arrive_as_they_were_raised(process):
+    """Class and sentence."""
+    with pytest.raises(NotCt, match=r"^Expected a DICOM file of a CT slice, got an object of the modality MR\.$"):
+        process.decode(ct_file(hounsfield(SLICE), Modality="MR"), LUNG_WINDOW, 1)
+    small = DicomProcess(RasterLimits(max_pixels=1000))
+    with pytest.raises(TooManyPixels, match="128 x 128"):
+        small.decode(BODY, LUNG_WINDOW, 1)
+    small.close()
+
+
+def test_only_our_own_words_come_back():
+    """A file that took its decoder over could say what it likes."""
+    said = _refusal({"refused": "NotCt", "arguments": ["Smith^John"]})
+    assert str(said) == str(Undecodable(GAVE_UP))
+    assert all(str(_refusal({"refused": "NotCt", "arguments": [word]})) == str(NotCt(word)) for word in WORDS)
+
+
+def test_a_crash_is_one_files_problem(process):
+    """The system ends the child as it ends one that reads where it must not."""
+    slow = ct_file(np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16), LOSSLESS["jpeg-2000"])
+    assert _works(process)
+    raised: list[BaseException] = []
+
+    def decode() -> None:
+        try:
+            process.decode(slow, LUNG_WINDOW, 1)
+        except Undecodable as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    child = wait_until(lambda: _parent().children(), "the child decodes")[0]
+    os.kill(child.pid, signal.SIGSEGV)
+    thread.join()
+    assert [str(error) for error in raised] == [str(Undecodable(GAVE_UP))]
+    assert _works(process)
+
+
+def test_what_takes_too_long_is_ended():
+    """By processor time, also inside a codec."""
+    impatient = DicomProcess(DEFAULT_LIMITS, cpu_s=0.05)
+    noise = np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16)
+    with pytest.raises(Undecodable, match=GAVE_UP):
+        impatient.decode(ct_file(noise, LOSSLESS["jpeg-2000"]), LUNG_WINDOW, 1)
+    impatient.close()
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_ended(process):
+    """A deflated data set of 1 GiB in 1 MB."""
+    body = written(ct_dataset(hounsfield(SLICE)), LOSSLESS["deflated"])
+    header = body[: body.index(b"DICM") + 4 + 12 + int.from_bytes(body[140:144], "little")]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    segment = packer.compress(bytes(16 * 2**20)) + packer.flush(zlib.Z_FULL_FLUSH)  # so that it can be repeated
+    bomb = header + segment * 64 + packer.flush()
+    with pytest.raises(Undecodable, match=GAVE_UP):
+        process.decode(bomb, LUNG_WINDOW, 1)
+    assert _works(process)
+
+
+def test_it_starts_again_when_somebody_ended_it(process):
+    """An operator, or the system for want of memory."""
+    assert _works(process)
+    _parent().kill()
+    wait_until(lambda: not any("shared.dicom_child" in one.cmdline() for one in _alive()), "it is gone")
+    assert _works(process)
+
+
+def _alive() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_many_at_a_time_do_not_mix(process):
+    """Each thread gets its own slice."""
+    greys = [grey_slice(seed, 64) for seed in range(8)]
+    found: dict[int, bool] = {}
+
+    def decode(number: int) -> None:
+        grey = process.decode(ct_file(hounsfield(greys[number])), LUNG_WINDOW, 1).grey
+        found[number] = np.array_equal(grey, greys[number])
+
+    threads = [threading.Thread(target=decode, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == dict.fromkeys(range(8), True)
+
+
+def test_it_ends_with_whoever_started_it():
+    """Closing the door is enough."""
+    decoder = DicomProcess(DEFAULT_LIMITS)
+    assert _works(decoder)
+    before = {one.pid for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE}
+    decoder.close()
+    after = {one.pid for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE}
+    assert len(before - after) == 1
