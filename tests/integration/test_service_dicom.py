@@ -120,25 +120,25 @@ def test_one_frame_of_many_is_named(service):
 
 @pytest.mark.parametrize("path", ["/predict", "/render"])
 @pytest.mark.parametrize(
-    ("elements", "query", "status", "name"),
+    ("elements", "query", "problem"),
     [
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "", 422, "not-ct"),
-        ({"Modality": "MR"}, "", 422, "not-ct"),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "", 422, "localizer"),
-        ({"PhotometricInterpretation": "RGB"}, "", 422, "unread-pixels"),
-        ({"RescaleSlope": None}, "", 422, "unread-pixels"),
-        ({"Rows": 60_000, "Columns": 60_000}, "", 413, "too-many-pixels"),
-        ({"Columns": 8}, "", 422, "too-small"),
-        ({"NumberOfFrames": 60_000}, "?frame=60001", 422, "no-such-frame"),
-        ({"NumberOfFrames": 60_000}, "?frame=59000", 422, "undecodable"),
-        ({}, "?frame=0", 422, "invalid-request"),
-        ({}, "?frame=1.5", 422, "invalid-request"),
-        ({}, f"?frame={'9' * 5000}", 422, "invalid-request"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "", (422, "not-ct")),
+        ({"Modality": "MR"}, "", (422, "not-ct")),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "", (422, "localizer")),
+        ({"PhotometricInterpretation": "RGB"}, "", (422, "unread-pixels")),
+        ({"RescaleSlope": None}, "", (422, "unread-pixels")),
+        ({"Rows": 60_000, "Columns": 60_000}, "", (413, "too-many-pixels")),
+        ({"Columns": 8}, "", (422, "too-small")),
+        ({"NumberOfFrames": 60_000}, "?frame=60001", (422, "no-such-frame")),
+        ({"NumberOfFrames": 60_000}, "?frame=59000", (422, "undecodable")),
+        ({}, "?frame=0", (422, "invalid-request")),
+        ({}, "?frame=1.5", (422, "invalid-request")),
+        ({}, f"?frame={'9' * 5000}", (422, "invalid-request")),
     ],
 )  # fmt: skip
-def test_what_is_no_ct_slice_gets_a_problem_that_says_which(service, path, elements, query, status, name):
+def test_what_is_no_ct_slice_gets_a_problem_that_says_which(service, path, elements, query, problem):
     """From the header, before a pixel is decoded."""
-    assert refused(service, ct_file(HU, **elements), query, path)[:2] == (status, name)
+    assert refused(service, ct_file(HU, **elements), query, path)[:2] == problem
 
 
 def test_a_file_without_pixels_is_refused(service):
