@@ -16,6 +16,7 @@ class Labelled:
     thumbnails: np.ndarray
     digests: tuple[str, ...]
     classes: ClassSet = LUNG_CT_CLASSES
+    patients: tuple[str | None, ...] = ()
 
 
 def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -> tuple[Labelled, np.ndarray]:

@@ -79,6 +79,8 @@ def settle_conflicts(dataset: Dataset, folder: Path, on_conflict: OnLabelConflic
         files=tuple(dataset.files[row] for row in kept),
         thumbnails=dataset.thumbnails[kept],
         skipped=(*dataset.skipped, *skipped),
+        kinds=tuple(dataset.kinds[row] for row in kept) if dataset.kinds else (),
+        patients=tuple(dataset.patients[row] for row in kept) if dataset.patients else (),
     )
 
 

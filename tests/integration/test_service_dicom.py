@@ -12,12 +12,13 @@ import pytest
 from pydicom import Dataset, Sequence
 from pydicom.data import get_testdata_files
 
+from benchmarks.mutations import measure
 from service.input_warnings import UNMEASURED_ON_DICOM, UNMEASURED_ON_EXPORTS
 from shared.imaging import PreprocessingSpec
 from tests.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, written
 from tests.image_files import jpeg, png
 from tests.published import publish_untrained
-from tests.serving import RunningService, serving
+from tests.serving import RunningService, serving, wait_until
 from tests.slices import grey_slice, jpeg_slice
 from trainer.phantom import draw_phantom
 
@@ -293,6 +294,21 @@ def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path):
     assert statuses == {200, 422}
     for secret in (SENTINEL, SENTINEL.upper(), "31337"):
         assert secret not in seen
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/predict", "/render"])
+def test_damaged_files_break_nothing(service, path):
+    """200 of each way in, by a stated seed; benchmarks.mutations sends 10,000. Good files in between are answered."""
+    figures = measure(service, 200, seed=1, path=path)
+    assert figures.broken == 0
+    assert figures.good_refused == 0
+    assert figures.statuses.keys() <= {"200", "400", "413", "415", "422"}
+    assert figures.statuses["422"] > 50
+    assert max(figures.rss_mib) < figures.rss_mib[0] + 20
+    wait_until(lambda: len(service.children) <= 1, "no decoder is left")
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------------

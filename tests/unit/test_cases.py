@@ -8,7 +8,7 @@ import pytest
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from tests.labelled import of_cases
-from trainer.cases import CaseInTwoClasses, find_cases, infer_groups, known_cases, natural_key
+from trainer.cases import CaseInTwoClasses, PatientInTwoClasses, find_cases, infer_groups, known_cases, natural_key
 from trainer.dataset import index_folder
 from trainer.input_pipeline import read_dataset
 
@@ -141,3 +141,38 @@ def test_the_cautious_groups_of_the_public_set(real_slices):
         group_of = {}
         for digest, group in zip(dataset.digests, cases.groups.tolist(), strict=True):
             assert group_of.setdefault(digest, group) == group
+
+
+# --- patients that DICOM files name -----------------------------------------------------------------------------------
+
+
+def test_slices_of_one_patient_are_one_case_however_they_look(tmp_path):
+    """Every file names its patient: nothing is guessed."""
+    slices, truth = of_cases({0: [2, 2], 1: [2], 2: [2]})
+    named = dataclasses.replace(slices, patients=("a", "b", "a", "b", "c", "c", "d", "d"))
+    cases = find_cases(named, tmp_path)
+    assert cases.origin == "known"
+    assert cases.groups.tolist() == [0, 1, 0, 1, 2, 2, 3, 3]
+    assert cases.names == ()
+    assert truth.tolist() != cases.groups.tolist()
+
+
+def test_patients_join_what_would_be_guessed_apart(tmp_path):
+    """Some files only name their patient: those are joined, the rest is guessed, and it counts as a guess."""
+    slices, _ = of_cases({0: [2, 2, 2], 1: [2], 2: [2]})
+    named = dataclasses.replace(slices, patients=("a", None, None, None, "a", None, None, None, None, None))
+    cases = find_cases(named, tmp_path)
+    assert cases.origin == "inferred"
+    assert partition(cases.groups) == {frozenset(rows) for rows in ({0, 1, 4, 5}, {2, 3}, {6, 7}, {8, 9})}
+
+
+def test_a_patient_in_two_classes_is_an_error_that_names_files_and_no_patient(tmp_path):
+    """As where anonymisation wrote one PatientID everywhere; a table settles it."""
+    slices, _ = of_cases({0: [2], 1: [2]})
+    named = dataclasses.replace(slices, patients=("anon",) * 4)
+    with pytest.raises(PatientInTwoClasses, match=r"slice \(1\)\.png and .* cases\.csv") as raised:
+        find_cases(named, tmp_path)
+    assert "anon" not in str(raised.value)
+    rows = "".join(f"{file},{file}\n" for file in named.files)
+    (tmp_path / "cases.csv").write_text(f"file,case\n{rows}", "utf-8")
+    assert len(find_cases(named, tmp_path)) == 4

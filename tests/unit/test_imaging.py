@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shared.imaging import PreprocessingSpec, body_box, read_slice, to_tensor
 from shared.raster import RasterLimits, SliceError, TooManyPixels, decode_grey
+from shared.window import LUNG_WINDOW
 from tests.image_files import jpeg, png
 from trainer.phantom import draw_phantom, nodule_mask
 
@@ -299,6 +300,22 @@ def test_a_spec_survives_json_and_cannot_change():
     assert set(spec.model_dump()) == fields
     with pytest.raises(ValidationError, match="frozen"):
         spec.height = 128
+
+
+def test_a_spec_from_before_dicom_means_what_it_meant():
+    """Schema 1 has no window; DICOM is then seen in the lung window."""
+    old = {"schema_version": 1, "height": 96, "width": 64, "crop": "body", "pad": "square", "interpolation": "area"}
+    spec = PreprocessingSpec.model_validate(old)
+    assert spec.window == LUNG_WINDOW
+    assert np.array_equal(to_tensor(scene(), spec), to_tensor(scene(), PreprocessingSpec(height=96, width=64)))
+
+
+def test_where_a_file_knows_air_the_spec_does_not_guess_it():
+    """Anchored grey of one body, exported with other air, is the same when each says where its air is."""
+    spec = PreprocessingSpec(height=64, width=64, crop="body-mask", intensity="anchored", air_grey=43)
+    grey = scene()
+    assert not np.array_equal(to_tensor(grey, spec, 10), to_tensor(grey, spec))
+    assert np.array_equal(to_tensor(grey, spec, 43), to_tensor(grey, spec))
 
 
 # --- real slices ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,10 @@ import numpy as np
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec, read_slice
 from shared.raster import decode_grey
+from shared.window import Window
+from tests.dicom_files import ct_file, hounsfield
+from tests.image_files import png
+from tests.slices import grey_slice
 from trainer import input_pipeline
 from trainer.dataset import index_folder
 from trainer.input_pipeline import read_dataset
@@ -73,3 +77,37 @@ def test_progress_in_a_terminal_is_a_bar():
     assert list(with_progress(range(10), 10, "Reading slices", terminal)) == list(range(10))
     assert "\r" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
+
+
+def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path):
+    """By content, whatever the file is called; the same tensor as the exported slice of the same grey values."""
+    grey = grey_slice(1, 128)
+    for name in ("normal", "benign", "malignant"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(png(grey))
+        (tmp_path / name / "IM0001").write_bytes(ct_file(hounsfield(grey), PatientID=name))
+        (tmp_path / name / "IM0002").write_bytes(ct_file(hounsfield(grey), PatientID=name))
+        (tmp_path / name / "stack.dcm").write_bytes(ct_file(np.stack([hounsfield(grey)] * 2)))
+        (tmp_path / name / "mr.dcm").write_bytes(ct_file(hounsfield(grey), Modality="MR"))
+    spec = PreprocessingSpec(height=32, width=32)
+    dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), spec)
+    assert dataset.kinds == ("png", "dicom", "dicom") * 3
+    assert dataset.describe()["formats"] == {"png": 3, "dicom": 6}
+    assert all(np.array_equal(image, dataset.images[0]) for image in dataset.images)
+    assert dataset.patients[0] is None
+    assert dataset.patients[1] == dataset.patients[2] != dataset.patients[4]
+    reasons = {skipped.path.name: skipped.reason for skipped in dataset.skipped}
+    assert set(reasons) == {"stack.dcm", "mr.dcm"}
+    assert reasons["stack.dcm"] == "The file has 2 frames; expected one slice a file."
+    assert reasons["mr.dcm"].startswith("Expected a DICOM file of a CT slice")
+
+
+def test_the_window_of_the_spec_is_what_dicom_is_seen_in(tmp_path):
+    """As in the service."""
+    units = np.arange(-1000, 600, 16, dtype=np.int16)[:, None].repeat(100, 1)
+    for name in ("normal", "benign", "malignant"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.dcm").write_bytes(ct_file(units))
+    spec = PreprocessingSpec(height=100, width=100, crop="none", window=Window(level=40, width=400))
+    dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), spec)
+    assert np.array_equal(dataset.images[0][:, :, 0], Window(level=40, width=400).apply(units))

@@ -30,7 +30,7 @@ class Desk:
     async def ask(self, body: bytes) -> np.ndarray:
         self.predictor.batcher.reserve(patience_s=60)
         try:
-            return await self.predictor.predict(body, self.model)
+            return (await self.predictor.predict(body, self.model)).probabilities
         finally:
             self.predictor.batcher.release()
 
