@@ -33,7 +33,7 @@ _WINDOW = [
 ]
 _RENDERED: dict[str, Any] = {
     "description": "The slice as 8-bit grey PNG.",
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a PNG file"}},
     "headers": {
         FRAMES_HEADER: {"description": "Frames of the file.", "schema": {"type": "integer"}},
         LEVEL_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},

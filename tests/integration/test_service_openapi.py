@@ -14,7 +14,7 @@ from tests.serving import RunningService, serving
 from tests.slices import jpeg_slice, png_bomb, tiny_png
 
 ROUTES = {
-    ("post", "/predict"), ("post", "/predict/batch"), ("get", "/health"), ("get", "/health/live"),
+    ("post", "/predict"), ("post", "/predict/batch"), ("post", "/render"), ("get", "/health"), ("get", "/health/live"),
     ("get", "/health/ready"), ("get", "/model-info"), ("get", "/metrics"),
 }  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_examples_of_problems_are_of_their_type_and_status(document: dict[str, A
                     assert value["detail"] == kind.example
                     assert ("retry_after_s" in value) == (kind.status == 503)
     # the others belong to no route: an address that does not exist has no documentation
-    assert set(types) - seen == {"not-found", "method-not-allowed", "invalid-request"}
+    assert set(types) - seen == {"not-found", "method-not-allowed"}
 
 
 def test_real_problems_look_like_their_examples(service: RunningService, document: dict[str, Any]) -> None:
