@@ -18,6 +18,7 @@ from shared.window import LUNG_WINDOW, Window
 FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER = "X-Image-Frames", "X-Window-Level", "X-Window-Width"
 
 _PLACES = 32
+_LEVELS, _WIDTHS = (-1e6, 1e6), (1, 1e6)
 _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
@@ -31,11 +32,8 @@ class Renderer:
     async def render(self, request: Request) -> Response:
         """The slice as image/png. Raises ProblemError, or an exception that service.problems knows."""
         service, timeout_s = self._service, self._service.settings.request_timeout_s
-        frame, level, width = (
-            frame_of(request),
-            number_of(request, "level", *_LEVELS),
-            number_of(request, "width", *_WIDTHS),
-        )
+        frame = frame_of(request)
+        level, width = number_of(request, "level", *_LEVELS), number_of(request, "width", *_WIDTHS)
         is_uploaded = False
         try:
             async with asyncio.timeout(timeout_s):
@@ -56,9 +54,6 @@ class Renderer:
     def _window(self) -> Window:
         serving = self._service.reload.serving
         return serving.manifest.preprocessing.window if serving else LUNG_WINDOW
-
-
-_LEVELS, _WIDTHS = (-1e6, 1e6), (1, 1e6)
 
 
 def _encoded(grey: GreySlice) -> bytes:
