@@ -31,6 +31,8 @@ SAVED_MODEL_FILE = "saved_model.pb"
 SIGNATURE = "serving_default"
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
+DISTANCE_NAME = "chest_distance"
+"""Optional output float32 [B]: distance of a slice from chest slices in features; 1 is the median of unseen ones."""
 UNFINISHED_PREFIX = ".tmp-"
 """A folder with this prefix is a version being written, or what a killed run left of one."""
 
