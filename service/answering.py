@@ -9,9 +9,10 @@ from fastapi import Request
 from service import problems
 from service.batching import QueueFull
 from service.disconnect import cancelled_when_gone
+from service.gate import warning_of
 from service.hot_reload import HotReload
 from service.metrics import Metrics
-from service.prediction import Predictor, Probabilities
+from service.prediction import Answer, Predictor
 from service.problems import ProblemError, problem_body, problem_of
 from service.readiness import Readiness
 from service.schemas import BatchItem, Decision, Prediction
@@ -51,8 +52,9 @@ class Service:
         """What a reader of this model's answers must know."""
         return [DISCLAIMER, *model.manifest.warnings]
 
-    def prediction(self, model: ServingModel, probabilities: Probabilities, request_id: str) -> Prediction:
-        """The answer for one slice; probabilities float32 [C]."""
+    def prediction(self, model: ServingModel, answer: Answer, request_id: str) -> Prediction:
+        """The answer for one slice."""
+        probabilities = answer.probabilities
         names = model.manifest.classes.names
         every = dict(zip(names, probabilities.tolist(), strict=True))
         prediction = names[int(probabilities.argmax())]
@@ -66,7 +68,7 @@ class Service:
             prediction_set=rules and list(rules.prediction_set(list(every.values()))),
             model_version=model.version,
             request_id=request_id,
-            warnings=self.warnings(model),
+            warnings=[*self.warnings(model), *warning_of(answer.doubts)],
         )
 
 
@@ -93,14 +95,14 @@ async def predict_one(service: Service, request: Request) -> Prediction:
                 try:
                     async with cancelled_when_gone(request):
                         model = service.model()
-                        probabilities = await service.predictor.predict(content, model)
+                        answer = await service.predictor.predict(content, model)
                 finally:
                     batcher.release()
     except TimeoutError:
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
-    return service.prediction(model, probabilities, request.state.request_id)
+    return service.prediction(model, answer, request.state.request_id)
 
 
 async def _only_part(service: Service, request: Request) -> Part:
@@ -201,7 +203,7 @@ async def _predict_item(service: Service, index: int, part: Part, request_id: st
             await batcher.reserve_when_free()
             try:
                 model = service.model()
-                probabilities = await service.predictor.predict(content, model)
+                answer = await service.predictor.predict(content, model)
             finally:
                 batcher.release()
     except TimeoutError:
@@ -209,6 +211,6 @@ async def _predict_item(service: Service, index: int, part: Part, request_id: st
     except Exception as error:  # whatever is wrong with one item is that item's answer
         problem = problem_of(error)
     else:
-        return BatchItem(index=index, status=200, result=service.prediction(model, probabilities, request_id))
+        return BatchItem(index=index, status=200, result=service.prediction(model, answer, request_id))
     service.metrics.rejected.labels(problem.kind.name).inc()
     return BatchItem(index=index, status=problem.kind.status, problem=problem_body(problem, request_id))

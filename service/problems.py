@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Response
 
 from service.batching import BatchFailed, QueueFull
+from service.gate import NotAChestCT
 from service.schemas import Problem
 from service.upload import (
     EmptyPart,
@@ -38,6 +39,8 @@ class ProblemType:
         return f"urn:lungct:problem:{self.name}"
 
 
+_REFUSAL = NotAChestCT(("colour", "lungs"))
+
 NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingSent()))
 EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
 WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField("file")))
@@ -51,6 +54,7 @@ TOO_MANY_FILES = ProblemType("too-many-files", 413, "Too many files", str(TooMan
 NOT_AN_IMAGE_TYPE = ProblemType("not-an-image-type", 415, "Not a JPEG or PNG", str(NotAnImageType("a GIF image")))
 UNDECODABLE = ProblemType("undecodable", 422, "Cannot be decoded whole", str(Undecodable("Premature end of JPEG file")))
 TOO_SMALL = ProblemType("too-small", 422, "Too small", str(TooSmall(1, 1, 32)))
+NOT_A_CHEST_CT = ProblemType("not-a-chest-ct", 422, "Not a CT slice of the chest", str(_REFUSAL))
 INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
 INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
@@ -73,6 +77,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     NotAnImageType: NOT_AN_IMAGE_TYPE,
     Undecodable: UNDECODABLE,
     TooSmall: TOO_SMALL,
+    NotAChestCT: NOT_A_CHEST_CT,
     QueueFull: QUEUE_FULL,
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
 }
@@ -87,11 +92,13 @@ class ProblemError(Exception):
         detail: str | None = None,
         retry_after_s: float | None = None,
         allowed_methods: str | None = None,
+        reasons: list[str] | None = None,
     ) -> None:
         super().__init__(detail or kind.example)
         self.kind = kind
         self.retry_after_s = retry_after_s
         self.allowed_methods = allowed_methods
+        self.reasons = reasons
 
 
 def problem_of(error: Exception) -> ProblemError:
@@ -103,7 +110,8 @@ def problem_of(error: Exception) -> ProblemError:
     kind = _OF_EXCEPTION.get(type(error))
     if kind is None:
         return ProblemError(INTERNAL_ERROR)
-    return ProblemError(kind, str(error), getattr(error, "retry_after_s", None))
+    reasons = error.reasons if isinstance(error, NotAChestCT) else None
+    return ProblemError(kind, str(error), getattr(error, "retry_after_s", None), reasons=reasons)
 
 
 def problem_body(problem: ProblemError, request_id: str) -> Problem:
@@ -113,6 +121,7 @@ def problem_body(problem: ProblemError, request_id: str) -> Problem:
         title=problem.kind.title,
         status=problem.kind.status,
         detail=str(problem),
+        reasons=problem.reasons,
         request_id=request_id,
         retry_after_s=None if problem.retry_after_s is None else round(problem.retry_after_s, 3),
     )
@@ -144,7 +153,9 @@ def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
         if kind.title not in response["description"]:
             response["description"] += f", or {kind.title[0].lower()}{kind.title[1:]}"
         retry_after_s = 1.3 if kind in _PASSING else None
-        example = problem_body(ProblemError(kind, retry_after_s=retry_after_s), "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
+        reasons = _REFUSAL.reasons if kind is NOT_A_CHEST_CT else None
+        error = ProblemError(kind, retry_after_s=retry_after_s, reasons=reasons)
+        example = problem_body(error, "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
         value = example.model_dump(exclude_none=True)
         response["content"][MEDIA_TYPE]["examples"][kind.name] = {"summary": kind.title, "value": value}
         if retry_after_s is not None:

@@ -35,8 +35,8 @@ _UNAVAILABLE = (problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems
 _BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
 _SLICE_PROBLEMS = (
     problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
-    problems.UNDECODABLE, problems.TOO_SMALL, problems.INFERENCE_FAILED, problems.INTERNAL_ERROR,
-    problems.DEADLINE_EXCEEDED,
+    problems.UNDECODABLE, problems.TOO_SMALL, problems.NOT_A_CHEST_CT, problems.INFERENCE_FAILED,
+    problems.INTERNAL_ERROR, problems.DEADLINE_EXCEEDED,
 )  # fmt: skip
 _ALIVE: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "alive"}}}}}
 _METRICS: dict[int | str, dict[str, Any]] = {
