@@ -36,10 +36,10 @@ class Answer(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A slice that was decoded, and what spoke against it so far."""
+    """A slice that was decoded, and what spoke against it so far; None: it is answered whatever it shows."""
 
     tensor: SliceTensor
-    doubts: tuple[Check, ...]
+    doubts: tuple[Check, ...] | None
 
 
 Item = ImageBytes | Prepared
@@ -111,6 +111,8 @@ class Predictor:
         ]
 
     def _judged(self, one: Prepared, outputs: Outputs, row: int, model: ServingModel) -> Answer | Exception:
+        if one.doubts is None:
+            return Answer(outputs[OUTPUT_NAME][row], ())
         distance = float(outputs[DISTANCE_NAME][row]) if DISTANCE_NAME in outputs else None
         try:
             doubts = self._gate.judge(one.doubts, distance, model.manifest)

@@ -43,7 +43,7 @@ class SelfCheck:
         except QueueFull:
             return  # enough others ask
         try:
-            answer = await batcher.submit(model, Prepared(model.golden.images[0], ()))
+            answer = await batcher.submit(model, Prepared(model.golden.images[0], None))
         except BatchFailed:
             return
         finally:
