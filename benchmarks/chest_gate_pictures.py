@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 Picture = NDArray[np.uint8]
 """uint8 [h, w] or RGB [h, w, 3]."""
 
-_WORDS = (
+_WORDS = (  # noqa: SIM905
     "patient report findings no evidence of the a lesion date invoice total amount due please and with in is "
     "follow up normal impression signed page copy order price quantity address street city number name"
 ).split()
@@ -45,7 +45,9 @@ def packaged_photographs(count: int) -> Iterator[Picture]:
     import skimage  # noqa: PLC0415
     import sklearn.datasets  # noqa: PLC0415
 
-    names = "coffee astronaut camera chelsea rocket hubble_deep_field motorcycle_left coins moon grass gravel brick cell ihc retina"
+    names = (
+        "coffee astronaut camera chelsea rocket hubble_deep_field motorcycle_left coins moon grass gravel brick cell"
+    )
     files = [
         file
         for name in names.split()
@@ -67,7 +69,7 @@ def folder(path: Path, count: int) -> Iterator[Picture]:
 
 
 def volume(path: Path, count: int) -> Iterator[Picture]:
-    """Slices of a NIfTI-1 volume (.nii, .nii.gz) along its three axes, evenly chosen, each with 20 % of tissue or more."""
+    """Slices of a NIfTI-1 volume (.nii, .nii.gz) along its three axes, evenly chosen, with 20 % of tissue or more."""
     data = path.read_bytes()
     data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     shape = np.frombuffer(data, "<i2", 8, 40)[1:4]
@@ -313,6 +315,6 @@ def _plot(seed: int) -> Picture:
         y = height - 60 - (values - values.min()) / (np.ptp(values) + 1e-9) * (height - 100)
         points = np.stack([np.linspace(55, width - 25, 60), y], axis=1).astype(np.int32)
         cv2.polylines(
-            picture, [points], False, random.integers(0, 220, 3).tolist(), int(random.integers(1, 4)), cv2.LINE_AA
+            picture, [points], 0, random.integers(0, 220, 3).tolist(), int(random.integers(1, 4)), cv2.LINE_AA
         )
     return picture
