@@ -13,7 +13,6 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from service.gate import Gate
 from service.metrics import Metrics
 from service.serving_model import LoadOptions, ServingModel, load_model, prepare_model
 from shared.artifact import DISTANCE_NAME
-from shared.chest_ct import Check
-from shared.imaging import read_slice
+from shared.chest_ct import DEFAULT_GATE, Check
+from shared.imaging import PreprocessingSpec, read_slice
 from shared.raster import SliceError, decode_grey
 
 _BOUND_FROM = 300
@@ -42,7 +41,9 @@ def main() -> None:
     split.add_argument("out", type=Path)
     split.add_argument("--share", type=int, default=3, help="one case in so many is held out (default 3)")
     report = verbs.add_parser("report", help="measure a version")
-    report.add_argument("version", type=Path, help="folder of a published version")
+    report.add_argument(
+        "version", type=Path, nargs="?", help="folder of a published version; without one, image checks alone"
+    )
     report.add_argument("--slices", type=Path, help="chest slices that the version was not trained on")
     report.add_argument("--folder", action="append", default=[], metavar="KIND=DIR", help="more pictures")
     report.add_argument("--volume", action="append", default=[], metavar="KIND=FILE", help="NIfTI volumes, in slices")
@@ -73,36 +74,40 @@ def split_by_case(data: Path, out: Path, share: int) -> None:
 
 
 class GateUnderTest:
-    """A version as the service loads it, with its gate."""
+    """A version as the service loads it, with its gate; without one, the image checks on what chest_resnet sees."""
 
-    def __init__(self, version_dir: Path) -> None:
+    def __init__(self, version_dir: Path | None) -> None:
+        self._gate = Gate("flag", Metrics())
+        self._model: ServingModel | None = None
+        if version_dir is None:
+            self._spec, self._limits = PreprocessingSpec(crop="body-mask", intensity="anchored"), DEFAULT_GATE
+            return
         options = LoadOptions("openvino", "auto", threads=2, max_batch_size=4)
         with tempfile.TemporaryDirectory() as scratch:
             proven = prepare_model(version_dir, options, Path(scratch))
-            self.model: ServingModel = load_model(version_dir, replace(proven), Path(scratch))
-        self._gate = Gate("flag", Metrics())
+            self._model = load_model(version_dir, proven, Path(scratch))
+        self._spec, self._limits = self._model.manifest.preprocessing, self._model.chest_gate
 
     def doubts(self, bodies: Iterable[bytes]) -> Iterator[tuple[tuple[Check | str, ...], float]]:
         """For each picture what speaks against it, and its distance (not a number where it has none)."""
-        manifest = self.model.manifest
         waiting = iter(bodies)
         while some := list(islice(waiting, 4)):
             seen = []
             for body in some:
                 try:
-                    tensor = read_slice(body, manifest.preprocessing)
-                    seen.append((tensor, self._gate.look(body, tensor, manifest)))
+                    tensor = read_slice(body, self._spec)
+                    seen.append((tensor, self._gate.look(body, tensor, self._limits)))
                 except SliceError:
                     seen.append(None)
             images = [one[0] for one in seen if one]
-            outputs = self.model.engine.infer(np.stack(images)) if images else {}
+            outputs = self._model.engine.infer(np.stack(images)) if images and self._model else {}
             distances = iter(outputs.get(DISTANCE_NAME, np.full(len(images), np.nan)))
             for one in seen:
                 if one is None:
                     yield ("cannot be decoded",), np.nan
                 else:
                     distance = float(next(distances))
-                    yield self._gate.judge(one[1], None if np.isnan(distance) else distance, manifest), distance
+                    yield self._gate.judge(one[1], None if np.isnan(distance) else distance, self._limits), distance
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
@@ -124,7 +129,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
         ]
         rows.append(_row("chest slices left out of training", gate, (path.read_bytes() for path in files)))
         for kind, change in _CHANGES.items():
-            changed = (_encoded(change(decode_grey(path.read_bytes())), 0) for path in files[::2])
+            changed = (_encoded(change(decode_grey(path.read_bytes())), 0) for path in files[::3])
             rows.append(_row(f"chest slices, {kind}", gate, changed))
     return rows
 

@@ -3,8 +3,7 @@
 from typing import Literal
 
 from service.metrics import Metrics
-from shared.artifact import Manifest
-from shared.chest_ct import DEFAULT_GATE, SURE, Check, look_at
+from shared.chest_ct import SURE, Check, ChestGate, look_at
 from shared.colour import is_coloured
 from shared.imaging import SliceTensor
 from shared.raster import ImageBytes
@@ -36,23 +35,22 @@ class Gate:
         self._policy = policy
         self._metrics = metrics
 
-    def look(self, body: ImageBytes, tensor: SliceTensor, manifest: Manifest) -> tuple[Check, ...]:
+    def look(self, body: ImageBytes, tensor: SliceTensor, limits: ChestGate) -> tuple[Check, ...]:
         """What speaks against a slice before the network has seen it. Raises NotAChestCT where such are refused.
 
         Colour is looked for only where the other checks are not sure: that costs most of another decoding.
         """
-        limits = (manifest.chest_gate or DEFAULT_GATE).image_limits
-        if limits is None:
+        if limits.image_limits is None:
             return ()
         figures = look_at(tensor)
-        doubts = limits.doubts(figures)
+        doubts = limits.image_limits.doubts(figures)
         if (doubts or SURE.doubts(figures)) and is_coloured(body):
             doubts = ("colour", *doubts)
         return self._judged((), doubts)
 
-    def judge(self, doubts: tuple[Check, ...], distance: float | None, manifest: Manifest) -> tuple[Check, ...]:
+    def judge(self, doubts: tuple[Check, ...], distance: float | None, limits: ChestGate) -> tuple[Check, ...]:
         """The doubts of look(), with what the network says. Raises NotAChestCT like it."""
-        limit = (manifest.chest_gate or DEFAULT_GATE).max_distance
+        limit = limits.max_distance
         if distance is None or limit is None or distance <= limit:  # a distance that is no number is too far
             return doubts
         return self._judged(doubts, ("distance",))

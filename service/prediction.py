@@ -91,7 +91,7 @@ class Predictor:
         started = time.perf_counter()
         tensor = read_slice(body, model.manifest.preprocessing, self._limits)
         self._metrics.decode_seconds.observe(time.perf_counter() - started)
-        return Prepared(tensor, self._gate.look(body, tensor, model.manifest))
+        return Prepared(tensor, self._gate.look(body, tensor, model.chest_gate))
 
     def _compute(
         self, how: Literal["infer", "infer_alone"], model: ServingModel, items: Sequence[Item]
@@ -115,7 +115,7 @@ class Predictor:
             return Answer(outputs[OUTPUT_NAME][row], ())
         distance = float(outputs[DISTANCE_NAME][row]) if DISTANCE_NAME in outputs else None
         try:
-            doubts = self._gate.judge(one.doubts, distance, model.manifest)
+            doubts = self._gate.judge(one.doubts, distance, model.chest_gate)
         except NotAChestCT as refusal:
             return refusal
         return Answer(outputs[OUTPUT_NAME][row], doubts)

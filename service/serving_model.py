@@ -24,6 +24,7 @@ from shared.artifact import (
     read_manifest,
     verify_files,
 )
+from shared.chest_ct import DEFAULT_GATE, ChestGate
 
 EngineName = Literal["openvino", "tensorflow"]
 Precision = Literal["auto", "f32"]
@@ -92,6 +93,11 @@ class ServingModel:
     def version(self) -> int:
         """The number that every answer names."""
         return self.manifest.model_version
+
+    @property
+    def chest_gate(self) -> ChestGate:
+        """What this version refuses as no chest CT slice."""
+        return self.manifest.chest_gate or DEFAULT_GATE
 
     def replay_golden(self, batch_size: int) -> None:
         """Ask the golden slices alone, and all of them in full batches, as under load.

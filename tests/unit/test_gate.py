@@ -95,14 +95,12 @@ def test_a_version_may_check_nothing() -> None:
 @pytest.mark.parametrize("distance", [2.1, float("nan")])
 def test_a_distance_that_is_no_number_is_too_far(distance: float) -> None:
     """A network that overflows does not let a picture pass."""
-    manifest = _model(FakeEngine(), ChestGate(max_distance=2.0)).manifest
     with pytest.raises(NotAChestCT):
-        Gate("reject", Metrics()).judge((), distance, manifest)
+        Gate("reject", Metrics()).judge((), distance, ChestGate(max_distance=2.0))
 
 
 def test_doubts_are_counted_by_check() -> None:
     """Each check that a picture does not pass is counted, whatever the policy."""
     metrics = Metrics()
-    manifest = _model(FakeEngine(), ChestGate(max_distance=2.0)).manifest
-    assert Gate("flag", metrics).judge(("lungs",), 3.0, manifest) == ("lungs", "distance")
+    assert Gate("flag", metrics).judge(("lungs",), 3.0, ChestGate(max_distance=2.0)) == ("lungs", "distance")
     assert metrics.registry.get_sample_value("lungct_chest_doubts_total", {"check": "distance"}) == 1
