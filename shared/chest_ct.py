@@ -54,12 +54,12 @@ class ImageLimits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     min_contrast: float = Field(default=40.0, ge=0, le=255)
-    min_separation: float = Field(default=0.78, ge=0, le=1)
-    body: tuple[float, float] = (0.58, 0.95)
-    aspect: tuple[float, float] = (1.0, 2.8)
-    max_air: float = 0.2
-    max_tissue: float = 0.25
-    lungs: tuple[float, float] = (0.04, 0.6)
+    min_separation: float = Field(default=0.81, ge=0, le=1)
+    body: tuple[float, float] = (0.62, 0.93)
+    aspect: tuple[float, float] = (1.05, 2.6)
+    max_air: float = 0.1
+    max_tissue: float = 0.22
+    lungs: tuple[float, float] = (0.055, 0.55)
 
     def doubts(self, figures: ChestFigures) -> tuple[Check, ...]:
         """The checks that a slice does not pass. Where nothing can be told apart, nothing else is looked for."""
