@@ -100,7 +100,7 @@ DEFAULT_GATE = ChestGate()
 
 
 def look_at(tensor: SliceTensor) -> ChestFigures:
-    """Measure uint8 [H, W, 1], as shared.imaging.to_tensor() gives it, in about 0.15 ms."""
+    """Measure uint8 [H, W, 1], as shared.imaging.to_tensor() gives it, in 0.3 to 0.7 ms."""
     grey = _without_padding(tensor[:, :, 0])
     overview = cv2.resize(grey, (_OVERVIEW_SIDE, _OVERVIEW_SIDE), interpolation=cv2.INTER_AREA)
     _, thresholded = cv2.threshold(overview, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
