@@ -9,6 +9,7 @@ from fastapi import Request
 from service import problems
 from service.batching import QueueFull
 from service.disconnect import cancelled_when_gone
+from service.gate import warning_of
 from service.hot_reload import HotReload
 from service.input_warnings import input_warnings
 from service.metrics import Metrics
@@ -73,6 +74,7 @@ class Service:
             warnings=[
                 *self.warnings(model),
                 *input_warnings(model.manifest, predicted.kind, frame, predicted.frames),
+                *warning_of(predicted.doubts),
             ],
         )
 

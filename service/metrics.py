@@ -25,6 +25,12 @@ class Metrics:
         self.wait_seconds = Histogram(
             "lungct_wait_seconds", "Time in the queue, per slice.", buckets=_SECONDS, registry=registry
         )
+        self.doubts = Counter(
+            "lungct_chest_doubts",
+            "Checks that pictures did not pass: refused or flagged as no chest CT slice.",
+            ("check",),
+            registry=registry,
+        )
         self.decode_seconds = Histogram(
             "lungct_decode_seconds", "Decoding and preprocessing, per slice.", buckets=_SECONDS, registry=registry
         )

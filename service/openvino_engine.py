@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from service.memory import drop_mapped_pages, trim_heap
 from service.openvino_conversion import ALONE_FILE, BATCH_FILE, not_compiled
-from shared.artifact import INPUT_NAME, OUTPUT_NAME
+from service.serving_model import OUTPUTS, Outputs
+from shared.artifact import INPUT_NAME
 
 _VERSION = openvino.get_version().split("-")[0]
 _TIMED_RUNS = 3
@@ -48,7 +49,7 @@ class OpenVINOEngine:
             alone = core.compile_model(folder / ALONE_FILE, "CPU", {"PERFORMANCE_HINT": "LATENCY", **hints})
             pause()
             together = core.compile_model(folder / BATCH_FILE, "CPU", {"NUM_STREAMS": threads, **hints})
-            self._output, self._batch_output = alone.output(OUTPUT_NAME), together.output(OUTPUT_NAME)
+            self._ports, self._batch_ports = _ports(alone), _ports(together)
         except RuntimeError as error:
             raise not_compiled(error) from error
         self._alone = alone.create_infer_request()
@@ -62,13 +63,13 @@ class OpenVINOEngine:
         self.precision: str = alone.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.name = f"openvino {_VERSION}, {self.precision}"
 
-    def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [1, H, W, 1] → float32 [1, C], on all cores. One call at a time, and none of infer() beside it."""
+    def infer_alone(self, image: NDArray[np.uint8]) -> Outputs:
+        """uint8 [1, H, W, 1] → outputs of one slice, on all cores. One call at a time, no infer() beside it."""
         self._alone.infer({INPUT_NAME: image}, share_inputs=True)
-        return np.array(self._alone.get_tensor(self._output).data, np.float32)
+        return {name: np.array(self._alone.get_tensor(port).data, np.float32) for name, port in self._ports.items()}
 
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, H, W, 1] → float32 [B, C], on one core. B is at most the batch size; as many calls as cores."""
+    def infer(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [B, H, W, 1] → outputs, on one core. B is at most the batch size; as many calls as cores."""
         count = len(images)
         if count < self._batch_shape[0]:
             padded = np.zeros(self._batch_shape, np.uint8)
@@ -77,7 +78,8 @@ class OpenVINOEngine:
         request = self._free.get()
         try:
             request.infer({INPUT_NAME: images}, share_inputs=True)
-            return np.array(request.get_tensor(self._batch_output).data[:count], np.float32)
+            ports = self._batch_ports.items()
+            return {name: np.array(request.get_tensor(port).data[:count], np.float32) for name, port in ports}
         finally:
             self._free.put(request)
 
@@ -95,6 +97,12 @@ class OpenVINOEngine:
         self.infer_alone(batch[:1])
         with ThreadPoolExecutor(threads, "warming") as pool:
             list(pool.map(self.infer, [batch] * threads))
+
+
+def _ports(compiled: openvino.CompiledModel) -> dict[str, openvino.ConstOutput]:
+    """Where a compiled model gives what is read of it."""
+    named = {name for port in compiled.outputs for name in port.get_names()}
+    return {name: compiled.output(name) for name in OUTPUTS if name in named}
 
 
 def _fastest(run: Callable[[], object]) -> float:

@@ -7,36 +7,60 @@ in a thread of its own, so that a huge image delays no neighbour; DICOM in a lan
 import asyncio
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.batching import MicroBatcher
+from service.gate import Gate, NotAChestCT
 from service.lanes import Lanes
 from service.metrics import Metrics
-from service.serving_model import LoadOptions, ServingModel
+from service.serving_model import LoadOptions, Outputs, ServingModel
 from service.settings import ServiceSettings
 from service.side_lane import SideLane
+from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
+from shared.chest_ct import Check
 from shared.dicom_errors import NoSuchFrame
 from shared.imaging import SliceTensor, read_slice, to_tensor
 from shared.raster import ImageBytes, ImageType, RasterLimits, read_header
 from shared.slices import DecodedSlice, SliceDecoder, is_dicom
 
 Probabilities = NDArray[np.float32]
-Batcher = MicroBatcher[ServingModel, ImageBytes | SliceTensor, Probabilities | Exception]
+
+
+class Answer(NamedTuple):
+    """What is known of one slice: probabilities float32 [C], and what speaks against its being a chest slice."""
+
+    probabilities: Probabilities
+    doubts: tuple[Check, ...]
+
+
+class Prepared(NamedTuple):
+    """A slice that was decoded, and what spoke against it so far; None: it is answered whatever it shows."""
+
+    tensor: SliceTensor
+    doubts: tuple[Check, ...] | None
+
+
+Item = ImageBytes | Prepared
+Batcher = MicroBatcher[ServingModel, Item, Answer | Exception]
 
 _ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """probabilities: float32 [C] of one frame of a file of this kind, which has so many frames."""
+    """What is known of one frame of a file of this kind, which has so many frames.
+
+    probabilities: float32 [C]. doubts: what speaks against its being a chest slice.
+    """
 
     probabilities: Probabilities
+    doubts: tuple[Check, ...]
     kind: ImageType
     frames: int = 1
 
@@ -50,6 +74,7 @@ class Predictor:
     def __init__(self, settings: ServiceSettings, metrics: Metrics, options: LoadOptions) -> None:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
         self._metrics = metrics
+        self._gate = Gate(settings.ood_policy, metrics)
         # a batch that all cores compute together is decoded by them together
         self._map = map if options.in_flight > 1 else ThreadPoolExecutor(options.threads, "decoding").map
         self._aside = ThreadPoolExecutor(1, "decoding-aside")
@@ -71,61 +96,73 @@ class Predictor:
     async def predict(
         self, body: ImageBytes, model: ServingModel, frame: int | None = None, *, waits: bool = False
     ) -> Predicted:
-        """The probabilities of one slice, in a place that the caller has reserved in the batcher.
+        """The answer for one slice, in a place that the caller has reserved in the batcher.
 
         frame: of a DICOM file, counted from 1. waits: where many DICOM files wait already, wait too. Raises
-        shared.raster.SliceError, or what else broke in decoding this one, service.batching.BatchFailed or QueueFull.
+        shared.raster.SliceError, service.gate.NotAChestCT, or what else broke in decoding this one,
+        service.batching.BatchFailed or QueueFull.
         """
         if is_dicom(body):
-            decoded, tensor = await self._dicom.run(self._decode_dicom, model, body, frame, waits=waits)
-            return Predicted(await self._infer(model, tensor), "dicom", decoded.frames)
+            decoded, prepared = await self._dicom.run(self._decode_dicom, model, body, frame, waits=waits)
+            return Predicted(*await self._infer(model, prepared), "dicom", decoded.frames)
         header = read_header(body, self._limits)
         if frame is not None and frame != 1:
             raise NoSuchFrame(frame, 1)
         if header.pixels > _ASIDE_PIXELS or header.is_progressive:
             loop = asyncio.get_running_loop()
-            item: ImageBytes | SliceTensor = await loop.run_in_executor(self._aside, self._decode, model, body)
+            item: Item = await loop.run_in_executor(self._aside, self._decode, model, body)
         else:
             item = body
-        return Predicted(await self._infer(model, item), header.kind)
+        return Predicted(*await self._infer(model, item), header.kind)
 
-    async def _infer(self, model: ServingModel, item: ImageBytes | SliceTensor) -> Probabilities:
+    async def _infer(self, model: ServingModel, item: Item) -> Answer:
         answer = await self.batcher.submit(model, item)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _decode_dicom(
-        self, model: ServingModel, body: ImageBytes, frame: int | None
-    ) -> tuple[DecodedSlice, SliceTensor]:
+    def _decode_dicom(self, model: ServingModel, body: ImageBytes, frame: int | None) -> tuple[DecodedSlice, Prepared]:
         started, spec = time.perf_counter(), model.manifest.preprocessing
         decoded = self.decoder.decode(body, spec.window, frame=frame)
         tensor = to_tensor(decoded.grey, spec, decoded.air_grey)
         self._metrics.decode_seconds.observe(time.perf_counter() - started)
-        return decoded, tensor
+        return decoded, Prepared(tensor, self._gate.look(body, tensor, model.chest_gate))
 
-    def _decode(self, model: ServingModel, body: ImageBytes) -> SliceTensor:
+    def _decode(self, model: ServingModel, body: ImageBytes) -> Prepared:
         started = time.perf_counter()
         tensor = read_slice(body, model.manifest.preprocessing, self._limits)
         self._metrics.decode_seconds.observe(time.perf_counter() - started)
-        return tensor
+        return Prepared(tensor, self._gate.look(body, tensor, model.chest_gate))
 
     def _compute(
-        self, how: Literal["infer", "infer_alone"], model: ServingModel, items: Sequence[ImageBytes | SliceTensor]
-    ) -> list[Probabilities | Exception]:
-        """One batch of one model. What cannot be decoded is its own answer and touches no neighbour."""
-        decoded = list(self._map(self._tensor, [model] * len(items), items))
-        slices = [one for one in decoded if not isinstance(one, Exception)]
-        answers: Iterator[Probabilities] = iter(())
+        self, how: Literal["infer", "infer_alone"], model: ServingModel, items: Sequence[Item]
+    ) -> list[Answer | Exception]:
+        """One batch of one model. What cannot be decoded or is refused is its own answer and touches no neighbour."""
+        prepared = list(self._map(self._prepared, [model] * len(items), items))
+        slices = [one for one in prepared if isinstance(one, Prepared)]
+        outputs: Outputs = {}
         if slices:
-            images = np.stack(slices)
+            images = np.stack([one.tensor for one in slices])
             started = time.perf_counter()
-            answers = iter(getattr(model.engine, how)(images))
+            outputs = getattr(model.engine, how)(images)
             self._metrics.inferred(time.perf_counter() - started)
-        return [one if isinstance(one, Exception) else next(answers) for one in decoded]
+        rows = iter(range(len(slices)))
+        return [
+            one if isinstance(one, Exception) else self._judged(one, outputs, next(rows), model) for one in prepared
+        ]
 
-    def _tensor(self, model: ServingModel, item: ImageBytes | SliceTensor) -> SliceTensor | Exception:
-        if isinstance(item, np.ndarray):
+    def _judged(self, one: Prepared, outputs: Outputs, row: int, model: ServingModel) -> Answer | Exception:
+        if one.doubts is None:
+            return Answer(outputs[OUTPUT_NAME][row], ())
+        distance = float(outputs[DISTANCE_NAME][row]) if DISTANCE_NAME in outputs else None
+        try:
+            doubts = self._gate.judge(one.doubts, distance, model.chest_gate)
+        except NotAChestCT as refusal:
+            return refusal
+        return Answer(outputs[OUTPUT_NAME][row], doubts)
+
+    def _prepared(self, model: ServingModel, item: Item) -> Prepared | Exception:
+        if isinstance(item, Prepared):
             return item
         try:
             return self._decode(model, item)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from service import problems
 from service.batching import BatchFailed, QueueFull
+from service.gate import NotAChestCT
 from service.metrics import Metrics
 from service.problems import ProblemError, problem_of, problem_response
 from service.upload import UploadError
@@ -16,7 +17,7 @@ from shared.raster import SliceError
 CLIENT_GONE = 499
 """Nobody hears it; the log and the metrics do."""
 
-_KNOWN = (ProblemError, UploadError, SliceError, QueueFull, BatchFailed)
+_KNOWN = (ProblemError, UploadError, SliceError, NotAChestCT, QueueFull, BatchFailed)
 
 
 class ProblemAnswers:

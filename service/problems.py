@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Response
 
 from service.batching import BatchFailed, QueueFull
+from service.gate import NotAChestCT
 from service.schemas import Problem
 from service.upload import (
     EmptyPart,
@@ -39,6 +40,8 @@ class ProblemType:
         return f"urn:lungct:problem:{self.name}"
 
 
+_REFUSAL = NotAChestCT(("colour", "lungs"))
+
 NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingSent()))
 EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
 WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField("file")))
@@ -59,6 +62,7 @@ LOCALIZER = ProblemType("localizer", 422, "A localizer", str(Localizer()))
 NO_PIXEL_DATA = ProblemType("no-pixel-data", 422, "No pixel data", str(NoPixelData()))
 UNREAD_PIXELS = ProblemType("unread-pixels", 422, "Pixels of a kind that is not read", str(UnreadPixels("colour")))
 NO_SUCH_FRAME = ProblemType("no-such-frame", 422, "No such frame", str(NoSuchFrame(31, 30)))
+NOT_A_CHEST_CT = ProblemType("not-a-chest-ct", 422, "Not a CT slice of the chest", str(_REFUSAL))
 INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
 INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
@@ -86,6 +90,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     NoPixelData: NO_PIXEL_DATA,
     UnreadPixels: UNREAD_PIXELS,
     NoSuchFrame: NO_SUCH_FRAME,
+    NotAChestCT: NOT_A_CHEST_CT,
     QueueFull: QUEUE_FULL,
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
 }
@@ -100,11 +105,13 @@ class ProblemError(Exception):
         detail: str | None = None,
         retry_after_s: float | None = None,
         allowed_methods: str | None = None,
+        reasons: list[str] | None = None,
     ) -> None:
         super().__init__(detail or kind.example)
         self.kind = kind
         self.retry_after_s = retry_after_s
         self.allowed_methods = allowed_methods
+        self.reasons = reasons
 
 
 def problem_of(error: Exception) -> ProblemError:
@@ -116,7 +123,8 @@ def problem_of(error: Exception) -> ProblemError:
     kind = _OF_EXCEPTION.get(type(error))
     if kind is None:
         return ProblemError(INTERNAL_ERROR)
-    return ProblemError(kind, str(error), getattr(error, "retry_after_s", None))
+    reasons = error.reasons if isinstance(error, NotAChestCT) else None
+    return ProblemError(kind, str(error), getattr(error, "retry_after_s", None), reasons=reasons)
 
 
 def problem_body(problem: ProblemError, request_id: str) -> Problem:
@@ -126,6 +134,7 @@ def problem_body(problem: ProblemError, request_id: str) -> Problem:
         title=problem.kind.title,
         status=problem.kind.status,
         detail=str(problem),
+        reasons=problem.reasons,
         request_id=request_id,
         retry_after_s=None if problem.retry_after_s is None else round(problem.retry_after_s, 3),
     )
@@ -157,7 +166,9 @@ def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
         if kind.title not in response["description"]:
             response["description"] += f", or {kind.title[0].lower()}{kind.title[1:]}"
         retry_after_s = 1.3 if kind in _PASSING else None
-        example = problem_body(ProblemError(kind, retry_after_s=retry_after_s), "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
+        reasons = _REFUSAL.reasons if kind is NOT_A_CHEST_CT else None
+        error = ProblemError(kind, retry_after_s=retry_after_s, reasons=reasons)
+        example = problem_body(error, "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
         value = example.model_dump(exclude_none=True)
         response["content"][MEDIA_TYPE]["examples"][kind.name] = {"summary": kind.title, "value": value}
         if retry_after_s is not None:

@@ -64,7 +64,8 @@ _BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORME
 _SLICE_PROBLEMS = (
     problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
     problems.UNDECODABLE, problems.TOO_SMALL, problems.NOT_CT, problems.LOCALIZER, problems.NO_PIXEL_DATA,
-    problems.UNREAD_PIXELS, problems.NO_SUCH_FRAME, problems.INVALID_REQUEST, problems.INFERENCE_FAILED,
+    problems.UNREAD_PIXELS, problems.NO_SUCH_FRAME, problems.NOT_A_CHEST_CT, problems.INVALID_REQUEST,
+    problems.INFERENCE_FAILED,
     problems.INTERNAL_ERROR, problems.DEADLINE_EXCEEDED,
 )  # fmt: skip
 _RENDER_PROBLEMS = (

@@ -63,6 +63,9 @@ class Problem(BaseModel):
     title: str = Field(description="The kind in words.")
     status: int = Field(description="The HTTP status code.")
     detail: str = Field(description="What came and what was expected.")
+    reasons: list[str] | None = Field(
+        default=None, description="Of not-a-chest-ct: what speaks against it, a sentence each."
+    )
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     retry_after_s: float | None = Field(default=None, description="Seconds after which a retry may succeed.")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.batching import BatchFailed, QueueFull
 from service.hot_reload import HotReload
-from service.prediction import Predictor
+from service.prediction import Predictor, Prepared
 from service.readiness import Readiness
 from shared.artifact import Golden, GoldenMismatch
 
@@ -43,14 +43,16 @@ class SelfCheck:
         except QueueFull:
             return  # enough others ask
         try:
-            answer = await batcher.submit(model, model.golden.images[0])
+            answer = await batcher.submit(model, Prepared(model.golden.images[0], None))
         except BatchFailed:
             return
         finally:
             batcher.release()
         known = Golden(images=model.golden.images[:1], probabilities=model.golden.probabilities[:1])
         try:
-            known.compare(np.asarray(answer)[np.newaxis], model.manifest.golden_tolerance)
+            if isinstance(answer, Exception):
+                raise GoldenMismatch(str(answer))
+            known.compare(answer.probabilities[np.newaxis], model.manifest.golden_tolerance)
         except GoldenMismatch as error:
             log.error("wrong answer", extra={"model_version": model.version, "reason": str(error)})  # noqa: TRY400
             self._readiness.is_wrong = True

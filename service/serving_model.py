@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.artifact import (
+    DISTANCE_NAME,
     GOLDEN_FILE,
     MANIFEST_FILE,
+    OUTPUT_NAME,
     Golden,
     GoldenMismatch,
     Manifest,
@@ -22,9 +24,16 @@ from shared.artifact import (
     read_manifest,
     verify_files,
 )
+from shared.chest_ct import DEFAULT_GATE, ChestGate
 
 EngineName = Literal["openvino", "tensorflow"]
 Precision = Literal["auto", "f32"]
+
+OUTPUTS = (OUTPUT_NAME, DISTANCE_NAME)
+"""What is read of a model for a prediction, where it has it; all of it comes from one inference."""
+
+Outputs = dict[str, NDArray[np.float32]]
+"""By name: "probabilities" float32 [B, C]; "chest_distance" float32 [B] where the model has it."""
 
 
 class Engine(Protocol):
@@ -36,11 +45,11 @@ class Engine(Protocol):
     def few(self) -> int:
         """So many slices take no longer one after the other, each alone, than in batches; measured when asked."""
 
-    def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [1, H, W, 1] → probabilities float32 [1, C]. One call at a time, and none of infer() beside it."""
+    def infer_alone(self, image: NDArray[np.uint8]) -> Outputs:
+        """uint8 [1, H, W, 1] → outputs of one slice. One call at a time, and none of infer() beside it."""
 
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, H, W, 1] → float32 [B, C], B up to max_batch_size, in several threads at a time."""
+    def infer(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [B, H, W, 1] → outputs, B up to max_batch_size, in several threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +94,21 @@ class ServingModel:
         """The number that every answer names."""
         return self.manifest.model_version
 
+    @property
+    def chest_gate(self) -> ChestGate:
+        """What this version refuses as no chest CT slice."""
+        return self.manifest.chest_gate or DEFAULT_GATE
+
     def replay_golden(self, batch_size: int) -> None:
         """Ask the golden slices alone, and all of them in full batches, as under load.
 
         Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did.
         """
         golden, tolerance = self.golden, self.manifest.golden_tolerance
-        alone = [self.engine.infer_alone(image[np.newaxis]) for image in golden.images]
+        alone = [self.engine.infer_alone(image[np.newaxis])[OUTPUT_NAME] for image in golden.images]
         golden.compare(np.concatenate(alone), tolerance)
         batches = np.split(golden.images, range(batch_size, len(golden.images), batch_size))
-        golden.compare(np.concatenate([self.engine.infer(batch) for batch in batches]), tolerance)
+        golden.compare(np.concatenate([self.engine.infer(batch)[OUTPUT_NAME] for batch in batches]), tolerance)
 
 
 def _no_pause() -> None:

@@ -34,6 +34,10 @@ class ServiceSettings(BaseSettings):
     max_pixels: int = Field(default=16 * _MIB, ge=1024, description="Most pixels of one image, by its header.")
     max_files: int = Field(default=256, ge=1, description="Most files in one POST /predict/batch.")
 
+    ood_policy: Literal["reject", "flag"] = Field(
+        default="reject",
+        description="What does not look like a chest CT slice: answer 422, or answer with a warning.",
+    )
     self_check_interval_s: float = Field(
         default=10.0, gt=0, description="Time between questions with known answers that the service asks its model."
     )

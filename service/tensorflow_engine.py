@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE, ArtifactError
+from service.serving_model import OUTPUTS, Outputs
+from shared.artifact import INPUT_NAME, SIGNATURE, ArtifactError
 
 
 class TensorFlowEngine:
@@ -44,10 +45,11 @@ class TensorFlowEngine:
         """None: one batch at a time is computed, on all cores, so whatever waits shares it."""
         return 0
 
-    def infer_alone(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [1, H, W, 1] → float32 [1, C]."""
+    def infer_alone(self, image: NDArray[np.uint8]) -> Outputs:
+        """uint8 [1, H, W, 1] → outputs of one slice."""
         return self.infer(image)
 
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [B, H, W, 1] → float32 [B, C]."""
-        return np.asarray(self._serve(**{INPUT_NAME: tf.constant(images)})[OUTPUT_NAME].numpy(), np.float32)
+    def infer(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [B, H, W, 1] → outputs."""
+        answer = self._serve(**{INPUT_NAME: tf.constant(images)})
+        return {name: np.asarray(answer[name].numpy(), np.float32) for name in OUTPUTS if name in answer}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
+from shared.chest_ct import ChestGate
 from shared.classes import ClassSet
 from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
@@ -32,6 +33,8 @@ SAVED_MODEL_FILE = "saved_model.pb"
 SIGNATURE = "serving_default"
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
+DISTANCE_NAME = "chest_distance"
+"""Optional output float32 [B]: distance of a slice from chest slices in features; 1 is the median of unseen ones."""
 UNFINISHED_PREFIX = ".tmp-"
 """A folder with this prefix is a version being written, or what a killed run left of one."""
 
@@ -86,6 +89,8 @@ class Manifest(BaseModel):
     metrics: dict[str, JsonValue]
     thresholds: DecisionRules | None = None
     """How probabilities become a decision; None where the trainer chose no rules."""
+    chest_gate: ChestGate | None = None
+    """What is refused as no chest CT slice; None in versions that were published before there were limits."""
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     golden_tolerance: float = Field(gt=0, le=0.1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from service.serving_model import ServingModel
-from shared.artifact import Golden, Manifest
+from shared.artifact import OUTPUT_NAME, Golden, Manifest
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 
@@ -29,24 +29,24 @@ class FakeEngine:
     def few(self) -> int:
         return 1
 
-    def infer_alone(self, image: np.ndarray) -> np.ndarray:
+    def infer_alone(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return self.infer(image)
 
-    def infer(self, images: np.ndarray) -> np.ndarray:
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         self.sizes.append(len(images))
         self.may_answer.wait(60)
         if self.fails_with:
             raise self.fails_with
         brightness = images.mean(axis=(1, 2, 3)) / 255
         logits = np.stack([brightness, 1 - brightness + self.lie, np.full(len(images), 0.3)], axis=1)
-        return (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+        return {OUTPUT_NAME: (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)}
 
 
 def fake_model(engine: FakeEngine | None = None, version: int = 1) -> ServingModel:
     """A model of 32 x 32 slices with two golden ones."""
     engine = engine or FakeEngine()
     images = np.stack([np.full((32, 32, 1), grey, np.uint8) for grey in (10, 200)])
-    answers = FakeEngine().infer(images)
+    answers = FakeEngine().infer(images)[OUTPUT_NAME]
     manifest = Manifest(
         model_name="lung-ct", model_version=version, created=datetime.now(UTC), architecture="fake",
         classes=LUNG_CT_CLASSES, preprocessing=SPEC, dataset={}, split={}, metrics={}, golden_tolerance=1e-3, seed=0,

@@ -5,6 +5,7 @@ from pydantic import JsonValue
 from trainer.approach import make_approach
 from trainer.calibration import softmax
 from trainer.candidate import Candidate, training_record, warnings_of
+from trainer.chest_gate import fit_gate
 from trainer.cross_validation import cross_validate, judge_out_of_fold
 from trainer.dataset import Dataset
 from trainer.ensemble import assemble
@@ -29,7 +30,9 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     before, after = judge_out_of_fold(dataset, folds, result, settings.seed)
     calibrated = result.calibrated
     probabilities = calibrated.probabilities
-    model = assemble(result.members, calibrated.temperature)
+    held_out = [folds.split(fold) for fold in range(len(folds))]
+    chest = fit_gate(dataset, result.members, held_out)
+    model = assemble(result.members, calibrated.temperature, distances=chest.distances)
     rules = choose_rules(dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, seed=settings.seed)
     title = f"{settings.model_name}, network {settings.network}, out of fold"
     facts = Facts(
@@ -44,6 +47,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
             "calibration": calibrated.record(result.logits, dataset.labels),
         },
         thresholds=rules,
+        chest_gate=chest.gate,
         training={
             **training_record(settings),
             **({"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}),

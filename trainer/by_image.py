@@ -5,14 +5,17 @@ import logging
 import numpy as np
 from pydantic import JsonValue, TypeAdapter
 
+from shared.chest_ct import ChestGate
 from trainer.approach import make_approach
 from trainer.calibration import softmax
 from trainer.candidate import Candidate, training_record, warnings_of
+from trainer.chest_gate import fit_gate
 from trainer.dataset import Dataset
 from trainer.ensemble import assemble
 from trainer.evaluation import evaluate
 from trainer.facts import Facts
 from trainer.figures import confusion_matrix, draw_figures
+from trainer.from_scratch import taken_apart
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.splits import OPTIMISTIC_WARNING, Split, split_by_image
 from trainer.training import History, fit
@@ -32,10 +35,11 @@ def train_by_image(dataset: Dataset, settings: TrainerSettings) -> Candidate:
     approach = make_approach(dataset, np.arange(len(dataset)), settings)
     member = approach.fit(split.training, split.validation, settings.seed)
     probabilities = softmax(member.logits(split.validation))
-    model = assemble([member], 1.0)
+    chest = fit_gate(dataset, [member], [split])
+    model = assemble([member], 1.0, distances=chest.distances)
     metrics = evaluate(dataset.labels[split.validation], probabilities, dataset.classes, settings.seed)
     training: dict[str, JsonValue] = {**training_record(settings), "parameters": model.count_params()}
-    facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings)
+    facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings, gate=chest.gate)
     return Candidate(model, metrics, facts, {"confusion_matrix.png": confusion_matrix(metrics, _title(settings))})
 
 
@@ -50,8 +54,11 @@ def _from_scratch(dataset: Dataset, split: Split, settings: TrainerSettings) -> 
         "parameters": trained.model.count_params(),
         "history": history,
     }
-    facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings)
-    return Candidate(trained.model, metrics, facts, draw_figures(trained.history, metrics, _title(settings)))
+    member = taken_apart(trained.model, dataset.images)
+    chest = fit_gate(dataset, [member], [split])
+    model = assemble([member], 1.0, name=settings.network, distances=chest.distances)
+    facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings, gate=chest.gate)
+    return Candidate(model, metrics, facts, draw_figures(trained.history, metrics, _title(settings)))
 
 
 def _title(settings: TrainerSettings) -> str:
@@ -64,6 +71,8 @@ def _facts(
     metrics: dict[str, JsonValue],
     training: dict[str, JsonValue],
     settings: TrainerSettings,
+    *,
+    gate: ChestGate,
 ) -> Facts:
     twins: JsonValue = dataset.twins(split.training, split.validation)
     return Facts(
@@ -73,6 +82,7 @@ def _facts(
         dataset=dataset.describe(),
         split={**split.record, "held_out_twins": twins},
         metrics=metrics,
+        chest_gate=gate,
         training=training,
         warnings=warnings_of(dataset, split.warnings),
         seed=settings.seed,

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from shared.chest_ct import ChestGate
 from shared.classes import ClassSet
 from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
@@ -19,6 +20,7 @@ class Facts(BaseModel):
     split: dict[str, JsonValue]
     metrics: dict[str, JsonValue]
     thresholds: DecisionRules | None = None
+    chest_gate: ChestGate | None = None
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     seed: int

@@ -18,7 +18,7 @@ from trainer.batches import balanced_batches, training_batches, validation_batch
 from trainer.dataset import Dataset
 from trainer.devices import all_devices
 from trainer.event_log import EventLog
-from trainer.heads import Logits
+from trainer.heads import Features, Logits
 from trainer.pretrained import build_backbone
 from trainer.settings import TrainerSettings
 from trainer.training import BestEpoch, EpochLog, seed_everything
@@ -41,10 +41,13 @@ class TunedFold:
     bias: NDArray[np.float32]
     images: NDArray[np.uint8]
 
+    def features_of(self, rows: Indices) -> Features:
+        """What the network gives for rows of the dataset, float32 [m, D]."""
+        return np.asarray(self.network.predict(self.images[rows], batch_size=8, verbose=0), np.float32)
+
     def logits(self, rows: Indices) -> Logits:
         """Uncalibrated logits float64 [m, C] for rows of the dataset."""
-        features = self.network.predict(self.images[rows], batch_size=8, verbose=0)
-        return np.asarray(features, np.float64) @ self.weights + self.bias
+        return self.features_of(rows).astype(np.float64) @ self.weights + self.bias
 
     def lay(self, features: Any) -> Any:
         """Features [B, D] of the network in a Keras graph → logits [B, C]."""

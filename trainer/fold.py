@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import keras
 
 from trainer.balance import Indices
-from trainer.heads import Logits
+from trainer.heads import Features, Logits
 
 
 class Fold(Protocol):
@@ -15,6 +15,9 @@ class Fold(Protocol):
     @property
     def network(self) -> keras.Model:
         """A model, image uint8 [B, H, W, 1] → features [B, D]; members that share one are computed once."""
+
+    def features_of(self, rows: Indices) -> Features:
+        """What the network gives for rows of the dataset, float32 [m, D]."""
 
     def logits(self, rows: Indices) -> Logits:
         """Uncalibrated logits float64 [m, C] for rows of the dataset."""

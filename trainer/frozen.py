@@ -27,6 +27,10 @@ class FrozenFold:
     features: Features
     head: Head
 
+    def features_of(self, rows: Indices) -> Features:
+        """What the network gives for rows of the dataset, float32 [m, D]."""
+        return self.features[rows]
+
     def logits(self, rows: Indices) -> Logits:
         """Uncalibrated logits float64 [m, C] for rows of the dataset."""
         return self.head.logits(self.features[rows])

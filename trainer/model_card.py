@@ -11,7 +11,7 @@ _USE = """\
 
 For research and education. **Never for diagnosis**: it is no medical device, no radiologist has checked its answers,
 and nothing that it says about a slice may decide anything about a patient. It looks at one two-dimensional slice, knows
-no neighbouring slice, no history and no patient, and gives an answer for any picture, also one that shows no chest.
+no neighbouring slice, no history and no patient. Most pictures that show no chest are refused, not all of them.
 """
 
 _BY_SLICE = (
@@ -32,7 +32,7 @@ def model_card(facts: Facts) -> str:
     """Markdown; every figure comes from the facts, and what they do not say is left out."""
     parts = [
         _title(facts), _warnings(facts), _USE, _data(facts), _split(facts), _metrics(facts), _calibration(facts),
-        _decisions(facts), _technical(facts),
+        _decisions(facts), _refusals(facts), _technical(facts),
     ]  # fmt: skip
     return "\n".join(part for part in parts if part)
 
@@ -157,6 +157,26 @@ def _decisions(facts: Facts) -> str:
         f"they held it for: {covered}; {sets.measured_size:.2f} classes were in a set in the mean.\n"
     )
     return "\n".join(lines)
+
+
+def _refusals(facts: Facts) -> str:
+    gate = facts.chest_gate
+    if gate is None:
+        return ""
+    figures = gate.figures
+    looks = "refused by their looks" if gate.image_limits else "not judged by their looks, which training slices fail"
+    text = f"## Refusals\n\nPictures that do not look like a chest CT slice are {looks}"
+    if gate.max_distance is not None:
+        text += (
+            f", and where their features are further than {gate.max_distance:.2f} from those of training slices (1 is "
+            f"the median of {figures['unseen_slices']} unseen slices, of which "
+            f"{_share(figures['refused_unseen_by_distance'])} are refused)"
+        )
+    return f"{text}. Of the training slices, {_share(figures['refused_by_image_limits'])} would be refused by looks.\n"
+
+
+def _share(value: Any) -> str:
+    return f"{float(value):.1%}"
 
 
 def _technical(facts: Facts) -> str:

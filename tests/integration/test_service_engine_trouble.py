@@ -28,7 +28,7 @@ def sabotage():
         if deed == "hang":
             time.sleep(3600)
         answers = as_ever(self, images)
-        return answers[:, ::-1] if deed == "lie" else answers
+        return {{**answers, "probabilities": answers["probabilities"][:, ::-1]}} if deed == "lie" else answers
     engine.infer, engine.infer_alone = sabotaged(engine.infer), sabotaged(engine.infer_alone)
 
 if sys.orig_argv[1:3] == ["-m", "service"]:

@@ -9,6 +9,7 @@ import pytest
 
 from service.openvino_conversion import convert
 from service.openvino_engine import OpenVINOEngine
+from shared.artifact import OUTPUT_NAME
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,14 @@ def _engine(version_dir: Path, folder: Path, precision: str | None = None) -> Op
 def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
     """Alone, in a full batch, in one that is padded, and in batches that run at a time, a slice is answered alike."""
     engine, slices = _engine(version_dir, tmp_path, "f32"), _slices(10)
-    alone = np.concatenate([engine.infer_alone(one[np.newaxis]) for one in slices])
+    alone = np.concatenate([engine.infer_alone(one[np.newaxis])[OUTPUT_NAME] for one in slices])
     assert alone.shape == (10, 3)
     with ThreadPoolExecutor(4) as pool:
         for size in (1, 2, 3, 4):
             batches = [slices[at : at + size] for at in range(0, 10, size)]
-            np.testing.assert_allclose(np.concatenate(list(pool.map(engine.infer, batches))), alone, atol=1e-5)
+            np.testing.assert_allclose(
+                np.concatenate([answer[OUTPUT_NAME] for answer in pool.map(engine.infer, batches)]), alone, atol=1e-5
+            )
 
 
 def test_a_few_is_fewer_than_a_round(version_dir: Path, tmp_path: Path) -> None:
@@ -47,6 +50,6 @@ def test_a_model_outlives_its_files(version_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "converted"
     folder.mkdir()
     engine, slices = _engine(version_dir, folder), _slices(4)
-    expected = engine.infer(slices)
+    expected = engine.infer(slices)[OUTPUT_NAME]
     shutil.rmtree(folder)
-    np.testing.assert_array_equal(engine.infer(slices), expected)
+    np.testing.assert_array_equal(engine.infer(slices)[OUTPUT_NAME], expected)

@@ -1,0 +1,158 @@
+"""Does a picture look like a CT slice of the chest? Cheap checks, on what the network sees.
+
+A chest slice has grey values of two kinds, a body that lies in air, and lungs in it: large dark areas that the body
+encloses. The checks look at the tensor and not at the file: the body was cut out for that already, and a tensor is
+small. They cannot tell a chest from a ring that somebody drew like one; how far its features are from those of chest
+slices can (the model's output chest_distance).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from shared.imaging import SliceTensor
+
+Check = Literal["colour", "contrast", "body", "tissue", "lungs", "distance"]
+"""What can speak against a chest slice."""
+
+_Mask = NDArray[np.uint8]
+
+_OVERVIEW_SIDE = 64
+_CLOSING = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)), np.uint8)
+_FRAME = 3  # around the overview, as wide as closing reaches
+_FLOODED = 2  # neither 0 nor 1
+_LUNG_SHARE = 0.015  # of the body: what is dark and smaller is a bronchus, or between letters
+
+
+@dataclass(frozen=True)
+class ChestFigures:
+    """What was measured on one slice. Grey 0 is the mean of its darker pixels, 1 that of its brighter ones (Otsu)."""
+
+    contrast: float = 0.0
+    """Between the two means, in grey values of the tensor."""
+    separation: float = 0.0
+    """Share of the variance of grey values that lies between the darker and the brighter ones, 0 to 1."""
+    body: float = 1.0
+    """Share of the box around the body that the body fills, with all it encloses: an ellipse fills 0.79."""
+    aspect: float = 1.0
+    """Width of that box by its height: people lie on their back."""
+    air: float = 1.0
+    """Mean around the body: near 0, as dark as the lungs, or darker."""
+    tissue: float = 1.0
+    """Standard deviation of the brighter part of the body."""
+    lungs: float = 0.0
+    """Share of the body that is dark and enclosed by it, in pieces of 1.5 % of it and more."""
+
+
+class ImageLimits(BaseModel):
+    """What a chest slice measures at least and at most; the defaults leave room around every slice of IQ-OTH/NCCD."""
+
+    model_config = ConfigDict(frozen=True)
+
+    min_contrast: float = Field(default=40.0, ge=0, le=255)
+    min_separation: float = Field(default=0.81, ge=0, le=1)
+    body: tuple[float, float] = (0.62, 0.93)
+    aspect: tuple[float, float] = (1.05, 2.6)
+    max_air: float = 0.1
+    max_tissue: float = 0.22
+    lungs: tuple[float, float] = (0.055, 0.55)
+
+    def doubts(self, figures: ChestFigures) -> tuple[Check, ...]:
+        """The checks that a slice does not pass. Where nothing can be told apart, nothing else is looked for."""
+        if figures.contrast < self.min_contrast or figures.separation < self.min_separation:
+            return ("contrast",)
+        doubts: list[Check] = []
+        is_shaped = _within(figures.body, self.body) and _within(figures.aspect, self.aspect)
+        if not is_shaped or figures.air > self.max_air:
+            doubts.append("body")
+        if figures.tissue > self.max_tissue:
+            doubts.append("tissue")
+        if not _within(figures.lungs, self.lungs):
+            doubts.append("lungs")
+        return tuple(doubts)
+
+
+SURE = ImageLimits(
+    min_separation=0.85, body=(0.64, 0.92), aspect=(1.1, 2.5), max_air=0.06, max_tissue=0.2, lungs=(0.07, 0.5)
+)
+"""What nearly every chest slice keeps to, and little else: nothing more is asked about it."""
+
+
+class ChestGate(BaseModel):
+    """What a version refuses: part of its manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image_limits: ImageLimits | None = ImageLimits()
+    """None where the training slices themselves do not keep to any limits that mean something."""
+    max_distance: float | None = Field(default=None, gt=0)
+    """Largest chest_distance of a chest slice; None where the model has no such output, or has seen no patient."""
+    figures: dict[str, JsonValue] = {}
+    """How many unseen training slices these limits refuse, and the like; for people."""
+
+
+DEFAULT_GATE = ChestGate()
+"""For versions that were published before there were limits in the manifest: the image checks alone."""
+
+
+def look_at(tensor: SliceTensor) -> ChestFigures:
+    """Measure uint8 [H, W, 1], as shared.imaging.to_tensor() gives it, in 0.3 to 0.7 ms."""
+    grey = _without_padding(tensor[:, :, 0])
+    overview = cv2.resize(grey, (_OVERVIEW_SIDE, _OVERVIEW_SIDE), interpolation=cv2.INTER_AREA)
+    _, thresholded = cv2.threshold(overview, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    bright = np.asarray(thresholded, np.uint8)
+    share = cv2.countNonZero(bright) / bright.size
+    if share in (0.0, 1.0):
+        return ChestFigures()
+    dark = 1 - bright
+    darker, brighter = cv2.mean(overview, dark)[0], cv2.mean(overview, bright)[0]
+    contrast = brighter - darker
+    deviation = float(cv2.meanStdDev(overview)[1][0, 0])
+    body = _filled(_largest(bright))
+    _, _, width, height = cv2.boundingRect(body)
+    area = cv2.countNonZero(body)
+    outside = 1 - body
+    lungs = _in_large_pieces(body & dark, _LUNG_SHARE * area)
+    return ChestFigures(
+        contrast=contrast,
+        separation=share * (1 - share) * (contrast / deviation) ** 2,
+        body=area / (width * height),
+        aspect=width * grey.shape[1] / (height * grey.shape[0]),
+        air=(cv2.mean(overview, outside)[0] - darker) / contrast if area < body.size else 1.0,
+        tissue=float(cv2.meanStdDev(overview, mask=body & bright)[1][0, 0]) / contrast,
+        lungs=lungs / area,
+    )
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]
+
+
+def _without_padding(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Padding to a square is black, and would pass for air around a body."""
+    left, top, width, height = cv2.boundingRect(grey)
+    return grey[top : top + height, left : left + width] if width else grey
+
+
+def _largest(mask: _Mask) -> _Mask:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_16U)
+    return np.asarray(labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])), np.uint8)
+
+
+def _filled(mask: _Mask) -> _Mask:
+    """The mask with what cannot be reached from outside, also through a thin gap."""
+    framed = np.asarray(cv2.copyMakeBorder(mask, *(_FRAME,) * 4, cv2.BORDER_CONSTANT, value=(0,)), np.uint8)
+    closed = np.asarray(cv2.morphologyEx(framed, cv2.MORPH_CLOSE, _CLOSING), np.uint8)
+    cv2.floodFill(closed, None, (0, 0), (_FLOODED,))
+    return np.asarray(closed[_FRAME:-_FRAME, _FRAME:-_FRAME] != _FLOODED, np.uint8)
+
+
+def _in_large_pieces(mask: _Mask, at_least: float) -> int:
+    """Pixels of the mask in connected pieces of so many and more."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_16U)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return int(areas[areas >= at_least].sum())
