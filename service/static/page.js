@@ -99,7 +99,7 @@ function offerPhantoms(isDemo) {
 
 async function tryPhantom(address, name) {
   const content = await (await ask(address)).blob();
-  add([{ file: new File([content], `${name}.jpg`, { type: content.type }), path: `phantom ${name}.jpg` }]);
+  add([{ file: new File([content], `${name}.jpg`, { type: content.type }), path: `${name}.jpg` }]);
 }
 
 /** Which optional addresses this service has: asked once, when everything else is done. */
@@ -157,7 +157,7 @@ find("clear").addEventListener("click", () => [...queue.slices].forEach((slice) 
 addEventListener("hashchange", showView);
 addEventListener("beforeunload", (event) => queue.slices.some(isOpen) && event.preventDefault());
 
-if (innerWidth < 700) document.querySelector("input[name=mode][value=attention]").checked = true; // no room for both
+if (innerWidth < 1200) document.querySelector("input[name=mode][value=attention]").checked = true; // no room for both
 setTheme(theme());
 status.draw();
 showView();

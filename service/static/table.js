@@ -15,7 +15,7 @@ const COLUMNS = {
   verdict: (slice) => slice.answer?.decision && words.verdicts[slice.answer.decision.verdict],
   set: (slice) => slice.answer?.prediction_set?.map(classLabel).join(", "),
   version: (slice) => slice.answer?.model_version,
-  state: stateText,
+  state: (slice) => (slice.state === "answered" ? text.states.answered : stateText(slice)),
 };
 
 export class Table {

@@ -17,7 +17,6 @@ export class Viewer {
     this._slice = null;
     this._picture = null;
     this._map = null; // of the explanation that is shown
-    this._opening = new AbortController();
     this._plain = find("canvas-slice");
     this._mapped = find("canvas-attention");
     this._opacity = find("opacity");
@@ -29,8 +28,9 @@ export class Viewer {
   async show(slice) {
     if (slice === this._slice) return this._explain();
     this._slice = slice;
-    this._opening.abort();
-    this._opening = new AbortController();
+    this._explaining?.abort();
+    this._drawing?.abort();
+    clearTimeout(this._settling);
     this._picture = this._map = null;
     this._viewport.show(null);
     find("view-controls").hidden = true;
@@ -43,7 +43,10 @@ export class Viewer {
   }
 
   async _open(query) {
-    const slice = this._slice, { signal } = this._opening;
+    const slice = this._slice;
+    this._drawing?.abort(); // what was asked for before is no longer wanted
+    this._drawing = new AbortController();
+    const { signal } = this._drawing;
     try {
       const picture = await slice.picture({ ...query, signal });
       if (slice !== this._slice || signal.aborted) return;
@@ -93,11 +96,13 @@ export class Viewer {
     this._offerClasses(slice);
     if (mode === "slice") return;
     const name = find("attention-class").value || slice.answer.prediction;
+    this._explaining?.abort();
+    this._explaining = new AbortController();
     try {
       if (!slice.explanations.has(name)) {
         this._sayOfAttention(text.viewer.explaining);
         const query = { format: "json", class: name, frame: slice.frame };
-        const answer = await post(withQuery("explain", query), slice.file, this._opening.signal);
+        const answer = await post(withQuery("explain", query), slice.file, this._explaining.signal);
         slice.explanations.set(name, await answer.json());
       }
       if (slice !== this._slice || slice.state !== "answered") return;
