@@ -37,7 +37,7 @@ class Visit:
         is_expected = any(
             message.text.startswith(f"{_ANSWERED_WITH_AN_ERROR}{status}") for status in self.expected_statuses
         )
-        if message.type in ("error", "warning") and not is_expected:
+        if message.type == "error" and not is_expected:
             self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _allow_own_host(self, route: Route) -> None:
@@ -64,4 +64,4 @@ def visiting(browser: Browser, url: str, **context: Any) -> Iterator[Visit]:
         visit = Visit(opened.new_page(), url)
         visit.watch()
         yield visit
-    assert not visit.complaints
+    assert not visit.complaints, visit.complaints

@@ -1,6 +1,6 @@
 // Puts the parts together.
 
-import { ask, upload, withQuery } from "./api.js";
+import { abilities, ask, upload, withQuery } from "./api.js";
 import { find, h, oncePerFrame } from "./dom.js";
 import { watchIntake } from "./intake.js";
 import { List } from "./list.js";
@@ -27,8 +27,7 @@ const table = new Table(queue, (slice) => {
   location.hash = "slices";
 });
 const result = new Result(queue, () => status.info);
-let canExplain = false;
-const viewer = new Viewer(queue, () => canExplain);
+const viewer = new Viewer(queue);
 let chosen = null;
 
 /** The slice that the viewer and the result show. */
@@ -102,17 +101,6 @@ async function tryPhantom(address, name) {
   add([{ file: new File([content], `${name}.jpg`, { type: content.type }), path: `${name}.jpg` }]);
 }
 
-/** Which optional addresses this service has: asked once, when everything else is done. */
-async function askWhatItCan() {
-  try {
-    const { paths } = await (await ask("openapi.json")).json();
-    canExplain = "/explain" in paths;
-  } catch {
-    canExplain = false;
-  }
-  if (canExplain && chosen) viewer.show(chosen);
-}
-
 // --- views and theme ----------------------------------------------------------------------------------------------------
 
 function showView() {
@@ -162,4 +150,4 @@ setTheme(theme());
 status.draw();
 showView();
 watchIntake(add);
-status.look().then(askWhatItCan);
+status.look().then(abilities); // the latter when everything else is drawn

@@ -1,11 +1,14 @@
 // One file that a person gave: what kind of image it is, and what it looks like.
 
-import { post, Problem, withQuery } from "./api.js";
+import { abilities, post, withQuery } from "./api.js";
 
 const THUMBNAIL_PX = 96;
 const PATIENCE = 5; // times a drawing is asked for while the service is busy
 
 let count = 0;
+
+/** Only the service could draw this file, and it does not draw. */
+export class CannotRender extends Error {}
 
 export class Slice {
   constructor(file, path = file.webkitRelativePath || file.name) {
@@ -36,13 +39,9 @@ export class Slice {
   async picture({ level = null, width = null, frame = this.frame, signal } = {}) {
     const kind = await this.kind();
     if (kind === "jpeg" || kind === "png") return { bitmap: await createImageBitmap(this.file), ...NO_WINDOW };
-    try {
-      return await this._rendered({ level, width, frame }, signal);
-    } catch (error) {
-      const isUnknown = error instanceof Problem && [404, 405].includes(error.status);
-      if (isUnknown && kind === "png16") return { bitmap: await createImageBitmap(this.file), ...NO_WINDOW };
-      throw error;
-    }
+    if ((await abilities()).render) return this._rendered({ level, width, frame }, signal);
+    if (kind === "png16") return { bitmap: await createImageBitmap(this.file), ...NO_WINDOW };
+    throw new CannotRender();
   }
 
   /** A small bitmap. Throws where it cannot be drawn. */

@@ -1,8 +1,9 @@
 // The chosen slice as a picture: beside it where the model looked; window, frame, zoom.
 
-import { post, Problem, Unreachable, withQuery } from "./api.js";
+import { abilities, post, Problem, Unreachable, withQuery } from "./api.js";
 import { heatmap } from "./attention.js";
 import { find, h } from "./dom.js";
+import { CannotRender } from "./slice.js";
 import { classLabel, text } from "./strings.js";
 import { Viewport } from "./viewport.js";
 
@@ -10,10 +11,9 @@ const PRESETS = { lung: [-600, 1500], mediastinum: [40, 400], bone: [400, 1800] 
 const SETTLE_MS = 150;
 
 export class Viewer {
-  /** queue: to ask about another frame; canExplain(): whether this service has /explain. */
-  constructor(queue, canExplain) {
+  /** queue: to ask about another frame. */
+  constructor(queue) {
     this._queue = queue;
-    this._canExplain = canExplain;
     this._slice = null;
     this._picture = null;
     this._map = null; // of the explanation that is shown
@@ -58,8 +58,7 @@ export class Viewer {
       if (isFirst) await this._offerControls(slice, picture);
     } catch (error) {
       if (error.name === "AbortError" || slice !== this._slice) return;
-      const isMissing = error instanceof Problem && [404, 405].includes(error.status);
-      this._say(isMissing ? text.viewer.noRender : error instanceof Problem ? error.message : text.viewer.noPicture);
+      this._say(error instanceof CannotRender ? text.viewer.noRender : error instanceof Problem ? error.message : text.viewer.noPicture);
     }
   }
 
@@ -86,7 +85,8 @@ export class Viewer {
 
   async _explain() {
     const slice = this._slice, mode = this._mode;
-    const isWanted = slice?.state === "answered" && this._canExplain();
+    const isWanted = slice?.state === "answered" && (await abilities()).explain;
+    if (slice !== this._slice) return;
     find("attention-controls").hidden = !isWanted;
     find("stage").dataset.mode = isWanted ? mode : "slice";
     find("opacity-control").hidden = mode === "slice";
