@@ -19,7 +19,7 @@ export class Slice {
     this.progress = 0;
     this.answer = null;
     this.problem = null;
-    /** Frame of a multi-frame DICOM file that was or will be asked about; null: the first. */
+    /** Frame of a multi-frame DICOM file that was or will be asked about, from 1; null: the first. */
     this.frame = null;
     /** Explanations of the answer, by class name. */
     this.explanations = new Map();

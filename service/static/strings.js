@@ -89,7 +89,7 @@ export const text = {
     unit: { dicom: "HU", png16: "sample values" },
     presets: { lung: "Lung", mediastinum: "Mediastinum", bone: "Bone", reset: "As opened" },
     frame: "Frame",
-    classifyFrame: (frame) => `Classify frame ${frame + 1}`,
+    classifyFrame: (frame) => `Classify frame ${frame}`,
   },
   explanation: {
     "class-activation": "Class activation map",

@@ -77,7 +77,7 @@ export class Viewer {
     }
     find("frame-controls").hidden = frames < 2;
     find("frame").max = frames;
-    find("frame").value = (slice.frame ?? 0) + 1;
+    find("frame").value = slice.frame ?? 1;
     this._labelFrame();
   }
 
@@ -171,7 +171,7 @@ export class Viewer {
       this._reopenSoon();
     });
     find("frame-classify").addEventListener("click", () => {
-      this._slice.frame = find("frame").value - 1;
+      this._slice.frame = Number(find("frame").value);
       this._slice.explanations.clear();
       this._queue.retry(this._slice);
     });
@@ -193,10 +193,10 @@ export class Viewer {
   }
 
   _labelFrame() {
-    const frame = find("frame").value - 1;
-    find("frame-value").textContent = `${frame + 1} / ${find("frame").max}`;
+    const frame = Number(find("frame").value);
+    find("frame-value").textContent = `${frame} / ${find("frame").max}`;
     find("frame-classify").textContent = text.viewer.classifyFrame(frame);
-    find("frame-classify").disabled = frame === (this._slice.frame ?? 0);
+    find("frame-classify").disabled = frame === (this._slice.frame ?? 1);
   }
 
   _reopenSoon() {
@@ -205,7 +205,7 @@ export class Viewer {
       const isWindowed = !find("window-controls").hidden, isFramed = !find("frame-controls").hidden;
       this._open({
         ...(isWindowed ? { level: find("level").value, width: find("width").value } : {}),
-        ...(isFramed ? { frame: find("frame").value - 1 } : {}),
+        ...(isFramed ? { frame: find("frame").value } : {}),
       });
     }, SETTLE_MS);
   }

@@ -59,7 +59,8 @@ def drop(page: Page, contents: list[bytes]) -> None:
             transfer.items.add(new File([bytes], `slice-${at + 1}.jpg`, { type: "image/jpeg" }));
           });
           for (const type of ["dragover", "drop"]) {
-            document.body.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+            const said = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new DragEvent(type, said));
           }
         }""",
         [base64.b64encode(content).decode() for content in contents],
@@ -108,23 +109,33 @@ def test_a_visit_from_the_first_slice_to_the_export(
     page.get_by_role("button", name="File").click()
     expect(rows.locator("th").first).to_have_text("=cmd.png")
     assert fits(page)
+    _export(page, tmp_path, expected)
+    page.get_by_label("Show").select_option("unanswered")
+    expect(rows).to_have_count(1)
+
+    view(page, "Model")
+    _read_about_the_model(page)
+
+
+def _export(page: Page, folder: Path, expected: dict[str, Any]) -> None:
+    """Both files hold every slice; a name that a spreadsheet would run is quoted."""
     with page.expect_download() as download:
         page.get_by_role("button", name="Export CSV").click()
-    download.value.save_as(tmp_path / "results.csv")
-    text = (tmp_path / "results.csv").read_text("utf-8-sig")
+    download.value.save_as(folder / "results.csv")
+    text = (folder / "results.csv").read_text("utf-8-sig")
     records = {row["file"]: row for row in csv.DictReader(io.StringIO(text))}
     assert set(records) == {"malignant-005.jpg", "own.jpg", "'=cmd.png", "notes.txt"}
     assert float(records["own.jpg"]["Malignant cases"]) == pytest.approx(expected["all_predictions"]["Malignant cases"])
     assert records["notes.txt"]["problem"]
     with page.expect_download() as download:
         page.get_by_role("button", name="Export JSON").click()
-    download.value.save_as(tmp_path / "results.json")
-    answers = {one["file"]: one for one in json.loads((tmp_path / "results.json").read_text())}
+    download.value.save_as(folder / "results.json")
+    answers = {one["file"]: one for one in json.loads((folder / "results.json").read_text())}
     assert answers["own.jpg"]["result"]["prediction"] == expected["prediction"]
-    page.get_by_label("Show").select_option("unanswered")
-    expect(rows).to_have_count(1)
 
-    view(page, "Model")
+
+def _read_about_the_model(page: Page) -> None:
+    """Figures, confusion matrix, history, drawings and the card are there."""
     expect(page.get_by_role("heading", name="lung-ct, version 1")).to_be_visible()
     expect(page.get_by_text("too good to be true")).to_be_visible()
     expect(page.locator(".confusion tbody tr")).to_have_count(3)
@@ -253,7 +264,9 @@ def test_the_first_paint_costs_little(shown: RunningService, visit: VisitOf) -> 
     session.send("Network.enable")
     received: list[tuple[str, float]] = []
     addresses: dict[str, str] = {}
-    session.on("Network.requestWillBeSent", lambda event: addresses.update({event["requestId"]: event["request"]["url"]}))
+    session.on(
+        "Network.requestWillBeSent", lambda event: addresses.update({event["requestId"]: event["request"]["url"]})
+    )
     session.on(
         "Network.loadingFinished",
         lambda event: received.append((addresses[event["requestId"]], event["encodedDataLength"])),

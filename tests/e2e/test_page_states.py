@@ -80,12 +80,16 @@ def test_an_overloaded_service_is_left_alone_until_it_said(shown_repository: Pat
         visited.expected_statuses = {503}
         page = visited.page
         told: list[float] = []
-        page.on("response", lambda answer: told.append(float(answer.headers["retry-after"])) if answer.status == 503 else None)
+        page.on(
+            "response",
+            lambda answer: told.append(float(answer.headers["retry-after"])) if answer.status == 503 else None,
+        )
         page.add_init_script(
             "window.sent = []; const send = XMLHttpRequest.prototype.send;"
             "XMLHttpRequest.prototype.send = function (body) { window.sent.push([performance.now(), 0]);"
             " const mine = window.sent.at(-1); this.addEventListener('load', () => { mine[1] = performance.now();"
-            " mine[2] = this.status; mine[3] = Number(this.getResponseHeader('Retry-After')); }); send.call(this, body); };"
+            " mine[2] = this.status; mine[3] = Number(this.getResponseHeader('Retry-After')); });"
+            " send.call(this, body); };"
         )
         page.goto(narrow.url)
         expect(page.locator("#chip")).to_have_text("Model version 1")
