@@ -43,7 +43,7 @@ def add_pages(app: FastAPI) -> None:
 
 
 def _headers(policy: str) -> Mapping[str, str]:
-    return {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", **_ASKED_EACH_TIME}
+    return {"Content-Security-Policy": policy, **_ASKED_EACH_TIME}
 
 
 class _Headed:

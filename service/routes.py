@@ -58,6 +58,14 @@ _CARD: dict[int | str, dict[str, Any]] = {
 _FIGURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}}}
 }
+_FIGURE_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "File name of the figure.",
+    "schema": {"type": "string"},
+    "example": "confusion_matrix.png",
+}
 _HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
 
 
@@ -147,10 +155,11 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         summary="A figure of the serving version",
         response_class=Response,
         responses={**_FIGURE, **problems.documented(problems.NO_SUCH_DOCUMENT, problems.NO_MODEL)},
+        openapi_extra={"parameters": [_FIGURE_NAME]},
     )
-    async def figure(name: str, request: Request) -> Response:
+    async def figure(request: Request) -> Response:
         """A PNG that the trainer drew; /model-info lists them under `documents`."""
-        return _document(service, request, f"{FIGURES_DIR}/{name}", "image/png")
+        return _document(service, request, f"{FIGURES_DIR}/{request.path_params['name']}", "image/png")
 
     @router.get(
         "/metrics",
@@ -200,7 +209,7 @@ def _document(service: Service, request: Request, name: str, media_type: str) ->
     if content is None:
         raise ProblemError(problems.NO_SUCH_DOCUMENT)
     etag = f'"{model.manifest.files[name].sha256}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=media_type, headers=headers)

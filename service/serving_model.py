@@ -169,4 +169,6 @@ def _start(
         engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision, pause=pause)
     else:
         engine = module.TensorFlowEngine(version_dir, *arguments, pause=pause)
-    return ServingModel(manifest, engine, read_golden(folder, manifest), options.few, read_documents(folder, manifest))
+    return ServingModel(
+        manifest, engine, read_golden(folder, manifest), options.few, documents=read_documents(folder, manifest)
+    )
