@@ -147,9 +147,9 @@ class ModelInfo(BaseModel):
                     "model_version": 2,
                     "engine": "openvino 2026.4.1",
                     "loaded_at": "2026-11-23T04:59:55.776243Z",
-                    "versions": [1, 2, 3],
-                    "loading": None,
-                    "pinned": 2,
+                    "versions": [1, 2, 3, 4],
+                    "loading": 4,
+                    "pinned": 4,
                     "failures": [
                         {
                             "model_version": 3,
