@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock up down clean bench bench-swap lock-bench
+.PHONY: help run test lint lock up down clean bench bench-swap lock-bench screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+screenshots: $(VENV)/dev.stamp ## photograph the page with the demo model into docs/images (needs Chromium, and models/ as `make run` leaves it)
+	$(BIN)/python -m tests.page_screenshots $(or $(LUNGCT_MODEL_REPOSITORY),models)
 
 up: ## build both images, train in a container, serve from another (Docker and Compose)
 	$(COMPOSE) up --build --detach

@@ -9,17 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import fastapi_offline
-from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from service.answering import DISCLAIMER, Service
 from service.front import DirectRoute, Front
 from service.hot_reload import HotReload
 from service.metrics import Metrics
+from service.pages import add_pages
 from service.prediction import Predictor
 from service.problem_answers import ProblemAnswers
 from service.readiness import Readiness
@@ -33,9 +30,6 @@ from service.upload import ByteBudget
 
 _PAUSE_S = 0.3
 """Between steps of a load, while another version answers: what waited meanwhile is answered first."""
-
-_STATIC = Path(__file__).parent / "static"
-_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 _DESCRIPTION = f"""Classifies lung CT slices as Normal, Benign or Malignant.
 
@@ -70,7 +64,7 @@ def create_app(service: Service) -> ASGIApp:
     )
     endpoints = prediction_endpoints(service)
     app.include_router(build_router(service, endpoints))
-    _add_pages(app)
+    add_pages(app)
     answers = ProblemAnswers(service.metrics)
     answers.add_to(app)
     direct = {settings.root_path + path: DirectRoute(path, endpoint) for path, endpoint in endpoints.items()}
@@ -120,24 +114,3 @@ def _prove_and_load(
             meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
             proven = trial_load(version_dir, options, Path(folder), timeout_s)
         return load_model(version_dir, proven, Path(folder), pause)
-
-
-def _add_pages(app: FastAPI) -> None:
-    """The upload page and Swagger UI, from files of installed packages: no other host is asked for anything."""
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.mount("/swagger", StaticFiles(directory=_SWAGGER), name="swagger")
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return HTMLResponse((_STATIC / "index.html").read_text("utf-8"))
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> HTMLResponse:
-        prefix = request.scope.get("root_path", "").rstrip("/")
-        return get_swagger_ui_html(
-            openapi_url=f"{prefix}/openapi.json",
-            title="lungct API",
-            swagger_js_url=f"{prefix}/swagger/swagger-ui-bundle.js",
-            swagger_css_url=f"{prefix}/swagger/swagger-ui.css",
-            swagger_favicon_url=f"{prefix}/static/favicon.svg",
-        )

@@ -47,6 +47,9 @@ EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()
 WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField("file")))
 MALFORMED_MULTIPART = ProblemType("malformed-multipart", 400, "Not a form", str(MalformedMultipart("no boundary")))
 NOT_FOUND = ProblemType("not-found", 404, "No such resource", "There is nothing at this address.")
+NO_SUCH_DOCUMENT = ProblemType(
+    "no-such-document", 404, "No such document", "The version that serves has no document of this name."
+)
 METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "Method not allowed", "This address takes: POST.")
 UPLOAD_TOO_SLOW = ProblemType("upload-too-slow", 408, "Upload too slow", "The body did not arrive within 30 s.")
 TOO_MANY_BYTES = ProblemType("too-many-bytes", 413, "Too many bytes", str(TooManyBytes(20 * 1024 * 1024)))

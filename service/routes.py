@@ -8,8 +8,10 @@ from fastapi import APIRouter, Request, Response
 from service import problems
 from service.answering import Service, predict_files, predict_one
 from service.front import Endpoint
+from service.problems import ProblemError
 from service.render import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER, Renderer
 from service.schemas import BatchAnswer, Failure, Health, ModelInfo, Prediction
+from shared.artifact import FIGURES_DIR, MODEL_CARD_FILE
 
 _IMAGE = {"type": "string", "format": "binary", "description": "A JPEG, PNG or DICOM slice."}
 _RAW_IMAGES = {
@@ -83,6 +85,20 @@ _METRICS: dict[int | str, dict[str, Any]] = {
             }
         }
     }
+}
+_CARD: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# Model card\n"}}}
+}
+_FIGURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}}}
+}
+_FIGURE_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "File name of the figure.",
+    "schema": {"type": "string"},
+    "example": "confusion_matrix.png",
 }
 _HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
 
@@ -177,6 +193,29 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         return _model_info(service)
 
     @router.get(
+        "/model-info/card",
+        tags=["operation"],
+        summary="The serving version's model card",
+        response_class=Response,
+        responses={**_CARD, **problems.documented(problems.NO_SUCH_DOCUMENT, problems.NO_MODEL)},
+    )
+    async def model_card(request: Request) -> Response:
+        """What a person must know before using the model, as Markdown."""
+        return _document(service, request, MODEL_CARD_FILE, "text/markdown; charset=utf-8")
+
+    @router.get(
+        "/model-info/figures/{name}",
+        tags=["operation"],
+        summary="A figure of the serving version",
+        response_class=Response,
+        responses={**_FIGURE, **problems.documented(problems.NO_SUCH_DOCUMENT, problems.NO_MODEL)},
+        openapi_extra={"parameters": [_FIGURE_NAME]},
+    )
+    async def figure(request: Request) -> Response:
+        """A PNG that the trainer drew; /model-info lists them under `documents`."""
+        return _document(service, request, f"{FIGURES_DIR}/{request.path_params['name']}", "image/png")
+
+    @router.get(
         "/metrics",
         tags=["operation"],
         summary="Metrics for Prometheus",
@@ -199,11 +238,32 @@ def _model_info(service: Service) -> ModelInfo:
         engine=serving.engine.name if serving else None,
         loaded_at=serving.loaded_at if serving else None,
         versions=list(reload.versions),
+        loading=reload.loading,
         pinned=reload.pin,
         failures=[
             Failure(model_version=one.version, reason=one.reason, at=one.at, retried=one.retry_at is not None)
             for one in failures
         ],
         warnings=service.warnings(serving) if serving else [],
+        health=service.readiness.health(),
+        documents=[_address(name) for name in serving.documents] if serving else [],
         manifest=serving.manifest.model_dump(mode="json", exclude={"files"}) if serving else None,
     )
+
+
+def _address(document: str) -> str:
+    """Where a document of the serving version is found, relative to /model-info."""
+    return "model-info/card" if document == MODEL_CARD_FILE else f"model-info/{document}"
+
+
+def _document(service: Service, request: Request, name: str, media_type: str) -> Response:
+    """Answered from memory; 304 where the caller has it already."""
+    model = service.model()
+    content = model.documents.get(name)
+    if content is None:
+        raise ProblemError(problems.NO_SUCH_DOCUMENT)
+    etag = f'"{model.manifest.files[name].sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)

@@ -150,8 +150,9 @@ class ModelInfo(BaseModel):
                     "model_version": 2,
                     "engine": "openvino 2026.4.1",
                     "loaded_at": "2026-11-23T04:59:55.776243Z",
-                    "versions": [1, 2, 3],
-                    "pinned": 2,
+                    "versions": [1, 2, 3, 4],
+                    "loading": 4,
+                    "pinned": 4,
                     "failures": [
                         {
                             "model_version": 3,
@@ -161,6 +162,8 @@ class ModelInfo(BaseModel):
                         }
                     ],
                     "warnings": ["Research and education only: not for diagnosis."],
+                    "health": {"status": "ok", "model_version": 2, "reasons": []},
+                    "documents": ["model-info/card", "model-info/figures/confusion_matrix.png"],
                     "manifest": {
                         "schema_version": 1,
                         "model_name": "lung-ct",
@@ -181,7 +184,12 @@ class ModelInfo(BaseModel):
     engine: str | None = Field(description="What runs the model.")
     loaded_at: datetime | None
     versions: list[int] = Field(description="Versions in the repository, oldest first.")
+    loading: int | None = Field(description="The version that is being loaded now.")
     pinned: int | None = Field(description="The version that the operator pinned, if any.")
     failures: list[Failure] = Field(description="Versions that could not be loaded, newest first.")
     warnings: list[str] = Field(description="What a reader of this model's answers must know.")
+    health: Health = Field(description="What /health says, here always with status 200.")
+    documents: list[str] = Field(
+        description="The serving version's card and figures, as addresses relative to this one: model-info/card."
+    )
     manifest: dict[str, JsonValue] | None = Field(description="manifest.json of the serving version, without files.")

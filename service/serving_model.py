@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.documents import Documents, copy_documents, read_documents
 from shared.artifact import (
     DISTANCE_NAME,
     GOLDEN_FILE,
@@ -87,6 +88,7 @@ class ServingModel:
     engine: Engine
     golden: Golden
     few: int = 1
+    documents: Documents = field(default_factory=dict)
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -133,6 +135,7 @@ def prepare_model(version_dir: Path, options: LoadOptions, folder: Path) -> Load
     read_golden(version_dir, manifest)
     for name in (MANIFEST_FILE, GOLDEN_FILE):
         shutil.copy(version_dir / name, folder / name)
+    copy_documents(version_dir, manifest, folder)
     try:
         return _prove(version_dir, options, folder)
     except GoldenMismatch:
@@ -180,4 +183,6 @@ def _start(
         engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision, pause=pause)
     else:
         engine = module.TensorFlowEngine(version_dir, *arguments, pause=pause)
-    return ServingModel(manifest, engine, read_golden(folder, manifest), options.few)
+    return ServingModel(
+        manifest, engine, read_golden(folder, manifest), options.few, documents=read_documents(folder, manifest)
+    )

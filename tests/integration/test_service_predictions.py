@@ -176,18 +176,16 @@ def test_request_id_is_taken_made_and_returned(service: RunningService) -> None:
 def test_it_works_behind_a_prefix(tiny_network_repository: Path) -> None:
     """Under a path prefix that a proxy strips, the pages refer to what is under the prefix, and everything answers."""
     with serving(tiny_network_repository, root_path="/ct/v1") as prefixed:
-        docs = prefixed.client.get("/docs").text
-        assert "url: '/ct/v1/openapi.json'" in docs
-        assert 'src="/ct/v1/swagger/swagger-ui-bundle.js"' in docs
         assert prefixed.client.get("/openapi.json").json()["servers"] == [{"url": "/ct/v1"}]
         # as a proxy passes it on, stripped; and as one does that does not strip
         for prefix in ("", "/ct/v1"):
             for path in ("/", "/docs", "/swagger/swagger-ui.css", "/static/page.js", "/health", "/metrics"):
                 assert prefixed.client.get(prefix + path).status_code == 200, prefix + path
             assert prefixed.client.post(f"{prefix}/predict", content=jpeg_slice(1)).status_code == 200
-        page = prefixed.client.get("/").text
-        assert 'href="/' not in page
-        assert 'src="/' not in page
+        for path in ("/", "/docs"):
+            page = prefixed.client.get(path).text
+            assert 'href="/' not in page
+            assert 'src="/' not in page
 
 
 def test_half_a_request_does_not_hold_others_up(service: RunningService) -> None:

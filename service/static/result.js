@@ -1,0 +1,124 @@
+// What the service said about the chosen slice, in words and bars.
+
+import { find, h } from "./dom.js";
+import { isOpen } from "./queue.js";
+import { bytes, classLabel, percent, text } from "./strings.js";
+
+const words = text.result;
+
+export class Result {
+  /** queue: for cancel, retry and remove; model(): /model-info as last seen, or null. */
+  constructor(queue, model) {
+    this._queue = queue;
+    this._model = model;
+    this._shown = null;
+  }
+
+  show(slice) {
+    const body = find("result-body");
+    if (!slice) return body.replaceChildren();
+    // a progress event must not tear the button away under a finger
+    const state = `${slice.id} ${slice.state} ${slice.answer?.request_id} ${this._model()?.model_version}`;
+    if (state === this._shown) return undefined;
+    this._shown = state;
+    const actions = this._actions(slice), hadFocus = body.contains(document.activeElement);
+    body.replaceChildren(...this._parts(slice), this._meta(slice), actions);
+    if (hadFocus) actions.querySelector("button").focus();
+    return undefined;
+  }
+
+  _parts(slice) {
+    if (slice.state === "answered") return this._answer(slice);
+    if (slice.problem && !isOpen(slice)) return refusal(slice.problem);
+    const sentence = { waiting: words.waitingText, cancelled: words.cancelledText }[slice.state] ?? words.classifying;
+    return [h("p", { class: isOpen(slice) ? "pending" : "muted" }, sentence)];
+  }
+
+  _answer({ answer }) {
+    const info = this._model();
+    const isCurrent = info?.model_version === answer.model_version;
+    const rules = isCurrent ? info.manifest?.thresholds : null;
+    const isTarget = answer.decision?.target_class === answer.prediction;
+    return [
+      h("p", { class: "answer" },
+        h("strong", { class: isTarget ? "answer-class is-target" : "answer-class" }, classLabel(answer.prediction)),
+        h("span", { class: "answer-share" }, words.confidence(answer.confidence))),
+      ...decision(answer),
+      h("h3", {}, words.probabilities),
+      h("ul", { class: "bars" }, Object.entries(answer.all_predictions).map(([name, share]) => bar(name, share, answer, rules))),
+      ...predictionSet(answer, rules),
+      h("h3", {}, words.warnings),
+      h("ul", { class: "warnings" },
+        answer.warnings.map((warning) => h("li", {}, warning)),
+        info?.model_version && !isCurrent ? h("li", {}, words.olderVersion(answer.model_version)) : null),
+    ];
+  }
+
+  _meta({ name, file, answer, problem }) {
+    const request = answer?.request_id ?? problem?.requestId;
+    return h("dl", { class: "meta" },
+      h("dt", {}, words.file), h("dd", {}, `${name} (${bytes(file.size)})`),
+      answer ? [h("dt", {}, words.version), h("dd", {}, h("a", { href: "#model" }, words.versionText(answer.model_version)))] : null,
+      request ? [h("dt", {}, words.request), h("dd", { class: "code" }, request)] : null);
+  }
+
+  _actions(slice) {
+    const button = (label, act) => h("button", { type: "button", onclick: act }, label);
+    return h("p", { class: "actions" },
+      isOpen(slice)
+        ? button(text.actions.cancel, () => this._queue.cancel(slice))
+        : button(text.actions.retry, () => this._queue.retry(slice)),
+      button(text.actions.remove, () => this._queue.remove(slice)));
+  }
+}
+
+function refusal(problem) {
+  return [
+    h("p", { class: "answer" }, h("strong", { class: "answer-class is-refused" }, words.refused)),
+    h("p", {}, h("strong", {}, `${problem.title}. `), problem.message),
+    problem.reasons.length
+      ? [h("h3", {}, words.reasons), h("ul", { class: "warnings" }, problem.reasons.map((reason) => h("li", {}, reason)))]
+      : [],
+  ].flat();
+}
+
+function decision(answer) {
+  if (!answer.decision) return [h("p", { class: "muted" }, words.noRules)];
+  const { verdict, target_class: target } = answer.decision;
+  return [
+    h("p", { class: "verdict", "data-verdict": verdict }, words.verdicts[verdict](classLabel(target))),
+    h("p", { class: "muted" }, words.because(answer.decision, answer.all_predictions[target])),
+  ];
+}
+
+/** A bar; on the target class's, a mark at the operating point and the band that is called uncertain. */
+function bar(name, share, answer, rules) {
+  const isTarget = answer.decision?.target_class === name;
+  const fill = h("span", { class: "bar-fill" });
+  fill.style.setProperty("inline-size", `${100 * share}%`);
+  const track = h("span", { class: "bar-track", "aria-hidden": "true" }, fill);
+  let note = null;
+  if (isTarget) {
+    if (rules) {
+      const band = h("span", { class: "bar-band" });
+      band.style.setProperty("inset-inline-start", `${100 * rules.uncertain.rule_out}%`);
+      band.style.setProperty("inline-size", `${100 * (rules.uncertain.rule_in - rules.uncertain.rule_out)}%`);
+      track.append(band);
+    }
+    const mark = h("span", { class: "bar-mark" });
+    mark.style.setProperty("inset-inline-start", `${100 * answer.decision.threshold}%`);
+    track.append(mark);
+    note = h("span", { class: "bar-note" }, words.point(answer.decision.threshold));
+  }
+  return h("li", { class: `bar${isTarget ? " is-target" : ""}${answer.prediction === name ? " is-top" : ""}` },
+    h("span", { class: "bar-name" }, classLabel(name)), h("span", { class: "bar-value" }, percent(share)), track, note);
+}
+
+function predictionSet(answer, rules) {
+  if (!answer.prediction_set) return [];
+  return [
+    h("h3", {}, words.set),
+    h("p", {}, words.setText(answer.prediction_set.map(classLabel)), " ",
+      rules ? h("span", { class: "muted" }, words.setHint(rules.prediction_sets.coverage)) : null),
+  ];
+}

@@ -1,0 +1,233 @@
+// Every word that the page says. To translate the page, translate this file (index.html holds what must be read without scripts).
+
+const percentOf = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+const thousands = new Intl.NumberFormat("en");
+const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const listOf = new Intl.ListFormat("en", { type: "conjunction" });
+
+export const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1%" : percentOf.format(share));
+export const integer = (number) => thousands.format(number);
+export const decimals = (number, digits = 3) => number.toFixed(digits);
+export const when = (iso) => moment.format(new Date(iso));
+export const list = (words) => listOf.format(words);
+const several = (count, one, many) => `${integer(count)} ${count === 1 ? one : many}`;
+
+/** "Malignant cases" is the name of a class; of one slice a person would say "Malignant". Exports keep the name. */
+export const classLabel = (name) => name.replace(/ cases$/, "");
+
+export function bytes(count) {
+  if (count < 1e6) return `${Math.max(1, Math.round(count / 1e3))} kB`;
+  return `${(count / 1e6).toFixed(1)} MB`;
+}
+
+const POINTS = {
+  high_sensitivity: "high sensitivity",
+  high_specificity: "high specificity",
+  specificity_90: "90% specificity",
+  specificity_95: "95% specificity",
+};
+const pointLabel = (name) => POINTS[name] ?? name.replaceAll("_", " ");
+
+export const text = {
+  views: { slices: "Slices", table: "Table", model: "Model" },
+  viewCount: (label, count) => (count ? `${label} (${integer(count)})` : label),
+  theme: { auto: "Theme: as the system", dark: "Theme: dark", light: "Theme: light" },
+
+  empty: {
+    title: "Drop lung CT slices here",
+    hint: "or paste them, or choose files. One slice is one answer; a folder works too.",
+    formats: "JPEG, PNG (8 or 16 bit), DICOM",
+    choose: "Choose files",
+    private: "Images go to this service and nowhere else. Nothing is stored, here or there.",
+    phantoms: "No slice at hand? The model that serves was trained on drawn phantoms. Try one:",
+    phantom: (kind) => `A phantom drawn as ${kind}`,
+  },
+  dropping: "Let go to classify",
+
+  queue: {
+    heading: "Your slices",
+    add: "Add slices",
+    progress: (done, all) => `${integer(done)} of ${several(all, "slice", "slices")} done`,
+    cancelAll: "Cancel all",
+    retryAll: "Retry those without an answer",
+    clear: "Remove all",
+  },
+  states: {
+    waiting: "Waiting",
+    sending: "Uploading",
+    computing: "Classifying",
+    answered: "Answered",
+    refused: "Refused",
+    failed: "Failed",
+    cancelled: "Cancelled",
+  },
+  sending: (share) => `Uploading, ${percentOf.format(share)}`,
+  actions: { cancel: "Cancel", retry: "Retry", remove: "Remove", copy: "Copy", close: "Close" },
+
+  viewer: {
+    heading: "Viewer",
+    slice: "Slice",
+    attention: "Slice with attention",
+    label: (name) => `${name}. Arrow keys pan, plus and minus zoom, 0 fits.`,
+    modes: { slice: "Slice", attention: "Attention", both: "Both" },
+    modesLabel: "What is shown",
+    opacity: "Opacity",
+    ofClass: "Attention for",
+    legend: ["less", "more attention"],
+    zoomIn: "Zoom in",
+    zoomOut: "Zoom out",
+    fit: "Fit to view",
+    drawing: "Drawing the slice…",
+    noPicture: "This file cannot be shown as a picture.",
+    noRender: "This service does not draw files of this kind; it may still classify them.",
+    explaining: "Asking where the model looked…",
+    noAttention: "There is no attention map for this slice.",
+    busy: (detail) => `No attention map yet: ${detail}`,
+    window: "Window",
+    level: "Level",
+    width: "Width",
+    unit: { dicom: "HU", png16: "sample values" },
+    presets: { lung: "Lung", mediastinum: "Mediastinum", bone: "Bone", reset: "As opened" },
+    frame: "Frame",
+    classifyFrame: (frame) => `Classify frame ${frame}`,
+  },
+  explanation: {
+    "class-activation": "Class activation map",
+    occlusion: "Occlusion map",
+  },
+  explanationNote: "Where the model looked. It says nothing about where a lesion is.",
+
+  result: {
+    heading: "Result",
+    classifying: "The model looks at this slice…",
+    waitingText: "This slice waits for its turn.",
+    cancelledText: "You cancelled this slice.",
+    confidence: (share) => `${percent(share)} probability`,
+    point: (share) => `Operating point: ${percent(share)}`,
+    verdicts: {
+      positive: (name) => `Called ${name.toLowerCase()}`,
+      negative: (name) => `Not called ${name.toLowerCase()}`,
+      uncertain: (name) => `Uncertain whether ${name.toLowerCase()}`,
+    },
+    because: (decision, share) => {
+      const at = `the operating point for ${pointLabel(decision.operating_point)}, ${percent(decision.threshold)}`;
+      const name = classLabel(decision.target_class).toLowerCase();
+      if (decision.verdict === "uncertain") return `The probability of ${name}, ${percent(share)}, lies between what is ruled out and what is ruled in.`;
+      return `The probability of ${name} is ${percent(share)}, ${decision.verdict === "positive" ? "at or above" : "below"} ${at}.`;
+    },
+    noRules: "This model carries no operating point: there is no decision, only probabilities.",
+    probabilities: "Probabilities",
+    set: "Cannot be ruled out",
+    setText: (labels) => `${list(labels)}.`,
+    setHint: (coverage) => `A set of classes that holds the right one for about ${percentOf.format(coverage)} of the slices of each class.`,
+    warnings: "Keep in mind",
+    olderVersion: (version) => `Version ${version} gave this answer; another version serves now.`,
+    refused: "Not classified",
+    reasons: "Why",
+    file: "File",
+    version: "Model",
+    versionText: (version) => `version ${version}`,
+    card: "Model card",
+    request: "Request",
+  },
+
+  table: {
+    heading: "All results",
+    search: "Filter by file name",
+    show: "Show",
+    all: "Everything",
+    unanswered: "Without an answer",
+    columns: {
+      name: "File", prediction: "Class", confidence: "Probability", verdict: "Decision", set: "Not ruled out", version: "Version", state: "State",
+    },
+    count: (shown, all) => (shown === all ? several(all, "slice", "slices") : `${integer(shown)} of ${several(all, "slice", "slices")}`),
+    empty: "No results yet. Drop slices anywhere on this page.",
+    none: "No slice fits this filter.",
+    csv: "Export CSV",
+    json: "Export JSON",
+    verdicts: { positive: "positive", negative: "negative", uncertain: "uncertain" },
+  },
+
+  model: {
+    heading: (name, version) => `${name}, version ${version}`,
+    none: "No model yet",
+    noneText: "No valid model version is published. Train one with `python -m trainer run`; this page sees it by itself.",
+    reading: "Reading the model…",
+    serves: (since, engine) => `Serves since ${since}, run by ${engine}.`,
+    what: (architecture, count, kind) => `A ${architecture} network, trained on ${several(count, kind, `${kind}s`)}.`,
+    slice: "labelled slice",
+    phantom: "drawn phantom",
+    card: "Read the model card",
+    results: "How good is it?",
+    resultsText: (n, cases) => `Measured on ${several(n, "held-out slice", "held-out slices")}${cases ? ` of ${several(cases, "case", "cases")}` : ""}. Whiskers are 95% intervals.`,
+    optimistic: "Slices of one case may be on both sides of this split: these figures are too good to be true for new patients.",
+    noMetrics: "This version says nothing about how good it is.",
+    metrics: {
+      accuracy: "Accuracy", balanced_accuracy: "Balanced accuracy", macro_f1: "Macro F1",
+      brier: "Brier score (0 best, 2 worst)", ece: "Calibration error (0 best)",
+    },
+    ofTarget: { auc: "AUC", sensitivity_at_specificity_90: "Sensitivity at 90% specificity", sensitivity_at_specificity_95: "Sensitivity at 95% specificity" },
+    target: (name) => `${name} against the rest`,
+    recall: (name) => `Recall, ${name.toLowerCase()}`,
+    interval: (low, high) => `${decimals(low)} to ${decimals(high)}`,
+    confusion: "What was called what",
+    confusionText: "Rows: what the slices are. Columns: what the model called them.",
+    labelled: "Is",
+    total: "Slices",
+    calibration: "Do probabilities mean what they say?",
+    calibrationText: (temperature, before, after) => `One temperature, ${decimals(temperature, 2)}, divides the logits. Calibration error ${decimals(before)} before, ${decimals(after)} after.`,
+    noCalibration: "This version is not calibrated.",
+    points: "Operating points",
+    pointsText: (low, high) => `From ${percent(low)} to ${percent(high)} the verdict is “uncertain”.`,
+    pointColumns: ["Name", "Threshold", "Sensitivity", "Specificity"],
+    pointInForce: (name) => `${pointLabel(name)} (in force)`,
+    pointName: pointLabel,
+    training: "How it was trained",
+    history: "Loss and accuracy by epoch",
+    noHistory: "Its members were trained fold by fold; no single history describes them.",
+    curves: { loss: "Loss", accuracy: "Accuracy", training: "training", validation: "held out" },
+    kept: (epoch) => `kept: epoch ${epoch}`,
+    epoch: "Epoch",
+    trained: (seconds) => `${integer(Math.round(seconds))} s`,
+    facts: {
+      learning: "Learning", balance: "Balance", augmentation: "Augmentation", epochs: "Epochs", members: "Members", parameters: "Parameters",
+      optimizer: "Optimizer", learning_rate: "Learning rate", batch_size: "Batch size",
+    },
+    seed: "Seed",
+    duration: "Duration",
+    split: "Split",
+    figures: "Figures of the trainer",
+    figure: (name) => name.replace(/^.*\//, "").replace(".png", "").replaceAll("_", " "),
+    versions: "Versions",
+    versionColumns: ["Version", "State"],
+    versionServes: "serves",
+    versionLoading: "is being loaded",
+    versionPinned: "pinned",
+    versionReady: "published",
+    versionBad: (reason, isRetried) => `cannot be loaded: ${reason}${isRetried ? "; tried again" : ""}`,
+    cardTitle: "Model card",
+  },
+
+  status: {
+    asking: "Asking for the model…",
+    serves: (version) => `Model version ${version}`,
+    short: { ok: "ready", degraded: "degraded", unavailable: "not ready", unreachable: "offline", key: "key needed", asking: "…" },
+    noModel: ["No model yet", "Slices that you add wait here and are classified as soon as a version is published."],
+    loading: (version) => ["Loading the model", `Version ${version} is being checked and loaded. Slices that you add wait here meanwhile.`],
+    unavailable: (reasons) => ["The service cannot answer now", `${reasons.join("; ")}.`],
+    degraded: (reasons) => ["Answers come, but not all is as wanted", `${reasons.join("; ")}.`],
+    unreachable: ["The service cannot be reached", "Nothing is lost: your slices wait here, and the page tries again by itself."],
+    key: ["This service needs an API key", "It is kept in this tab only and sent to this service only."],
+    keyWrong: ["This API key is not accepted", "Check it with whoever runs this service."],
+    keyLabel: "API key",
+    keySave: "Use key",
+    keyForget: "Forget the API key",
+    busy: (waiting) => ["The service is busy", `${several(waiting, "slice waits", "slices wait")} here; the service said when to try again.`],
+    limited: (waiting) => ["You have reached your rate limit", `${several(waiting, "slice waits", "slices wait")} here; the service said when to try again.`],
+    again: (seconds) => `Again in ${integer(seconds)} s`,
+    tryNow: "Try now",
+    changed: (version) => `Model version ${version} serves now.`,
+  },
+  docs: "API",
+  skip: "Skip to content",
+};

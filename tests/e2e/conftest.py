@@ -1,0 +1,79 @@
+"""One browser, and one service with a model that has everything to show, for all tests of pages."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser
+
+from shared.classes import LUNG_CT_CLASSES
+from tests.browser import Visit, chromium, visiting
+from tests.decision_rules import rules
+from tests.published import publish_untrained
+from tests.serving import RunningService, serving
+from trainer.evaluation import evaluate
+from trainer.figures import confusion_matrix, reliability
+
+VisitOf = Callable[..., Visit]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A running Chromium."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shown_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """lung-ct/1, untrained, with figures of merit, rules, a history, a card and figures; it says it knows phantoms."""
+    repository = tmp_path_factory.mktemp("shown")
+    random = np.random.default_rng(1)
+    labels = np.repeat(np.arange(3), 20)
+    logits = random.normal(size=(60, 3)) + 2 * np.eye(3)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    metrics = evaluate(labels, probabilities, LUNG_CT_CLASSES, groups=np.arange(60) // 2)
+    record = {"method": "temperature", "temperature": 1.2, "ece_before": 0.1, "ece_after": 0.05}
+    epochs = [0.9, 0.6, 0.4]
+    history = {
+        "loss": epochs, "validation_loss": [1.0, 0.7, 0.6], "accuracy": [0.5, 0.7, 0.9],
+        "validation_accuracy": [0.4, 0.6, 0.7], "best_epoch": 3,
+    }  # fmt: skip
+    publish_untrained(
+        repository,
+        seed=1,
+        dataset={"kind": "phantoms", "n": 60, "counts": dict.fromkeys(LUNG_CT_CLASSES.names, 20), "digest": "0" * 64},
+        split={"protocol": "image", "optimistic": True, "seed": 0},
+        metrics={**metrics.model_dump(mode="json"), "calibration": record},
+        thresholds=rules(),
+        training={"learning": "from-scratch", "epochs": 3, "history": history},
+        figures={
+            "confusion_matrix.png": confusion_matrix(metrics, "tests"),
+            "reliability.png": reliability(labels, probabilities, probabilities, "tests"),
+        },
+    )
+    return repository
+
+
+@pytest.fixture(scope="session")
+def shown(shown_repository: Path) -> Iterator[RunningService]:
+    """A service with that model. Leave nothing running in it."""
+    with serving(shown_repository) as service:
+        yield service
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[VisitOf]:
+    """visit(url, width=1440): a fresh page there; whatever it complains of fails the test at its end."""
+    with ExitStack() as open_pages:
+
+        def open_page(url: str, width: int = 1440, height: int = 900, **context: Any) -> Visit:
+            page: AbstractContextManager[Visit] = visiting(
+                browser, url, viewport={"width": width, "height": height}, **context
+            )
+            return open_pages.enter_context(page)
+
+        yield open_page

@@ -1,0 +1,328 @@
+"""The page at / as a person uses it: a real service, a real Chromium, and no way out to the internet."""
+
+import base64
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser import CHROMIUM
+from tests.e2e.conftest import VisitOf
+from tests.page_stand_ins import explains
+from tests.serving import RunningService, serving
+from tests.slices import jpeg_slice, png_slice
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
+]
+
+WIDTHS = (390, 820, 1440)
+
+
+def file(name: str, content: bytes, kind: str = "image/jpeg") -> Any:
+    """A file as a person would choose it."""
+    return {"name": name, "mimeType": kind, "buffer": content}
+
+
+def choose(page: Page, *files: Any) -> None:
+    """Give the page files through its file dialog."""
+    with page.expect_file_chooser() as chooser:
+        page.locator(".choose:visible").first.click()
+    chooser.value.set_files(list(files))
+
+
+def tile(page: Page, name: str) -> Locator:
+    """A slice in the list."""
+    return page.locator(".tile").filter(has_text=name)
+
+
+def view(page: Page, name: str) -> None:
+    """Go to a view by its link."""
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+
+def drop(page: Page, contents: list[bytes]) -> None:
+    """Drop files onto the page, all at once."""
+    page.evaluate(
+        """async (contents) => {
+          const transfer = new DataTransfer();
+          contents.forEach((content, at) => {
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], `slice-${at + 1}.jpg`, { type: "image/jpeg" }));
+          });
+          for (const type of ["dragover", "drop"]) {
+            const said = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new DragEvent(type, said));
+          }
+        }""",
+        [base64.b64encode(content).decode() for content in contents],
+    )
+
+
+def fits(page: Page) -> bool:
+    """Whether nothing is wider than the window."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_visit_from_the_first_slice_to_the_export(
+    shown: RunningService, visit: VisitOf, width: int, tmp_path: Path
+) -> None:
+    """Phantom, own files, refusal, viewer, table, export and the model's view, at every width of a screen."""
+    visited = visit(shown.url, width)
+    visited.expected_statuses = {415}
+    page = visited.page
+    explains(page)
+    page.goto(shown.url)
+    expect(page.locator("#chip")).to_have_text("Model version 1")
+    expect(page.get_by_text("not for diagnosis")).to_be_in_viewport()
+    page.get_by_role("button", name="A phantom drawn as malignant").first.click()
+    expect(page.locator(".answer-class")).to_be_visible()
+
+    own = jpeg_slice(3, side=300)
+    expected = httpx.post(f"{shown.url}/predict", content=own).json()
+    choose(page, file("own.jpg", own), file("=cmd.png", png_slice(4)), file("notes.txt", b"no image", "text/plain"))
+    expect(tile(page, "notes.txt")).to_contain_text("Refused")
+    tile(page, "notes.txt").click()
+    expect(page.locator("#result-body")).to_contain_text("got text")
+    tile(page, "own.jpg").click()
+    result = page.locator("#result-body")
+    expect(result.locator(".answer-class")).to_have_text(expected["prediction"].removesuffix(" cases"))
+    expect(result.locator(".bar")).to_have_count(3)
+    expect(result).to_contain_text("Operating point: 20%")
+    for warning in expected["warnings"]:
+        expect(result).to_contain_text(warning)
+    expect(page.locator("#canvas-attention" if width < 1200 else "#canvas-slice")).to_be_visible()
+    assert fits(page)
+
+    view(page, "Table")
+    rows = page.locator("#table-body tr")
+    expect(rows).to_have_count(4)
+    page.get_by_role("button", name="File").click()
+    expect(rows.locator("th").first).to_have_text("=cmd.png")
+    assert fits(page)
+    _export(page, tmp_path, expected)
+    page.get_by_label("Show").select_option("unanswered")
+    expect(rows).to_have_count(1)
+
+    view(page, "Model")
+    _read_about_the_model(page)
+
+
+def _export(page: Page, folder: Path, expected: dict[str, Any]) -> None:
+    """Both files hold every slice; a name that a spreadsheet would run is quoted."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export CSV").click()
+    download.value.save_as(folder / "results.csv")
+    text = (folder / "results.csv").read_text("utf-8-sig")
+    records = {row["file"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert set(records) == {"malignant-005.jpg", "own.jpg", "'=cmd.png", "notes.txt"}
+    assert float(records["own.jpg"]["Malignant cases"]) == pytest.approx(expected["all_predictions"]["Malignant cases"])
+    assert records["notes.txt"]["problem"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export JSON").click()
+    download.value.save_as(folder / "results.json")
+    answers = {one["file"]: one for one in json.loads((folder / "results.json").read_text())}
+    assert answers["own.jpg"]["result"]["prediction"] == expected["prediction"]
+
+
+def _read_about_the_model(page: Page) -> None:
+    """Figures, confusion matrix, history, drawings and the card are there."""
+    expect(page.get_by_role("heading", name="lung-ct, version 1")).to_be_visible()
+    expect(page.get_by_text("too good to be true")).to_be_visible()
+    expect(page.locator(".confusion tbody tr")).to_have_count(3)
+    expect(page.get_by_role("img", name="Loss: training 0.400")).to_be_visible()
+    page.locator(".drawing img").first.scroll_into_view_if_needed()
+    expect(page.locator(".drawing img").first).to_have_js_property("complete", value=True)
+    assert fits(page)
+    page.get_by_role("button", name="Read the model card").click()
+    expect(page.get_by_role("dialog").get_by_role("heading", name="Warnings")).to_be_visible()
+
+
+def test_attention_lies_over_the_slice_and_zooms_with_it(shown: RunningService, visit: VisitOf) -> None:
+    """The map colours the right canvas only, follows the opacity slider, and zoom and pan move both canvases."""
+    page = visit(shown.url).page
+    explains(page)
+    page.goto(shown.url)
+    choose(page, file("own.png", png_slice(1, side=512), "image/png"))
+    expect(page.locator("#attention-note")).to_contain_text("Class activation map")
+
+    def colourful(canvas: str) -> int:
+        return int(
+            page.evaluate(
+                """id => { const canvas = document.getElementById(id);
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                let count = 0;
+                for (let at = 0; at < data.length; at += 4) if (Math.abs(data[at] - data[at + 2]) > 20) count++;
+                return count; }""",
+                canvas,
+            )
+        )
+
+    page.wait_for_timeout(100)
+    assert colourful("canvas-slice") == 0
+    assert colourful("canvas-attention") > 1000
+    page.locator("#opacity").fill("0")
+    page.wait_for_timeout(100)
+    assert colourful("canvas-attention") == 0
+
+    def picture(canvas: str) -> str:
+        return str(page.evaluate("id => document.getElementById(id).toDataURL()", canvas))
+
+    before = picture("canvas-slice")
+    page.locator("#canvas-slice").focus()
+    page.keyboard.press("+")
+    page.wait_for_timeout(100)
+    zoomed = picture("canvas-slice")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(100)
+    assert len({before, zoomed, picture("canvas-slice")}) == 3
+    assert picture("canvas-slice") == picture("canvas-attention")
+    page.keyboard.press("0")
+    page.wait_for_timeout(100)
+    assert picture("canvas-slice") == before
+
+
+def test_it_is_used_by_keyboard_alone(shown: RunningService, visit: VisitOf) -> None:
+    """Tab and Enter reach the phantoms, the tiles, the table and the model card, and the focus never gets lost."""
+    page = visit(shown.url).page
+    page.goto(shown.url)
+    expect(page.locator("#phantom-list button")).to_have_count(6)
+
+    def tab_to(selector: str, most: int = 40) -> None:
+        for _ in range(most):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        pytest.fail(f"Tab does not reach {selector}")
+
+    tab_to(".skip", 1)
+    tab_to(".choose")
+    tab_to("#phantom-list button")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer-class")).to_be_visible()
+    choose(page, file("a.jpg", jpeg_slice(1)), file("b.jpg", jpeg_slice(2)))
+    expect(tile(page, "b.jpg")).to_have_attribute("data-state", "answered")
+    page.locator("body").press("Control+Home")
+    page.evaluate("document.activeElement.blur()")
+    tab_to(".tile")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    expect(tile(page, "b.jpg")).to_be_focused()
+    expect(tile(page, "b.jpg")).to_have_attribute("aria-current", "true")
+    tab_to("#canvas-slice")
+    tab_to("#result-body button")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # removes it
+    expect(page.locator(".tile")).to_have_count(2)
+    page.evaluate("document.activeElement.blur()")
+    tab_to("[data-view=model]")
+    page.keyboard.press("Enter")
+    tab_to(".model-head button")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator(".model-head button")).to_be_focused()
+
+
+def test_two_hundred_slices_at_once(shown: RunningService, visit: VisitOf) -> None:
+    """Every one is answered, and the page never stands still: no task of its main thread takes 200 ms."""
+    page = visit(shown.url).page
+    page.add_init_script(
+        "window.longTasks = []; new PerformanceObserver((list) => window.longTasks.push("
+        "...list.getEntries().map((entry) => entry.duration))).observe({ type: 'longtask', buffered: true });"
+    )
+    page.goto(shown.url)
+    expect(page.locator("#chip")).to_have_text("Model version 1")
+    contents = [jpeg_slice(seed, side=512) for seed in range(10)]
+    page.evaluate("window.longTasks.length = 0")
+    drop(page, [contents[number % 10] for number in range(200)])
+    made = page.evaluate("window.longTasks.splice(0)")  # making two hundred files is the test's own work
+    expect(page.locator("#queue-text")).to_have_text("200 of 200 slices done", timeout=120_000)
+    expect(page.locator('.tile[data-state="answered"]')).to_have_count(200)
+    longest = max(page.evaluate("window.longTasks"), default=0)
+    print(f"longest task {longest:.0f} ms (making the files: {max(made, default=0):.0f} ms)")  # noqa: T201
+    assert longest < 200
+    view(page, "Table (200)")
+    expect(page.locator("#table-body tr")).to_have_count(200)
+    assert max(page.evaluate("window.longTasks"), default=0) < 200
+
+
+def test_the_first_paint_costs_little(shown: RunningService, visit: VisitOf) -> None:
+    """Less than 100 KB have crossed the wire when everything is drawn, thumbnails of phantoms left out."""
+    page = visit(shown.url).page
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    received: list[tuple[str, float]] = []
+    addresses: dict[str, str] = {}
+    session.on(
+        "Network.requestWillBeSent", lambda event: addresses.update({event["requestId"]: event["request"]["url"]})
+    )
+    session.on(
+        "Network.loadingFinished",
+        lambda event: received.append((addresses[event["requestId"]], event["encodedDataLength"])),
+    )
+    page.goto(shown.url)
+    expect(page.locator("#chip")).to_have_text("Model version 1")
+    page.wait_for_load_state("networkidle")
+    total = sum(size for address, size in received if "/phantoms/" not in address)
+    print(f"{total / 1000:.0f} kB in {len(received)} answers")  # noqa: T201
+    assert 5_000 < total < 100_000
+
+
+def test_it_works_behind_a_prefix(shown_repository: Path, visit: VisitOf) -> None:
+    """Under a path prefix every address that the page asks lies below the prefix, and a slice is answered."""
+    with serving(shown_repository, root_path="/ct/v1") as prefixed:
+        page = visit(f"{prefixed.url}/ct/v1").page
+        page.goto(f"{prefixed.url}/ct/v1/")
+        page.get_by_role("button", name="A phantom drawn as normal").first.click()
+        expect(page.locator(".answer-class")).to_be_visible()
+        view(page, "Model")
+        expect(page.get_by_role("heading", name="lung-ct, version 1")).to_be_visible()
+        view(page, "API")
+        expect(page.locator(".opblock").first).to_be_visible()
+
+
+def test_nothing_but_the_theme_is_stored(shown: RunningService, visit: VisitOf) -> None:
+    """After a visit the browser holds the chosen theme and nothing else."""
+    page = visit(shown.url).page
+    page.goto(shown.url)
+    choose(page, file("smith_john.jpg", jpeg_slice(1)))
+    expect(page.locator(".answer-class")).to_be_visible()
+    page.get_by_role("button", name="Theme").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    stored = page.evaluate(
+        "async () => [{...localStorage}, {...sessionStorage}, document.cookie, await caches.keys(),"
+        " (await indexedDB.databases()).length]"
+    )
+    assert stored == [{"lungct-theme": "dark"}, {}, "", [], 0]
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@pytest.mark.parametrize("width", [720, 320])
+def test_it_can_be_zoomed(shown: RunningService, visit: VisitOf, width: int) -> None:
+    """At 200 % on a laptop (720 pixels) and at 400 % (320) nothing is cut off, in any view."""
+    page = visit(shown.url, width, 450, device_scale_factor=2).page
+    page.goto(shown.url)
+    assert fits(page)
+    page.get_by_role("button", name="A phantom drawn as benign").first.click()
+    expect(page.locator(".answer-class")).to_be_visible()
+    for name in ("Slices", "Table", "Model"):
+        view(page, name)
+        page.wait_for_timeout(200)
+        assert fits(page), name
+
+
+def sixteen_bit_png() -> bytes:
+    """A PNG of 16-bit samples."""
+    return bytes(cv2.imencode(".png", np.tile(np.linspace(0, 4000, 64).astype(np.uint16), (64, 1)))[1])

@@ -1,0 +1,78 @@
+"""axe-core finds nothing on the page: every state, dark and light, on a phone, a tablet and a wide screen."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser import CHROMIUM
+from tests.e2e.conftest import VisitOf
+from tests.e2e.test_page import choose, file, tile, view
+from tests.page_stand_ins import explains, needs_key, refuses_as_no_chest
+from tests.serving import RunningService
+from tests.slices import jpeg_slice
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
+]
+
+
+def check(page: Page, state: str) -> None:
+    """Look at the page as it is, at three widths and in both themes."""
+    page.emulate_media(reduced_motion="reduce")
+    for width in (390, 820, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            violations = Axe().run(page).response["violations"]
+            found = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in violations]
+            assert not found, (state, width, scheme, found)
+
+
+def test_axe_finds_nothing_in_a_visit(shown: RunningService, visit: VisitOf) -> None:
+    """Empty, answered with attention, table, the model's view and its card."""
+    page = visit(shown.url).page
+    explains(page)
+    page.goto(shown.url)
+    expect(page.locator("#phantom-list button")).to_have_count(6)
+    check(page, "empty")
+    choose(page, file("a.jpg", jpeg_slice(1)), file("b.jpg", jpeg_slice(2)))
+    expect(tile(page, "b.jpg")).to_have_attribute("data-state", "answered")
+    expect(page.locator("#attention-note")).to_contain_text("Where the model looked")
+    check(page, "answered")
+    view(page, "Table")
+    expect(page.locator("#table-body tr")).to_have_count(2)
+    check(page, "table")
+    view(page, "Model")
+    expect(page.locator(".model-head")).to_be_visible()
+    check(page, "model")
+    page.get_by_role("button", name="Read the model card").click()
+    expect(page.get_by_role("dialog").get_by_role("heading", name="Warnings")).to_be_visible()
+    check(page, "card")
+
+
+def test_axe_finds_nothing_where_something_is_wrong(shown: RunningService, visit: VisitOf) -> None:
+    """A refused image, an overloaded service, a service that is gone, and one that wants a key."""
+    visited = visit(shown.url)
+    visited.expected_statuses = {401, 422, 503}
+    page = visited.page
+    refuses_as_no_chest(page)
+    page.goto(shown.url)
+    choose(page, file("cat.jpg", jpeg_slice(1)))
+    expect(page.locator("#result-body")).to_contain_text("Not a chest CT slice")
+    check(page, "refused")
+    page.unroute("**/predict*")
+    page.route("**/predict*", lambda route: route.fulfill(status=503, headers={"Retry-After": "600"}, body="{}"))
+    page.get_by_role("button", name="Retry", exact=True).click()
+    expect(page.locator("#countdown")).to_contain_text("Again in")
+    check(page, "overloaded")
+    page.goto("about:blank")
+    needs_key(page, "key")
+    page.goto(shown.url)
+    expect(page.get_by_label("API key")).to_be_visible()
+    check(page, "key")
+    page.route("**/model-info", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#banner")).to_contain_text("cannot be reached")
+    check(page, "offline")
+    visited.complaints = [one for one in visited.complaints if "ERR_FAILED" not in one]

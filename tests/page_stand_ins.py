@@ -1,0 +1,58 @@
+"""What a browser is answered where a test needs an answer that the real service does not give at will."""
+
+import json
+
+from playwright.sync_api import Page, Route
+
+_GRID = [[max(0.0, 1 - ((row - 2) ** 2 + (column - 2) ** 2) / 9) for column in range(7)] for row in range(7)]
+
+
+def needs_key(page: Page, key: str) -> None:
+    """Every address but the page's own files asks for a key, as behind LUNGCT_API_KEYS."""
+
+    def answer(route: Route) -> None:
+        if route.request.headers.get("x-api-key") == key:
+            route.continue_()
+        else:
+            problem = {
+                "type": "urn:lungct:problem:unauthorized", "title": "Unauthorized", "status": 401,
+                "detail": "This service asks for a key in the header X-API-Key.", "request_id": "1",
+            }  # fmt: skip
+            route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
+
+    for path in ("model-info*", "model-info/**", "predict*", "openapi.json"):
+        page.route(f"**/{path}", answer)
+
+
+def explains(page: Page, side: int = 512) -> None:
+    """POST /explain?format=json points at the upper left part of the slice, as large as side."""
+
+    def announce(route: Route) -> None:
+        document = route.fetch().json()
+        document["paths"].setdefault("/explain", {})
+        route.fulfill(json=document)
+
+    def answer(route: Route) -> None:
+        explanation = {
+            "class_name": "Malignant cases", "method": "class-activation", "grid": _GRID,
+            "note": "model attention, not lesion location",
+            "box": {"left": 0, "top": 0, "width": side, "height": side}, "slice": {"width": side, "height": side},
+            "prediction": {}, "model_version": 1, "request_id": "1", "warnings": [],
+        }  # fmt: skip
+        route.fulfill(json=explanation)
+
+    page.route("**/openapi.json", announce)
+    page.route("**/explain?*", answer)
+
+
+def refuses_as_no_chest(page: Page) -> None:
+    """POST /predict answers that this is no CT slice of the chest."""
+    problem = {
+        "type": "urn:lungct:problem:not-a-chest-ct", "title": "Not a chest CT slice", "status": 422,
+        "detail": "This does not look like a CT slice of the chest.", "request_id": "4f0c6a1e5d2b4c7f",
+        "reasons": ["The picture has colours.", "No air-filled lungs were found inside a body."],
+    }  # fmt: skip
+    page.route(
+        "**/predict*",
+        lambda route: route.fulfill(status=422, content_type="application/problem+json", body=json.dumps(problem)),
+    )
