@@ -3,17 +3,21 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
 from service import problems
+from service.api_keys import ApiKeys
 from service.batching import QueueFull
 from service.disconnect import cancelled_when_gone
 from service.hot_reload import HotReload
+from service.ledger import Ledger
 from service.metrics import Metrics
 from service.prediction import Predictor, Probabilities
 from service.problems import ProblemError, problem_body, problem_of
 from service.readiness import Readiness
+from service.recording import InputDigests, facts_of
 from service.schemas import BatchItem, Decision, Prediction
 from service.serving_model import ServingModel
 from service.settings import ServiceSettings
@@ -34,6 +38,11 @@ class Service:
     readiness: Readiness
     budget: ByteBudget
     metrics: Metrics
+    keys: ApiKeys | None = None
+    """Where callers must name themselves."""
+    ledger: Ledger | None = None
+    digests: InputDigests | None = None
+    """Where there is a ledger."""
 
     def check_open(self) -> None:
         """Raises ProblemError where the service takes no more requests. One that was taken is finished."""
@@ -51,14 +60,22 @@ class Service:
         """What a reader of this model's answers must know."""
         return [DISCLAIMER, *model.manifest.warnings]
 
-    def prediction(self, model: ServingModel, probabilities: Probabilities, request_id: str) -> Prediction:
-        """The answer for one slice; probabilities float32 [C]."""
+    def note(self, request: Request, part: Part) -> dict[str, Any]:
+        """The facts of one slice for the ledger, to which its answer's are added; see service.recording."""
+        facts = {"input": part.digest.hexdigest()} if part.digest else {}
+        request.scope["state"].setdefault("ledger", []).append(facts)
+        return facts
+
+    def prediction(
+        self, model: ServingModel, probabilities: Probabilities, request_id: str, facts: dict[str, Any]
+    ) -> Prediction:
+        """The answer for one slice; probabilities float32 [C]. It is added to the slice's facts."""
         names = model.manifest.classes.names
         every = dict(zip(names, probabilities.tolist(), strict=True))
         prediction = names[int(probabilities.argmax())]
         rules = model.manifest.thresholds
         self.metrics.predictions.labels(prediction).inc()
-        return Prediction(
+        answer = Prediction(
             prediction=prediction,
             confidence=every[prediction],
             all_predictions=every,
@@ -68,6 +85,9 @@ class Service:
             request_id=request_id,
             warnings=self.warnings(model),
         )
+        if self.ledger is not None:
+            facts.update(facts_of(model, answer))
+        return answer
 
 
 # --- one slice --------------------------------------------------------------------------------------------------------
@@ -88,6 +108,7 @@ async def predict_one(service: Service, request: Request) -> Prediction:
                 raise QueueFull(batcher.retry_after_s())  # before the body is read; looked at again after
             with await _only_part(service, request) as part:
                 is_uploaded = True
+                facts = service.note(request, part)
                 content = part.content
                 batcher.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
                 try:
@@ -100,7 +121,7 @@ async def predict_one(service: Service, request: Request) -> Prediction:
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
-    return service.prediction(model, probabilities, request.state.request_id)
+    return service.prediction(model, probabilities, request.state.request_id, facts)
 
 
 async def _only_part(service: Service, request: Request) -> Part:
@@ -114,6 +135,7 @@ async def _only_part(service: Service, request: Request) -> Part:
         max_part_bytes=max_bytes,
         max_body_bytes=max_bytes + _FORM_SLACK_BYTES,
         max_parts=1 + _FORM_SLACK_PARTS,
+        begin_digest=service.digests.begin if service.digests else None,
     )
     try:
         async with aclosing(parts):
@@ -157,6 +179,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
         max_part_bytes=settings.max_upload_bytes,
         max_body_bytes=settings.max_files * (settings.max_upload_bytes + _FORM_SLACK_BYTES),
         max_parts=settings.max_files + _FORM_SLACK_PARTS,
+        begin_digest=service.digests.begin if service.digests else None,
     )
 
     def start(part: Part) -> None:
@@ -164,7 +187,10 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
             part.close()
             places.release()
 
-        item = loop.create_task(_predict_item(service, len(items), part, request.state.request_id))
+        if items and (caller := request.scope["state"].get("caller")) and caller.allowance:
+            caller.allowance.take_more(1)  # the first was taken before anything was read
+        facts = service.note(request, part)
+        item = loop.create_task(_predict_item(service, len(items), part, request.state.request_id, facts))
         item.add_done_callback(end)  # and not a finally inside: a task cancelled before its first step runs none
         items.append(item)
 
@@ -193,7 +219,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
             item.cancel()
 
 
-async def _predict_item(service: Service, index: int, part: Part, request_id: str) -> BatchItem:
+async def _predict_item(service: Service, index: int, part: Part, request_id: str, facts: dict[str, Any]) -> BatchItem:
     batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
     try:
         async with asyncio.timeout(timeout_s):
@@ -209,6 +235,8 @@ async def _predict_item(service: Service, index: int, part: Part, request_id: st
     except Exception as error:  # whatever is wrong with one item is that item's answer
         problem = problem_of(error)
     else:
-        return BatchItem(index=index, status=200, result=service.prediction(model, probabilities, request_id))
+        result = service.prediction(model, probabilities, request_id, facts)
+        return BatchItem(index=index, status=200, result=result)
+    facts["outcome"] = problem.kind.name
     service.metrics.rejected.labels(problem.kind.name).inc()
     return BatchItem(index=index, status=problem.kind.status, problem=problem_body(problem, request_id))
