@@ -61,21 +61,25 @@ class Service:
         return [DISCLAIMER, *model.manifest.warnings]
 
     def note(self, request: Request, part: Part) -> dict[str, Any]:
-        """The facts of one slice for the ledger, to which its answer's are added; see service.recording."""
+        """The facts of one slice for the ledger, to which note_answer() adds; see service.recording."""
         facts = {"input": part.digest.hexdigest()} if part.digest else {}
         request.scope["state"].setdefault("ledger", []).append(facts)
         return facts
 
-    def prediction(
-        self, model: ServingModel, probabilities: Probabilities, request_id: str, facts: dict[str, Any]
-    ) -> Prediction:
-        """The answer for one slice; probabilities float32 [C]. It is added to the slice's facts."""
+    def note_answer(self, facts: dict[str, Any], model: ServingModel, prediction: Prediction) -> Prediction:
+        """Add an answer to the facts of its slice; returns it."""
+        if self.ledger is not None:
+            facts.update(facts_of(model, prediction))
+        return prediction
+
+    def prediction(self, model: ServingModel, probabilities: Probabilities, request_id: str) -> Prediction:
+        """The answer for one slice; probabilities float32 [C]."""
         names = model.manifest.classes.names
         every = dict(zip(names, probabilities.tolist(), strict=True))
         prediction = names[int(probabilities.argmax())]
         rules = model.manifest.thresholds
         self.metrics.predictions.labels(prediction).inc()
-        answer = Prediction(
+        return Prediction(
             prediction=prediction,
             confidence=every[prediction],
             all_predictions=every,
@@ -85,9 +89,6 @@ class Service:
             request_id=request_id,
             warnings=self.warnings(model),
         )
-        if self.ledger is not None:
-            facts.update(facts_of(model, answer))
-        return answer
 
 
 # --- one slice --------------------------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ async def predict_one(service: Service, request: Request) -> Prediction:
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
-    return service.prediction(model, probabilities, request.state.request_id, facts)
+    return service.note_answer(facts, model, service.prediction(model, probabilities, request.state.request_id))
 
 
 async def _only_part(service: Service, request: Request) -> Part:
@@ -235,7 +236,7 @@ async def _predict_item(service: Service, index: int, part: Part, request_id: st
     except Exception as error:  # whatever is wrong with one item is that item's answer
         problem = problem_of(error)
     else:
-        result = service.prediction(model, probabilities, request_id, facts)
+        result = service.note_answer(facts, model, service.prediction(model, probabilities, request_id))
         return BatchItem(index=index, status=200, result=result)
     facts["outcome"] = problem.kind.name
     service.metrics.rejected.labels(problem.kind.name).inc()

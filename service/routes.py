@@ -31,7 +31,10 @@ _BATCH_BODY = {
         }
     },
 }
-_UNAVAILABLE = (problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING)
+_UNAVAILABLE = (
+    problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING,
+    problems.LEDGER_UNAVAILABLE,
+)  # fmt: skip
 _BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
 _SLICE_PROBLEMS = (
     problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
