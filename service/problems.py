@@ -136,7 +136,7 @@ def problem_response(problem: ProblemError, request_id: str) -> Response:
     headers = problem.headers.copy()
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
-    body = problem_body(problem, request_id).model_dump_json(exclude_none=True)
+    body = problem_body(problem, request_id).model_dump_json()
     return Response(body, status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
@@ -153,7 +153,7 @@ def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
             response["description"] += f", or {kind.title[0].lower()}{kind.title[1:]}"
         retry_after_s = 1.3 if kind in _PASSING else None
         example = problem_body(ProblemError(kind, retry_after_s=retry_after_s), "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
-        value = example.model_dump(exclude_none=True)
+        value = example.model_dump()
         response["content"][MEDIA_TYPE]["examples"][kind.name] = {"summary": kind.title, "value": value}
         if retry_after_s is not None:
             response["headers"] = {

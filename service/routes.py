@@ -72,7 +72,7 @@ def prediction_endpoints(service: Service) -> dict[str, Endpoint]:
         """
         results = await predict_files(service, request)
         request.state.log = {"items": len(results)}
-        return Response(BatchAnswer(results=results).model_dump_json(exclude_none=True), media_type="application/json")
+        return Response(BatchAnswer(results=results).model_dump_json(), media_type="application/json")
 
     return {"/predict": predict, "/predict/batch": predict_batch}
 
