@@ -12,10 +12,10 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock up down clean bench bench-swap lock-bench screenshots
+.PHONY: help run test test-faults lint lock up down clean bench bench-swap lock-bench screenshots
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## install, train the demo model if the repository is empty, serve on 127.0.0.1:8000
 	$(BIN)/python -m trainer run --if-empty
@@ -24,6 +24,9 @@ run: $(VENV)/run.stamp ## install, train the demo model if the repository is emp
 
 test: $(VENV)/dev.stamp ## install, run all tests that this machine can run (PYTEST_ARGS="-k …" narrows them)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-faults: $(VENV)/dev.stamp ## break what is around a running service, each fault for a minute
+	LUNGCT_FAULT_SECONDS=60 $(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
 	$(BIN)/ruff format --check .

@@ -60,7 +60,8 @@ def closed_loop(running: Running, slices: Path, n_slices: int, connections: int,
     finished = subprocess.run(
         [
             require_wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{round(seconds)}s",
-            "--timeout", f"{_TIMEOUT_S}s", "--script", str(_SCRIPT), running.url,
+            "--timeout", f"{_TIMEOUT_S}s", "--script", str(_SCRIPT),
+            *[f"--header={name}: {value}" for name, value in running.server.headers.items()], running.url,
             "--", str(slices), str(n_slices), CONTENT_TYPE,
         ],
         capture_output=True, text=True, check=False,

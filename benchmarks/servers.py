@@ -35,9 +35,12 @@ class Server:
     command: tuple[str, ...]
     path: str = "/predict"
     environment: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every request beside the content type."""
 
 
-def _module(name: str, *arguments: str) -> tuple[str, ...]:
+def module(name: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of ours."""
     return (sys.executable, "-m", name, *arguments)
 
 
@@ -48,17 +51,17 @@ def _program(name: str, *arguments: str) -> tuple[str, ...]:
 _BENTO = _program(
     "bentoml", "serve", "benchmarks.peers.bentoml_server:SliceService", "--host", "127.0.0.1", "--port", "{port}"
 )
-_MOSEC = _module(
+_MOSEC = module(
     "benchmarks.peers.mosec_server", "--address", "127.0.0.1", "--port", "{port}",
     "--timeout", "60000", "--log-level", "warning",
 )  # fmt: skip
-_LITSERVE = _module("benchmarks.peers.litserve_server")
+_LITSERVE = module("benchmarks.peers.litserve_server")
 _FLASK = _program(
     "gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", "8",
     "--timeout", "120", "--no-control-socket", "benchmarks.peers.flask_server:app",
 )  # fmt: skip
 
-LUNGCT = Server("lungct", "lungct", "openvino", _module("service"))
+LUNGCT = Server("lungct", "lungct", "openvino", module("service"))
 SERVERS = (
     LUNGCT,
     Server("litserve_tf", "LitServe, TensorFlow", "tensorflow", _LITSERVE),
@@ -81,7 +84,7 @@ def in_precision(server: Server, precision: Precision) -> Server:
     return replace(server, environment={"BENCH_PRECISION": precision, "LUNGCT_PRECISION": precision})
 
 
-NULL = Server("null", "nothing", "openvino", _module("benchmarks.null_server"))
+NULL = Server("null", "nothing", "openvino", module("benchmarks.null_server"))
 """Answers at once: what the load generator reaches at best."""
 
 
@@ -124,7 +127,7 @@ def post(server: Server, port: int, jpeg: bytes) -> tuple[int, bytes]:
     """One request on a connection of its own: (status, body). Raises OSError or http.client.HTTPException."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request("POST", server.path, form(jpeg), {"Content-Type": CONTENT_TYPE})
+        connection.request("POST", server.path, form(jpeg), {"Content-Type": CONTENT_TYPE, **server.headers})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

@@ -5,12 +5,13 @@ local bodies = {}
 local turn = 0
 
 function init(args)
-   local folder, count, content_type = args[1], tonumber(args[2]), args[3]
+   local folder, count = args[1], tonumber(args[2])
+   wrk.headers["Content-Type"] = args[3]
    for number = 0, count - 1 do
       local file = assert(io.open(string.format("%s/%d.form", folder, number), "rb"))
       local body = file:read("*a")
       file:close()
-      bodies[number] = wrk.format("POST", nil, { ["Content-Type"] = content_type }, body)
+      bodies[number] = wrk.format("POST", nil, nil, body)
    end
    turn = math.random(0, count - 1)
 end

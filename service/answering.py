@@ -3,20 +3,24 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
 from service import problems
+from service.api_keys import ApiKeys
 from service.batching import QueueFull
 from service.disconnect import cancelled_when_gone
 from service.gate import warning_of
 from service.hot_reload import HotReload
 from service.input_warnings import input_warnings
+from service.ledger import Ledger
 from service.metrics import Metrics
 from service.prediction import Predicted, Predictor
 from service.problems import ProblemError, problem_body, problem_of
 from service.query import frame_of
 from service.readiness import Readiness
+from service.recording import InputDigests, facts_of
 from service.schemas import BatchItem, Decision, Prediction
 from service.serving_model import ServingModel
 from service.settings import ServiceSettings
@@ -37,6 +41,11 @@ class Service:
     readiness: Readiness
     budget: ByteBudget
     metrics: Metrics
+    keys: ApiKeys | None = None
+    """Where callers must name themselves."""
+    ledger: Ledger | None = None
+    digests: InputDigests | None = None
+    """Where there is a ledger."""
 
     def check_open(self) -> None:
         """Raises ProblemError where the service takes no more requests. One that was taken is finished."""
@@ -53,6 +62,18 @@ class Service:
     def warnings(self, model: ServingModel) -> list[str]:
         """What a reader of this model's answers must know."""
         return [DISCLAIMER, *model.manifest.warnings]
+
+    def note(self, request: Request, part: Part) -> dict[str, Any]:
+        """The facts of one slice for the ledger, to which note_answer() adds; see service.recording."""
+        facts = {"input": part.digest.hexdigest()} if part.digest else {}
+        request.scope["state"].setdefault("ledger", []).append(facts)
+        return facts
+
+    def note_answer(self, facts: dict[str, Any], model: ServingModel, prediction: Prediction) -> Prediction:
+        """Add an answer to the facts of its slice; returns it."""
+        if self.ledger is not None:
+            facts.update(facts_of(model, prediction))
+        return prediction
 
     def prediction(
         self, model: ServingModel, predicted: Predicted, request_id: str, frame: int | None = None
@@ -97,6 +118,7 @@ async def predict_one(service: Service, request: Request) -> Prediction:
                 raise QueueFull(batcher.retry_after_s())  # before the body is read; looked at again after
             with await only_part(service, request) as part:
                 is_uploaded = True
+                facts = service.note(request, part)
                 content = part.content
                 batcher.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
                 try:
@@ -109,7 +131,8 @@ async def predict_one(service: Service, request: Request) -> Prediction:
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
-    return service.prediction(model, predicted, request.state.request_id, frame)
+    prediction = service.prediction(model, predicted, request.state.request_id, frame)
+    return service.note_answer(facts, model, prediction)
 
 
 async def only_part(service: Service, request: Request) -> Part:
@@ -123,6 +146,7 @@ async def only_part(service: Service, request: Request) -> Part:
         max_part_bytes=max_bytes,
         max_body_bytes=max_bytes + _FORM_SLACK_BYTES,
         max_parts=1 + _FORM_SLACK_PARTS,
+        begin_digest=service.digests.begin if service.digests else None,
     )
     try:
         async with aclosing(parts):
@@ -166,6 +190,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
         max_part_bytes=settings.max_upload_bytes,
         max_body_bytes=settings.max_files * (settings.max_upload_bytes + _FORM_SLACK_BYTES),
         max_parts=settings.max_files + _FORM_SLACK_PARTS,
+        begin_digest=service.digests.begin if service.digests else None,
     )
 
     def start(part: Part) -> None:
@@ -173,7 +198,13 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
             part.close()
             places.release()
 
-        item = loop.create_task(_predict_item(service, len(items), part, frame, request.state.request_id))
+        if items and (caller := request.scope["state"].get("caller")) and caller.allowance:
+            caller.allowance.take_more(1)  # the first was taken before anything was read
+        facts = service.note(request, part)
+        request_id = request.state.request_id
+        item = loop.create_task(
+            _predict_item(service, part, index=len(items), frame=frame, request_id=request_id, facts=facts)
+        )
         item.add_done_callback(end)  # and not a finally inside: a task cancelled before its first step runs none
         items.append(item)
 
@@ -202,7 +233,9 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
             item.cancel()
 
 
-async def _predict_item(service: Service, index: int, part: Part, frame: int | None, request_id: str) -> BatchItem:
+async def _predict_item(
+    service: Service, part: Part, *, index: int, frame: int | None, request_id: str, facts: dict[str, Any]
+) -> BatchItem:
     batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
     try:
         async with asyncio.timeout(timeout_s):
@@ -218,6 +251,8 @@ async def _predict_item(service: Service, index: int, part: Part, frame: int | N
     except Exception as error:  # whatever is wrong with one item is that item's answer
         problem = problem_of(error)
     else:
-        return BatchItem(index=index, status=200, result=service.prediction(model, predicted, request_id, frame))
+        result = service.note_answer(facts, model, service.prediction(model, predicted, request_id, frame))
+        return BatchItem(index=index, status=200, result=result)
+    facts["outcome"] = problem.kind.name
     service.metrics.rejected.labels(problem.kind.name).inc()
     return BatchItem(index=index, status=problem.kind.status, problem=problem_body(problem, request_id))

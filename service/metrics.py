@@ -48,6 +48,19 @@ class Metrics:
         self.predictions = Counter("lungct_predictions", "Answers by class.", ("prediction",), registry=registry)
         self.rejected = Counter("lungct_rejected", "Inputs not answered, by problem.", ("reason",), registry=registry)
         self.failed_batches = Counter("lungct_failed_batches", "Batches whose inference failed.", registry=registry)
+        self.caller_requests = Counter(
+            "lungct_caller_requests", "Requests with a known key, by its name.", ("caller",), registry=registry
+        )
+        self.api_keys = Gauge("lungct_api_keys", "Keys in force; 0 lets nobody in.", registry=registry)
+        self.ledger_up = Gauge("lungct_ledger_up", "1 where the ledger's last write succeeded.", registry=registry)
+        self.ledger_lines = Counter("lungct_ledger_lines", "Lines written for answers.", registry=registry)
+        self.ledger_lost = Counter(
+            "lungct_ledger_lost_lines", "Answers that left without a line (policy open).", registry=registry
+        )
+        self.ledger_sequence = Gauge("lungct_ledger_sequence", "Number of the ledger's last line.", registry=registry)
+        self.ledger_sync_seconds = Histogram(
+            "lungct_ledger_sync_seconds", "Flushes of the ledger to the disk.", buckets=_SECONDS, registry=registry
+        )
         self.consecutive_failures = 0
 
     def waited(self, seconds: float) -> None:

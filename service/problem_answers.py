@@ -54,7 +54,8 @@ class ProblemAnswers:
         if isinstance(error, HTTPException) and error.status_code == problems.METHOD_NOT_ALLOWED.status:
             allowed = (error.headers or {}).get("Allow", "")
             detail = f"This address takes: {allowed}."
-            return self._answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, allowed_methods=allowed))
+            # RFC 9110, 15.5.6 wants Allow
+            return self._answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}))
         return self._answer(request, ProblemError(problems.NOT_FOUND))
 
     async def _invalid(self, request: Request, _: Exception) -> Response:

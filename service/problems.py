@@ -1,6 +1,7 @@
 """Everything that can be wrong with a request, as RFC 9457 problem details. HTTP status codes live here."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingS
 EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
 WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField("file")))
 MALFORMED_MULTIPART = ProblemType("malformed-multipart", 400, "Not a form", str(MalformedMultipart("no boundary")))
+UNAUTHORIZED = ProblemType("unauthorized", 401, "Key missing or wrong", "This address needs a key in X-API-Key.")
 NOT_FOUND = ProblemType("not-found", 404, "No such resource", "There is nothing at this address.")
 NO_SUCH_DOCUMENT = ProblemType(
     "no-such-document", 404, "No such document", "The version that serves has no document of this name."
@@ -67,15 +69,26 @@ UNREAD_PIXELS = ProblemType("unread-pixels", 422, "Pixels of a kind that is not 
 NO_SUCH_FRAME = ProblemType("no-such-frame", 422, "No such frame", str(NoSuchFrame(31, 30)))
 NOT_A_CHEST_CT = ProblemType("not-a-chest-ct", 422, "Not a CT slice of the chest", str(_REFUSAL))
 INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
+RATE_LIMITED = ProblemType(
+    "rate-limited", 429, "Limit reached", "The key pacs may ask for 600 slices in 60 s; it has used them up."
+)
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
 INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
 QUEUE_FULL = ProblemType("queue-full", 503, "Overloaded", str(QueueFull(1.3)))
 TOO_MANY_BYTES_IN_FLIGHT = ProblemType("too-many-bytes-in-flight", 503, "Overloaded", str(TooManyBytesInFlight()))
 NO_MODEL = ProblemType("no-model", 503, "No model yet", "No valid model version is published yet.")
 DRAINING = ProblemType("draining", 503, "Shutting down", "This instance is shutting down.")
+KEYS_UNAVAILABLE = ProblemType(
+    "keys-unavailable", 503, "Keys cannot be read", "The list of keys cannot be read now, so nobody is let in."
+)
+LEDGER_UNAVAILABLE = ProblemType(
+    "ledger-unavailable", 503, "Ledger cannot be written", "No answer leaves without a line in the ledger."
+)
 DEADLINE_EXCEEDED = ProblemType("deadline-exceeded", 504, "Too late", "No answer within 30 s.")
 
-_PASSING = (QUEUE_FULL, TOO_MANY_BYTES_IN_FLIGHT, NO_MODEL, DRAINING)
+_PASSING = (
+    QUEUE_FULL, TOO_MANY_BYTES_IN_FLIGHT, NO_MODEL, DRAINING, RATE_LIMITED, KEYS_UNAVAILABLE, LEDGER_UNAVAILABLE,
+)  # fmt: skip
 
 _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     NothingSent: NOTHING_SENT,
@@ -107,13 +120,13 @@ class ProblemError(Exception):
         kind: ProblemType,
         detail: str | None = None,
         retry_after_s: float | None = None,
-        allowed_methods: str | None = None,
+        headers: Mapping[str, str] | None = None,
         reasons: list[str] | None = None,
     ) -> None:
         super().__init__(detail or kind.example)
         self.kind = kind
         self.retry_after_s = retry_after_s
-        self.allowed_methods = allowed_methods
+        self.headers = dict(headers or {})
         self.reasons = reasons
 
 
@@ -144,16 +157,11 @@ def problem_body(problem: ProblemError, request_id: str) -> Problem:
 
 
 def problem_response(problem: ProblemError, request_id: str) -> Response:
-    """application/problem+json, with Retry-After in whole seconds (RFC 9110, 10.2.3) where the problem passes.
-
-    Allow accompanies 405 (RFC 9110, 15.5.6).
-    """
-    headers = {}
-    if problem.allowed_methods is not None:
-        headers["Allow"] = problem.allowed_methods
+    """application/problem+json, with Retry-After in whole seconds (RFC 9110, 10.2.3) where the problem passes."""
+    headers = problem.headers.copy()
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
-    body = problem_body(problem, request_id).model_dump_json(exclude_none=True)
+    body = problem_body(problem, request_id).model_dump_json()
     return Response(body, status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 

@@ -1,6 +1,6 @@
 """Whether the service can answer now, told from what it did and not from what it hopes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.batching import MicroBatcher
@@ -21,6 +21,10 @@ class Readiness:
     stuck_after_s: float
     stale_after_s: float
     clock: Callable[[], float]
+    watched: Sequence[Callable[[], str | None]] = ()
+    """Each says what is wrong with something without which answers still leave; None where nothing is."""
+    required: Sequence[Callable[[], str | None]] = ()
+    """The same of something without which none leaves."""
     is_draining: bool = False
     """No new traffic should come, but what comes is still answered."""
     is_wrong: bool = False
@@ -36,7 +40,8 @@ class Readiness:
     def health(self) -> Health:
         """The verdict and its reasons."""
         serving = self.reload.serving
-        hindrances, reasons = [], []
+        hindrances: list[str] = []
+        reasons: list[str] = []
         if serving is None:
             version = self.reload.loading
             hindrances.append(
@@ -48,11 +53,13 @@ class Readiness:
             hindrances.append("the engine keeps failing or does not come back")
         if self.is_wrong:
             hindrances.append("the engine gives other answers than when the model was loaded")
+        hindrances += filter(None, (one() for one in self.required))
         if self.reload.complaint:
             reasons.append(self.reload.complaint)
         seen = self.reload.last_poll
         if seen is not None and self.reload.loading is None and self.clock() - seen > self.stale_after_s:
             reasons.append(f"no look at the repository has ended for {self.clock() - seen:.0f} s")
+        reasons += filter(None, (one() for one in self.watched))
         return Health(
             status="unavailable" if hindrances else "degraded" if reasons else "ok",
             model_version=serving.version if serving else None,

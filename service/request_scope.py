@@ -7,6 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.browsers import secure
 from service.metrics import Metrics
 from service.problem_answers import CLIENT_GONE
 from service.problems import INTERNAL_ERROR, ProblemError, problem_response
@@ -44,7 +45,9 @@ class RequestScope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).append((_HEADER, request_id.encode()))
+                headers = message.setdefault("headers", [])
+                headers.append((_HEADER, request_id.encode()))
+                secure(headers)
             await send(message)
 
         try:
@@ -57,7 +60,7 @@ class RequestScope:
             self._record(scope, status, time.perf_counter() - started, request_id)
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        state, route = scope["state"], getattr(scope.get("route"), "path", "unmatched")
         self._metrics.requests.labels(route, scope["method"], status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         log.info(
@@ -68,7 +71,8 @@ class RequestScope:
                 "method": scope["method"],
                 "status": status,
                 "duration_ms": round(seconds * 1e3, 2),
-                **scope["state"].get("log", {}),
+                **({"caller": state["caller"].name} if "caller" in state else {}),
+                **state.get("log", {}),
             },
         )
 

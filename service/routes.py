@@ -61,7 +61,10 @@ _BATCH_BODY = {
         }
     },
 }
-_UNAVAILABLE = (problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING)
+_UNAVAILABLE = (
+    problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING,
+    problems.LEDGER_UNAVAILABLE,
+)  # fmt: skip
 _BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
 _SLICE_PROBLEMS = (
     problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
@@ -120,7 +123,7 @@ def prediction_endpoints(service: Service) -> dict[str, Endpoint]:
         """
         results = await predict_files(service, request)
         request.state.log = {"items": len(results)}
-        return Response(BatchAnswer(results=results).model_dump_json(exclude_none=True), media_type="application/json")
+        return Response(BatchAnswer(results=results).model_dump_json(), media_type="application/json")
 
     async def render(request: Request) -> Response:
         """Send any accepted slice as the form field `file`, or as the raw body; it comes back as an 8-bit PNG.

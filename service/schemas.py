@@ -26,6 +26,11 @@ _PREDICTION: JsonDict = {
 }
 
 
+def _is_none(value: object) -> bool:
+    """Left out where there is none; null elsewhere means that the model gives no such thing."""
+    return value is None
+
+
 class Decision(BaseModel):
     """What the probabilities mean for the class whose sensitivity counts."""
 
@@ -67,7 +72,9 @@ class Problem(BaseModel):
         default=None, description="Of not-a-chest-ct: what speaks against it, a sentence each."
     )
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
-    retry_after_s: float | None = Field(default=None, description="Seconds after which a retry may succeed.")
+    retry_after_s: float | None = Field(
+        default=None, description="Seconds after which a retry may succeed.", exclude_if=_is_none
+    )
 
 
 class BatchItem(BaseModel):
@@ -75,8 +82,8 @@ class BatchItem(BaseModel):
 
     index: int = Field(ge=0, description="Position of the file in the request.")
     status: int = Field(description="The status that POST /predict would have given.")
-    result: Prediction | None = None
-    problem: Problem | None = None
+    result: Prediction | None = Field(default=None, exclude_if=_is_none)
+    problem: Problem | None = Field(default=None, exclude_if=_is_none)
 
 
 class BatchAnswer(BaseModel):

@@ -1,5 +1,7 @@
 """A version, loaded and proven: verify every file → convert → compile → warm → replay golden → serve."""
 
+import functools
+import hashlib
 import importlib
 import shutil
 from collections.abc import Callable
@@ -89,7 +91,14 @@ class ServingModel:
     golden: Golden
     few: int = 1
     documents: Documents = field(default_factory=dict)
+    digest: str = ""
+    """SHA-256 of manifest.json, and so of every file of the version."""
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @functools.cached_property
+    def preprocessing_digest(self) -> str:
+        """SHA-256 of the preprocessing spec as JSON."""
+        return hashlib.sha256(self.manifest.preprocessing.model_dump_json().encode()).hexdigest()
 
     @property
     def version(self) -> int:
@@ -184,5 +193,10 @@ def _start(
     else:
         engine = module.TensorFlowEngine(version_dir, *arguments, pause=pause)
     return ServingModel(
-        manifest, engine, read_golden(folder, manifest), options.few, documents=read_documents(folder, manifest)
+        manifest,
+        engine,
+        read_golden(folder, manifest),
+        options.few,
+        documents=read_documents(folder, manifest),
+        digest=hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest(),
     )

@@ -1,10 +1,14 @@
 """What an operator can set, each from an environment variable LUNGCT_<NAME>."""
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PublicPart = Literal["page", "docs", "metrics", "model-info"]
+LedgerPolicy = Literal["closed", "open"]
 
 _MIB = 1024 * 1024
 
@@ -48,7 +52,53 @@ class ServiceSettings(BaseSettings):
     root_path: str = Field(
         default="", pattern=r"^(/[^/?#\s]+)*$", description="Path prefix under which a proxy shows the service: /name."
     )
+    api_keys_file: Path | None = Field(
+        default=None, description="File of key lines, as `make-key` prints them; re-read when it changes."
+    )
+    api_keys: str = Field(
+        default="", repr=False, description="Key lines instead of a file, or beside it, separated by semicolons."
+    )
+    public: Annotated[frozenset[PublicPart], NoDecode] = Field(
+        default=frozenset({"page", "docs"}),
+        description="What asks for no key where keys are set: any of page, docs, metrics, model-info, or nothing.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may call, separated by commas: https://viewer.example."
+    )
+    ledger_dir: Path | None = Field(
+        default=None, description="Folder in which every answer gets a line; none is kept where this is not set."
+    )
+    ledger_policy: LedgerPolicy = Field(
+        default="closed",
+        description="closed: no answer leaves before its line is written; open: answers leave, lost ones are counted.",
+    )
+    ledger_key_file: Path | None = Field(
+        default=None, description="Key of the input digests, 32 bytes or more; without it one is drawn at each start."
+    )
+    ledger_max_file_bytes: int = Field(default=64 * _MIB, ge=4096, description="A ledger file ends when it is larger.")
+    ledger_sync_interval_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=60,
+        description="Between flushes to the disk, which a loss of power can undo; 0: each write.",
+    )
+    ledger_timeout_s: float = Field(
+        default=5.0, gt=0, description="A line that takes longer is as good as not written."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    @field_validator("public", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/?#\s*]+", origin):
+                raise ValueError("expected origins such as https://viewer.example, without path or wildcard")
+        return value
 
     @model_validator(mode="after")
     def _limits_fit_together(self) -> Self:

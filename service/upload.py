@@ -4,14 +4,24 @@ Whatever Content-Length says, no more than the limits is ever held: for one imag
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 _MAX_PART_HEADER_BYTES = 8 * 1024
+
+
+class Digest(Protocol):
+    """What hashlib and hmac make."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """Of all bytes so far."""
 
 
 class UploadError(ValueError):
@@ -90,8 +100,10 @@ class ByteBudget:
 class Part:
     """One image as it arrived: a form part, or the whole body. A context: on leaving, its bytes leave the budget."""
 
-    def __init__(self, field: str | None, budget: ByteBudget, max_bytes: int) -> None:
+    def __init__(self, field: str | None, budget: ByteBudget, max_bytes: int, digest: Digest | None = None) -> None:
+        """digest: is fed with the bytes while they arrive and lie in the processor's cache."""
         self.field = field
+        self.digest = digest
         self.error: UploadError | None = None
         self._budget = budget
         self._max_bytes = max_bytes
@@ -124,6 +136,8 @@ class Part:
             self.error = error
         else:
             self._content += chunk
+            if self.digest is not None:
+                self.digest.update(chunk)
 
     def close(self) -> None:
         """Drop the bytes."""
@@ -147,6 +161,7 @@ async def read_parts(
     max_part_bytes: int,
     max_body_bytes: int,
     max_parts: int,
+    begin_digest: Callable[[], Digest] | None = None,
 ) -> AsyncGenerator[Part]:
     """Each image of a body, as soon as it is complete: the parts of a form, else the body as one nameless part.
 
@@ -158,9 +173,9 @@ async def read_parts(
     if announced.isdecimal() and int(announced) > max_body_bytes:
         raise TooManyBytes(max_part_bytes)  # before the first byte is read; what is not announced is counted below
     if content_type == b"multipart/form-data":
-        parser: _Form | _Raw = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts)
+        parser: _Form | _Raw = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts, begin_digest)
     else:
-        parser = _Raw(budget, max_part_bytes)
+        parser = _Raw(budget, max_part_bytes, begin_digest)
     received = 0
     try:
         async for chunk in stream:
@@ -180,9 +195,9 @@ async def read_parts(
 class _Raw:
     """The whole body as one part."""
 
-    def __init__(self, budget: ByteBudget, max_bytes: int) -> None:
+    def __init__(self, budget: ByteBudget, max_bytes: int, begin_digest: Callable[[], Digest] | None) -> None:
         self.complete: deque[Part] = deque()
-        self._current: Part | None = Part(None, budget, max_bytes)
+        self._current: Part | None = Part(None, budget, max_bytes, begin_digest and begin_digest())
 
     def feed(self, chunk: bytes) -> None:
         if self._current is not None:
@@ -209,10 +224,18 @@ class _Raw:
 class _Form:
     """A multipart parser's callbacks, gathered into parts."""
 
-    def __init__(self, boundary: bytes | None, budget: ByteBudget, max_bytes: int, max_parts: int) -> None:
+    def __init__(
+        self,
+        boundary: bytes | None,
+        budget: ByteBudget,
+        max_bytes: int,
+        max_parts: int,
+        begin_digest: Callable[[], Digest] | None,
+    ) -> None:
         if not boundary:
             raise MalformedMultipart("its Content-Type names no boundary")
         self._budget, self._max_bytes, self._max_parts = budget, max_bytes, max_parts
+        self._begin_digest = begin_digest
         self._current: Part | None = None
         self.complete: deque[Part] = deque()
         self._count = 0
@@ -279,7 +302,7 @@ class _Form:
             self._field = options.get(b"name", b"").decode("utf-8", "replace")
 
     def _headers_finished(self) -> None:
-        self._current = Part(self._field, self._budget, self._max_bytes)
+        self._current = Part(self._field, self._budget, self._max_bytes, self._begin_digest and self._begin_digest())
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:

@@ -1,0 +1,37 @@
+"""The service as `benchmarks.safeguards` compares it: no keys, no ledger, and instruments that count nothing."""
+
+import sys
+from typing import Any, Self
+
+from prometheus_client import Counter, Gauge, Histogram
+
+import service.app
+from service.__main__ import main
+from service.metrics import Metrics
+
+
+class _Silent:
+    """Any instrument, without a pointer."""
+
+    def labels(self, *_: Any) -> Self:
+        return self
+
+    def inc(self, *_: Any) -> None:
+        pass
+
+    observe = set = set_function = inc
+
+
+class SilentMetrics(Metrics):
+    """Takes everything and counts nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, instrument in vars(self).items():
+            if isinstance(instrument, Counter | Gauge | Histogram):
+                setattr(self, name, _Silent())
+
+
+if __name__ == "__main__":
+    service.app.Metrics = SilentMetrics  # type: ignore[misc]
+    sys.exit(main())
