@@ -46,10 +46,10 @@ UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quie
 
 lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes (LOCK_ARGS=--upgrade takes newer ones)
 	$(PIP) install --quiet uv
-	$(UV_COMPILE) --extra service --extra trainer --extra dev -o requirements/dev.txt
-	$(UV_COMPILE) --extra service -c requirements/dev.txt -o requirements/service.txt
-	$(UV_COMPILE) --extra trainer -c requirements/dev.txt -o requirements/trainer.txt
-	$(UV_COMPILE) --extra trainer-gpu -c requirements/dev.txt -o requirements/trainer-gpu.txt
+	$(UV_COMPILE) --extra service --extra trainer --extra signing --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) --extra service --extra signing -c requirements/dev.txt -o requirements/service.txt
+	$(UV_COMPILE) --extra trainer --extra signing -c requirements/dev.txt -o requirements/trainer.txt
+	$(UV_COMPILE) --extra trainer-gpu --extra signing -c requirements/dev.txt -o requirements/trainer-gpu.txt
 
 clean: ## remove the virtual environment and caches; models/ and data/ stay
 	rm -rf $(VENV) .bench-venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -18,6 +18,7 @@ from service.app import build_service, create_app
 from service.logs import configure_logging
 from service.memory import collect_rarely, limit_arenas
 from service.settings import ServiceSettings
+from shared import signing
 
 log = logging.getLogger("lungct.service")
 
@@ -73,6 +74,13 @@ def main() -> int:
             "OpenVINO comes with lungct[service], TensorFlow with lungct[trainer]\n"
         )
         return _EXIT_USAGE
+    if settings.trusted_key is not None:
+        try:
+            signing.require_library()
+            signing.trusted_keys(settings.trusted_key)
+        except signing.UnusableKey as error:
+            sys.stderr.write(f"LUNGCT_TRUSTED_KEY: {error.strerror}\n")
+            return _EXIT_USAGE
     configure_logging(settings.log_level)
     limit_arenas(2)
     service = build_service(settings)

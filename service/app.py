@@ -83,7 +83,10 @@ def build_service(settings: ServiceSettings) -> Service:
     budget = ByteBudget(settings.max_inflight_bytes)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = settings.engine_threads or cores
-    options = LoadOptions(settings.engine, settings.precision, threads, settings.max_batch_size)
+    trusted_key = None if settings.trusted_key is None else str(settings.trusted_key)
+    options = LoadOptions(
+        settings.engine, settings.precision, threads, settings.max_batch_size, trusted_key=trusted_key
+    )
     predictor = Predictor(settings, metrics, options)
 
     def pause() -> None:

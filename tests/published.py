@@ -13,7 +13,8 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     """Publish one more version into <repository>/<model_name> and return its number.
 
     Different seeds give different weights. Overrides: model_name (default "lung-ct"), network (default "tiny"),
-    figures (PNG bytes by name), and any field of trainer.facts.Facts, such as classes, preprocessing or warnings.
+    figures (PNG bytes by name), signing_key, and any field of trainer.facts.Facts, such as classes, preprocessing or
+    warnings.
     """
     # here, so that only those tests that publish import TensorFlow
     import keras  # noqa: PLC0415
@@ -24,6 +25,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     model_name = overrides.pop("model_name", "lung-ct")
     network = overrides.pop("network", "tiny")
     figures = overrides.pop("figures", None)
+    signing_key = overrides.pop("signing_key", None)
     facts = Facts(
         **{
             "architecture": network,
@@ -40,7 +42,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     )
     keras.utils.set_random_seed(seed)
     model = build_network(network, facts.preprocessing, len(facts.classes.names))
-    return publish(model, facts, repository / model_name, figures)
+    return publish(model, facts, repository / model_name, figures, signing_key=signing_key)
 
 
 def publish_until_killed(repository: Path) -> None:
