@@ -41,7 +41,7 @@ down: ## stop what `make up` started; the published models stay in their volume
 # One resolution for everything (dev.txt), to which the smaller files are held: what is tested is what is shipped.
 # PIP_* variables and uv's configuration of this machine stay out of it, so that no address or path gets into a file.
 UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
-	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras \
 	$(LOCK_ARGS) pyproject.toml
 
 lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes (LOCK_ARGS=--upgrade takes newer ones)

@@ -111,6 +111,7 @@ def build_service(settings: ServiceSettings) -> Service:
     metrics.inflight_bytes.set_function(lambda: budget.held)
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
+    metrics.degraded.set_function(lambda: readiness.health().status == "degraded")
     return Service(settings, reload, predictor, readiness, budget, metrics)
 
 
