@@ -41,7 +41,7 @@ down: ## stop what `make up` started; the published models stay in their volume
 # One resolution for everything (dev.txt), to which the smaller files are held: what is tested is what is shipped.
 # PIP_* variables and uv's configuration of this machine stay out of it, so that no address or path gets into a file.
 UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
-	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras \
+	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	$(LOCK_ARGS) pyproject.toml
 
 lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes (LOCK_ARGS=--upgrade takes newer ones)
@@ -59,13 +59,14 @@ $(VENV)/bin/python:
 	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11, 3.12 or 3.13 found; say make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# A stamp is newer than the requirements that were installed: the second run starts at once.
+# --no-deps: a lock is complete, and pip, which resolves again otherwise, fails where a package wants an extra of a locked
+# one (pydantic[email]). A stamp is newer than the requirements that were installed: the second run starts at once.
 $(VENV)/run.stamp: requirements/service.txt requirements/trainer.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements/service.txt -r requirements/trainer.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/service.txt -r requirements/trainer.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # --- benchmarks: an environment of their own, because the peers are nothing that tests or users need ------------------
