@@ -45,11 +45,12 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     return publish(model, facts, repository / model_name, figures, signing_key=signing_key)
 
 
-def publish_until_killed(repository: Path) -> None:
-    """Publish one small version after the other; the test that started this process ends it."""
+def publish_until_killed(repository: Path, signing_key: Path) -> None:
+    """Publish one small signed version after the other; the test that started this process ends it."""
     seed = 0
     while True:
-        publish_untrained(repository, seed, preprocessing=PreprocessingSpec(height=32, width=32))
+        small = PreprocessingSpec(height=32, width=32)
+        publish_untrained(repository, seed, preprocessing=small, signing_key=signing_key)
         seed += 1
 
 
