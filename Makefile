@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock up down clean bench bench-swap lock-bench
+.PHONY: help run test lint lock audit sbom up down clean bench bench-swap lock-bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,21 @@ lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes 
 	$(UV_COMPILE) --extra service --extra signing -c requirements/dev.txt -o requirements/service.txt
 	$(UV_COMPILE) --extra trainer --extra signing -c requirements/dev.txt -o requirements/trainer.txt
 	$(UV_COMPILE) --extra trainer-gpu --extra signing -c requirements/dev.txt -o requirements/trainer-gpu.txt
+
+# Tools that look at the locks and not at the code: an environment of their own, so that they change nothing in ours.
+LOOK := build/look
+
+audit: $(LOOK)/stamp ## ask the public databases for known vulnerabilities of what is locked (needs the network)
+	for lock in service trainer dev; do $(LOOK)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/$$lock.txt || exit; done
+
+sbom: $(LOOK)/stamp ## write build/sbom-service.json and -trainer.json (CycloneDX) from the locks
+	for lock in service trainer; do $(LOOK)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml \
+		--of JSON -o build/sbom-$$lock.json requirements/$$lock.txt || exit; done
+
+$(LOOK)/stamp: | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(LOOK)
+	$(LOOK)/bin/pip --disable-pip-version-check install --quiet cyclonedx-bom pip-audit
+	@touch $@
 
 clean: ## remove the virtual environment and caches; models/ and data/ stay
 	rm -rf $(VENV) .bench-venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
