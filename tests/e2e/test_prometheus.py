@@ -73,9 +73,12 @@ def prometheus(service: RunningService, tmp_path_factory: pytest.TempPathFactory
             def has_scraped_twice() -> bool:
                 assert process.poll() is None, (folder / "log").read_text("utf-8")
                 try:
-                    return int(ask(client, "count_over_time(lungct_ready[1m])")[0]["value"][1]) >= 2
-                except (httpx.TransportError, IndexError, KeyError):
+                    if client.get("/-/ready").status_code != 200:
+                        return False
+                except httpx.TransportError:
                     return False
+                counted = ask(client, "count_over_time(lungct_ready[1m])")
+                return bool(counted) and int(counted[0]["value"][1]) >= 2
 
             wait_until(has_scraped_twice, "Prometheus has scraped the service twice")
             yield client

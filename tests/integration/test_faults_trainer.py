@@ -64,7 +64,7 @@ def test_a_full_disk_costs_nothing_that_was_published(disk: Path, tmp_path: Path
 def test_a_read_only_repository_is_told_and_left_alone(
     disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Publishing, pinning, signing and pruning say that the file system is read-only, and change nothing; listing works."""
+    """Publishing, pinning, signing and pruning say that the disk is read-only, and change nothing; listing works."""
     for seed in range(2):
         publish_untrained(disk, seed=seed, preprocessing=SMALL)
     subprocess.run(("mount", "-o", "remount,ro", str(disk)), check=True)
