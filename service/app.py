@@ -30,6 +30,7 @@ from service.serving_model import LoadOptions, ServingModel, import_engine, load
 from service.settings import ServiceSettings
 from service.trial_load import trial_load
 from service.upload import ByteBudget
+from shared.signing import require_signature
 
 _PAUSE_S = 0.3
 """Between steps of a load, while another version answers: what waited meanwhile is answered first."""
@@ -119,6 +120,8 @@ def _prove_and_load(
     version_dir: Path, options: LoadOptions, timeout_s: float, pause: Callable[[], None]
 ) -> ServingModel:
     """In a child process first, then here: what cannot be loaded never gets near the process that answers."""
+    if options.trusted_key is not None:
+        require_signature(version_dir)  # a thousand unsigned versions are no reason for a thousand processes
     with tempfile.TemporaryDirectory(prefix="lungct-") as folder:
         with ThreadPoolExecutor(1, "engine-import") as meanwhile:
             meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once

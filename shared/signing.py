@@ -79,6 +79,12 @@ def sign_version(version_dir: Path, private_key: Path, path: Path | None = None)
     return path
 
 
+def require_signature(version_dir: Path) -> None:
+    """Raises NotTrusted where there is none; says nothing about what it is worth."""
+    if not (version_dir / SIGNATURE_FILE).is_file():
+        raise NotTrusted(f"{SIGNATURE_FILE} is missing: only signed versions may serve here")
+
+
 def copy_trusted(version_dir: Path, keys: Path, copy: Path) -> Manifest:
     """Copy what the manifest lists into the new folder copy, and check signature and digests of the copy.
 
@@ -89,8 +95,7 @@ def copy_trusted(version_dir: Path, keys: Path, copy: Path) -> Manifest:
     """
     require_library()
     copy.mkdir(parents=True)
-    if not (version_dir / SIGNATURE_FILE).is_file():
-        raise NotTrusted(f"{SIGNATURE_FILE} is missing: only signed versions may serve here")
+    require_signature(version_dir)
     for name in (MANIFEST_FILE, SIGNATURE_FILE):
         _copy(version_dir, name, copy, MAX_MANIFEST_BYTES)
     manifest = read_manifest(copy)
