@@ -55,7 +55,7 @@ def api(repository: Path) -> Iterator[tuple[str, httpx.Client]]:
     )  # fmt: skip
     name = docker(
         "run", "--detach", "--init", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
-        "--tmpfs", "/tmp:size=256m,mode=1777,noexec,nosuid,nodev", "--pids-limit", "256",
+        "--tmpfs", "/tmp:size=512m,mode=1777,noexec,nosuid,nodev", "--pids-limit", "256",
         "--memory", f"{MEMORY_MB}m", "--memory-swap", f"{MEMORY_MB}m", "--volume", f"{repository}:/models:ro",
         "--env", "LUNGCT_MAX_INFLIGHT_BYTES=33554432", "--env", "LUNGCT_ENGINE_THREADS=2",
         "--publish", f"127.0.0.1:{port}:8000", image,

@@ -36,6 +36,7 @@ def test_only_signed_versions_serve(repository: ModelRepository, tmp_path: Path,
         assert reasons[3] == "model.sig is missing: only signed versions may serve here"
         health = service.health()
         assert health["status"] == "degraded"
+        assert service.metric("lungct_degraded") == 1
         assert health["reasons"] == [f"version 3 is bad: {reasons[3]}"]
         assert service.client.post("/predict", content=jpeg_slice()).json()["model_version"] == 1
         sign = ("sign", "3", "--model-repository", str(repository.root), "--signing-key", str(ours.private))
