@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults lint lock up down clean bench bench-swap lock-bench screenshots
+.PHONY: help run test test-faults lint lock audit sbom up down clean bench bench-swap lock-bench screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +52,25 @@ UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quie
 
 lock: $(VENV)/bin/python ## lock the dependencies of pyproject.toml with hashes (LOCK_ARGS=--upgrade takes newer ones)
 	$(PIP) install --quiet uv
-	$(UV_COMPILE) --extra service --extra trainer --extra dev -o requirements/dev.txt
-	$(UV_COMPILE) --extra service -c requirements/dev.txt -o requirements/service.txt
-	$(UV_COMPILE) --extra trainer -c requirements/dev.txt -o requirements/trainer.txt
-	$(UV_COMPILE) --extra trainer-gpu -c requirements/dev.txt -o requirements/trainer-gpu.txt
+	$(UV_COMPILE) --extra service --extra trainer --extra signing --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) --extra service --extra signing -c requirements/dev.txt -o requirements/service.txt
+	$(UV_COMPILE) --extra trainer --extra signing -c requirements/dev.txt -o requirements/trainer.txt
+	$(UV_COMPILE) --extra trainer-gpu --extra signing -c requirements/dev.txt -o requirements/trainer-gpu.txt
+
+# Tools that look at the locks and not at the code: an environment of their own, so that they change nothing in ours.
+LOOK := build/look
+
+audit: $(LOOK)/stamp ## ask the public databases for known vulnerabilities of what is locked (needs the network)
+	for lock in service trainer dev; do $(LOOK)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/$$lock.txt || exit; done
+
+sbom: $(LOOK)/stamp ## write build/sbom-service.json and -trainer.json (CycloneDX) from the locks
+	for lock in service trainer; do $(LOOK)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml \
+		--of JSON -o build/sbom-$$lock.json requirements/$$lock.txt || exit; done
+
+$(LOOK)/stamp: | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(LOOK)
+	$(LOOK)/bin/pip --disable-pip-version-check install --quiet cyclonedx-bom pip-audit
+	@touch $@
 
 clean: ## remove the virtual environment and caches; models/ and data/ stay
 	rm -rf $(VENV) .bench-venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -65,13 +80,14 @@ $(VENV)/bin/python:
 	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11, 3.12 or 3.13 found; say make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# A stamp is newer than the requirements that were installed: the second run starts at once.
+# --no-deps: a lock is complete, and pip, which resolves again otherwise, fails where a package wants an extra of a locked
+# one (pydantic[email]). A stamp is newer than the requirements that were installed: the second run starts at once.
 $(VENV)/run.stamp: requirements/service.txt requirements/trainer.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements/service.txt -r requirements/trainer.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/service.txt -r requirements/trainer.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # --- benchmarks: an environment of their own, because the peers are nothing that tests or users need ------------------

@@ -23,6 +23,7 @@ from service.logs import configure_logging
 from service.memory import collect_rarely, limit_arenas
 from service.rate_limit import Limit
 from service.settings import ServiceSettings
+from shared import signing
 
 log = logging.getLogger("lungct.service")
 
@@ -88,6 +89,13 @@ def _serve() -> int:
             "OpenVINO comes with lungct[service], TensorFlow with lungct[trainer]\n"
         )
         return _EXIT_USAGE
+    if settings.trusted_key is not None:
+        try:
+            signing.require_library()
+            signing.trusted_keys(settings.trusted_key)
+        except signing.UnusableKey as error:
+            sys.stderr.write(f"LUNGCT_TRUSTED_KEY: {error.strerror}\n")
+            return _EXIT_USAGE
     configure_logging(settings.log_level)
     limit_arenas(2)
     try:

@@ -33,6 +33,7 @@ from service.serving_model import LoadOptions, ServingModel, import_engine, load
 from service.settings import ServiceSettings
 from service.trial_load import trial_load
 from service.upload import ByteBudget
+from shared.signing import require_signature
 
 VERSION = "0.1.0"
 
@@ -107,7 +108,10 @@ def build_service(settings: ServiceSettings) -> Service:
     budget = ByteBudget(settings.max_inflight_bytes)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = settings.engine_threads or cores
-    options = LoadOptions(settings.engine, settings.precision, threads, settings.max_batch_size)
+    trusted_key = None if settings.trusted_key is None else str(settings.trusted_key)
+    options = LoadOptions(
+        settings.engine, settings.precision, threads, settings.max_batch_size, trusted_key=trusted_key
+    )
     predictor = Predictor(settings, metrics, options)
 
     def pause() -> None:
@@ -134,6 +138,7 @@ def build_service(settings: ServiceSettings) -> Service:
     metrics.inflight_bytes.set_function(lambda: budget.held)
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
+    metrics.degraded.set_function(lambda: readiness.health().status == "degraded")
     return Service(settings, reload, predictor, readiness, budget, metrics, keys, ledger, digests)
 
 
@@ -172,6 +177,8 @@ def _prove_and_load(
     version_dir: Path, options: LoadOptions, timeout_s: float, pause: Callable[[], None]
 ) -> ServingModel:
     """In a child process first, then here: what cannot be loaded never gets near the process that answers."""
+    if options.trusted_key is not None:
+        require_signature(version_dir)  # a thousand unsigned versions are no reason for a thousand processes
     with tempfile.TemporaryDirectory(prefix="lungct-") as folder:
         with ThreadPoolExecutor(1, "engine-import") as meanwhile:
             meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once

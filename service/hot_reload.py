@@ -19,6 +19,9 @@ from shared.versions import PolicyError, decide, published_versions, read_policy
 
 log = logging.getLogger("lungct.hot_reload")
 
+_MOST_LOOKS = 16
+"""Failed versions that one poll looks at, to see whether somebody mended them: each costs a millisecond."""
+
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -77,6 +80,7 @@ class HotReload:
         self.complaint: str | None = None
         """Why another version than the wanted one serves; None where all is as wanted."""
         self.last_poll: float | None = None
+        self._turn = 0
 
     def start(self) -> None:
         """Begin polling."""
@@ -98,6 +102,7 @@ class HotReload:
 
     def poll(self) -> None:
         """Look once, and load until nothing more is wanted: after a bad version the next best is tried at once."""
+        is_first_look = True
         while not self._stop.is_set():
             try:
                 self.versions = published_versions(self._model_dir)
@@ -109,7 +114,9 @@ class HotReload:
                 self._complain(str(error))
                 break
             self.pin = policy.pin
-            self._forget_mended()
+            if is_first_look:  # once a poll: for each of a thousand bad versions it would look at all of them
+                self._forget_mended()
+                is_first_look = False
             decision = decide(self.versions, policy, self.serving.version if self.serving else None, self._failed_now())
             if decision.load is None:
                 failure = self.failures.get(decision.about or 0)
@@ -155,14 +162,22 @@ class HotReload:
         log.error("model not loaded", extra={"model_version": version, "reason": reason, "attempts": attempts})
 
     def _forget_mended(self) -> None:
-        """Drop failures of versions that are gone or whose files changed since."""
-        for version, failure in list(self.failures.items()):
+        """Drop failures of versions that are gone or whose files changed since.
+
+        Every poll looks at the pinned and the newest ones, which are wanted most, and at as many others in turn.
+        """
+        present = set(self.versions)
+        for version in self.failures.keys() - present:
+            del self.failures[version]
+        newest_first = sorted(self.failures, reverse=True)
+        wanted, others = newest_first[:_MOST_LOOKS], newest_first[_MOST_LOOKS:]
+        self._turn = self._turn + _MOST_LOOKS if self._turn + _MOST_LOOKS < len(others) else 0
+        pinned = [number for number in others if number == self.pin]
+        for version in {*pinned, *wanted, *others[self._turn : self._turn + _MOST_LOOKS]}:
             try:
-                is_same = (
-                    version in self.versions and fingerprint(self._model_dir / str(version)) == failure.fingerprint
-                )
+                is_same = fingerprint(self._model_dir / str(version)) == self.failures[version].fingerprint
             except OSError:
-                is_same = True  # cannot be looked at now, so nothing is known to have changed
+                continue  # cannot be looked at now, so nothing is known to have changed
             if not is_same:
                 del self.failures[version]
 

@@ -43,8 +43,15 @@ class Metrics:
         self.queue_depth = Gauge("lungct_queue_depth", "Slices accepted and not yet answered.", registry=registry)
         self.inflight_bytes = Gauge("lungct_inflight_bytes", "Upload bytes held.", registry=registry)
         self.reloads = Counter("lungct_reloads", "Attempts to load a version.", ("outcome",), registry=registry)
+        for outcome in ("loaded", "bad_content", "trouble"):  # there from the start: the first one is an increase
+            self.reloads.labels(outcome)
         self.serving_version = Gauge("lungct_serving_version", "The version that serves; 0 is none.", registry=registry)
         self.ready = Gauge("lungct_ready", "1 where /health/ready answers 200.", registry=registry)
+        self.degraded = Gauge(
+            "lungct_degraded",
+            "1 where /health says degraded: it answers, and something is not as wanted.",
+            registry=registry,
+        )
         self.predictions = Counter("lungct_predictions", "Answers by class.", ("prediction",), registry=registry)
         self.rejected = Counter("lungct_rejected", "Inputs not answered, by problem.", ("reason",), registry=registry)
         self.failed_batches = Counter("lungct_failed_batches", "Batches whose inference failed.", registry=registry)

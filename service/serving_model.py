@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.documents import Documents, copy_documents, read_documents
+from shared import signing
 from shared.artifact import (
     DISTANCE_NAME,
     GOLDEN_FILE,
@@ -37,6 +38,8 @@ OUTPUTS = (OUTPUT_NAME, DISTANCE_NAME)
 
 Outputs = dict[str, NDArray[np.float32]]
 """By name: "probabilities" float32 [B, C]; "chest_distance" float32 [B] where the model has it."""
+
+_TRUSTED_COPY = "trusted"
 
 
 class Engine(Protocol):
@@ -65,6 +68,8 @@ class LoadOptions:
     max_batch_size: int
     few: int = 1
     """Up to so many slices are computed one after the other; prepare_model() measures it."""
+    trusted_key: str | None = None
+    """Public keys, see shared.signing.trusted_keys(); None loads unsigned versions, too."""
 
     @property
     def lanes(self) -> int:
@@ -139,19 +144,30 @@ def prepare_model(version_dir: Path, options: LoadOptions, folder: Path) -> Load
     shared.artifact.ArtifactError where the content is bad; OSError and MemoryError where the disk or the memory of this
     machine is the trouble.
     """
-    manifest = read_manifest(version_dir)
-    verify_files(version_dir, manifest)
-    read_golden(version_dir, manifest)
+    if options.trusted_key is None:
+        manifest, source = read_manifest(version_dir), version_dir
+        verify_files(source, manifest)
+    else:  # whoever can write to the repository could change a file after its check: what is checked is a copy
+        source = _source(version_dir, options, folder)
+        manifest = signing.copy_trusted(version_dir, Path(options.trusted_key), source)
+    read_golden(source, manifest)
     for name in (MANIFEST_FILE, GOLDEN_FILE):
-        shutil.copy(version_dir / name, folder / name)
-    copy_documents(version_dir, manifest, folder)
+        shutil.copy(source / name, folder / name)
+    copy_documents(source, manifest, folder)
+    proven = _prove_in_some_precision(source, options, folder)
+    if options.engine == "openvino":
+        shutil.rmtree(folder / _TRUSTED_COPY, ignore_errors=True)  # converted; the room may be memory
+    return proven
+
+
+def _prove_in_some_precision(source: Path, options: LoadOptions, folder: Path) -> LoadOptions:
     try:
-        return _prove(version_dir, options, folder)
+        return _prove(source, options, folder)
     except GoldenMismatch:
         if options.precision == "f32":
             raise
     # out of the except clause, whose traceback would keep the first engine in memory beside the second
-    return _prove(version_dir, replace(options, precision="f32"), folder)
+    return _prove(source, replace(options, precision="f32"), folder)
 
 
 def load_model(
@@ -161,12 +177,18 @@ def load_model(
 
     pause is called between steps that take a core for a while, so that requests are not kept waiting for all of them.
     """
-    if options.engine == "tensorflow":  # it reads the repository's files, and now
-        verify_files(version_dir, read_manifest(folder, number=version_dir.name))
-    model = _start(version_dir, options, folder, pause)
+    source = _source(version_dir, options, folder)
+    if options.engine == "tensorflow":  # it reads the version's files, and now
+        verify_files(source, read_manifest(folder, number=version_dir.name))
+    model = _start(source, options, folder, pause)
     pause()
     model.replay_golden(options.max_batch_size)
     return model
+
+
+def _source(version_dir: Path, options: LoadOptions, folder: Path) -> Path:
+    """Where the version's files are read."""
+    return version_dir if options.trusted_key is None else folder / _TRUSTED_COPY / version_dir.name
 
 
 def _prove(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions:

@@ -20,6 +20,10 @@ class ServiceSettings(BaseSettings):
 
     model_repository: Path = Field(default=Path("models"), description="Folder that holds the model folders.")
     model_name: str = Field(default="lung-ct", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Model to serve.")
+    trusted_key: Path | None = Field(
+        default=None,
+        description="PEM file of a public key, or a folder of some: only versions signed with one of them serve.",
+    )
     engine: Literal["openvino", "tensorflow"] = Field(default="openvino", description="What runs the SavedModel.")
     precision: Literal["auto", "f32"] = Field(
         default="auto",

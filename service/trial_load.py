@@ -1,5 +1,6 @@
 """Prepares a version in a child process: one that crashes or hangs its loader never takes the service with it."""
 
+import contextlib
 import json
 import logging
 import os
@@ -61,6 +62,8 @@ def _main() -> int:
     version_dir, options, folder = json.loads(sys.argv[1])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)  # serving comes first
+    with contextlib.suppress(OSError):  # also where memory runs out: of all in the container this process ends
+        Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         proven = prepare_model(Path(version_dir), LoadOptions(**options), Path(folder))
     except ArtifactError as error:

@@ -4,6 +4,7 @@
             manifest.json                                   written last; lists every other file
             golden.npz                                      synthetic slices and what Keras answered
             class_names.json  MODEL_CARD.md  figures/*.png
+            model.sig                                       optional, see shared/signing.py; over everything else
 """
 
 import hashlib
@@ -29,6 +30,7 @@ GOLDEN_FILE = "golden.npz"
 CLASS_NAMES_FILE = "class_names.json"
 MODEL_CARD_FILE = "MODEL_CARD.md"
 FIGURES_DIR = "figures"
+SIGNATURE_FILE = "model.sig"
 SAVED_MODEL_FILE = "saved_model.pb"
 SIGNATURE = "serving_default"
 INPUT_NAME = "image"
@@ -176,8 +178,9 @@ def digest_file(path: Path) -> FileDigest:
 
 
 def digest_files(version_dir: Path) -> dict[str, FileDigest]:
-    """Digest of every file of a version but its manifest, by POSIX path relative to the version."""
-    paths = sorted(path for path in version_dir.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+    """Digest of every file of a version but its manifest and signature, by POSIX path relative to the version."""
+    last = (MANIFEST_FILE, SIGNATURE_FILE)
+    paths = sorted(path for path in version_dir.rglob("*") if path.is_file() and path.name not in last)
     return {path.relative_to(version_dir).as_posix(): digest_file(path) for path in paths}
 
 
@@ -207,9 +210,12 @@ def write_golden(path: Path, golden: Golden) -> None:
 def read_golden(version_dir: Path, manifest: Manifest) -> Golden:
     """Raises CorruptArtifact where golden.npz is missing, malformed or does not fit the manifest."""
     try:
-        content = (version_dir / GOLDEN_FILE).read_bytes()
+        with (version_dir / GOLDEN_FILE).open("rb") as file:
+            content = file.read(MAX_GOLDEN_BYTES + 1)
     except FileNotFoundError as error:
         raise CorruptArtifact(f"{GOLDEN_FILE} is missing") from error
+    if len(content) > MAX_GOLDEN_BYTES:
+        raise CorruptArtifact(f"{GOLDEN_FILE} is larger than {MAX_GOLDEN_BYTES} bytes")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_GOLDEN_BYTES:

@@ -3,6 +3,7 @@
 decide() is pure: versions in, decision out. It is what both the service's poll and the tests' tables call.
 """
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,10 @@ class Policy(BaseModel):
 def published_versions(model_dir: Path) -> tuple[int, ...]:
     """Version numbers in ascending order: the folders with integer names. Empty where the folder is not there yet."""
     try:
-        entries = list(model_dir.iterdir())
+        with os.scandir(model_dir) as entries:  # tells folders and links without asking for each
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return ()
-    names = (entry.name for entry in entries if entry.is_dir() and not entry.is_symlink())
     return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and name == str(int(name))))
 
 

@@ -13,7 +13,8 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     """Publish one more version into <repository>/<model_name> and return its number.
 
     Different seeds give different weights. Overrides: model_name (default "lung-ct"), network (default "tiny"),
-    figures (PNG bytes by name), and any field of trainer.facts.Facts, such as classes, preprocessing or warnings.
+    figures (PNG bytes by name), signing_key, and any field of trainer.facts.Facts, such as classes, preprocessing or
+    warnings.
     """
     # here, so that only those tests that publish import TensorFlow
     import keras  # noqa: PLC0415
@@ -24,6 +25,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     model_name = overrides.pop("model_name", "lung-ct")
     network = overrides.pop("network", "tiny")
     figures = overrides.pop("figures", None)
+    signing_key = overrides.pop("signing_key", None)
     facts = Facts(
         **{
             "architecture": network,
@@ -40,14 +42,15 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     )
     keras.utils.set_random_seed(seed)
     model = build_network(network, facts.preprocessing, len(facts.classes.names))
-    return publish(model, facts, repository / model_name, figures)
+    return publish(model, facts, repository / model_name, figures, signing_key=signing_key)
 
 
-def publish_until_killed(repository: Path) -> None:
-    """Publish one small version after the other; the test that started this process ends it."""
+def publish_until_killed(repository: Path, signing_key: Path) -> None:
+    """Publish one small signed version after the other; the test that started this process ends it."""
     seed = 0
     while True:
-        publish_untrained(repository, seed, preprocessing=PreprocessingSpec(height=32, width=32))
+        small = PreprocessingSpec(height=32, width=32)
+        publish_untrained(repository, seed, preprocessing=small, signing_key=signing_key)
         seed += 1
 
 

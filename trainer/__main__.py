@@ -152,6 +152,17 @@ def _unpin(settings: TrainerSettings, args: argparse.Namespace) -> int:  # noqa:
     return 0
 
 
+def _sign(settings: TrainerSettings, args: argparse.Namespace) -> int:
+    if settings.signing_key is None:
+        print("trainer: error: sign needs a private key: --signing-key FILE or LUNGCT_SIGNING_KEY", file=sys.stderr)
+        return _USAGE
+    from trainer.repository import sign
+
+    sign(settings.model_dir, args.version, settings.signing_key)
+    print(f"Version {args.version} is signed: services that trust the key's public half may serve it.")
+    return 0
+
+
 def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import prune
     from trainer.work_folder import remove_work
@@ -181,6 +192,7 @@ _VERBS = {
     "versions": _versions,
     "pin": _pin,
     "unpin": _unpin,
+    "sign": _sign,
     "prune": _prune,
     "synthesize": _synthesize,
 }

@@ -71,6 +71,16 @@ examples:
   python -m trainer synthesize --out phantoms --cases 10 --slices-per-case 3 --seed 1
 """
 
+_SIGN_EXAMPLES = """\
+examples:
+  openssl ecparam -name prime256v1 -genkey -noout -out signing.pem       the private key: keep it from everybody else
+  openssl ec -in signing.pem -pubout -out trusted.pem                    its public half: for LUNGCT_TRUSTED_KEY
+  python -m trainer sign 3 --signing-key signing.pem
+  python -m trainer run --data slices --signing-key signing.pem          signs what it publishes
+
+Whoever signs vouches for the version as it is now. A signature is over every file; after any change it no longer holds.
+"""
+
 _REPOSITORY = ("model_repository", "model_name")
 _READING = ("data", "decode_threads")
 _CASES = ("cases", "case_counts")
@@ -95,7 +105,17 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--if-empty", action="store_true", help="do nothing where the repository holds a valid version")
     run.add_argument("--force", action="store_true", help="publish also what is worse than the version in force")
     run.add_argument("--resume", action="store_true", help="go on where an equal run was cut off")
-    _add_settings(run, *_READING, *_CASES, "on_label_conflict", *_REPOSITORY, "split", "validation_share", *_FITTING)
+    _add_settings(
+        run,
+        *_READING,
+        *_CASES,
+        "on_label_conflict",
+        *_REPOSITORY,
+        "split",
+        "validation_share",
+        *_FITTING,
+        "signing_key",
+    )
 
     crossval = _add_verb(
         verbs, "crossval", "measure a configuration on new cases, over several seeds of the folds", _CROSSVAL_EXAMPLES
@@ -135,6 +155,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     unpin = _add_verb(verbs, "unpin", "have services serve the newest valid version again")
     _add_settings(unpin, *_REPOSITORY)
+
+    sign = _add_verb(
+        verbs, "sign", "sign a version that is there, so that services with a trusted key serve it", _SIGN_EXAMPLES
+    )
+    sign.add_argument("version", type=int, help="number of a valid version")
+    _add_settings(sign, *_REPOSITORY, "signing_key")
 
     prune = _add_verb(verbs, "prune", "remove old versions; never the pinned one, nor the newest that are valid")
     prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many of the newest stay")

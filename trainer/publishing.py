@@ -1,8 +1,8 @@
 """A trained network → the next numbered version of the model repository, whole or not at all.
 
 Everything is written into an unfinished folder beside the versions, read back, flushed to the disk, listed in the
-manifest, and renamed to the next integer. The rename is the publication: before it no reader sees the version, and
-from it on every byte is there.
+manifest, signed where there is a key, and renamed to the next integer. The rename is the publication: before it no
+reader sees the version, and from it on every byte is there.
 """
 
 import errno
@@ -26,6 +26,7 @@ from shared.artifact import (
     digest_files,
     write_golden,
 )
+from shared.signing import sign_version
 from shared.versions import published_versions
 from trainer.errors import TrainerError
 from trainer.exporting import export, load_and_predict, make_golden
@@ -62,12 +63,15 @@ def publish(
     model_dir: Path,
     figures: dict[str, bytes] | None = None,
     out_of_fold: OutOfFold | None = None,
+    *,
+    signing_key: Path | None = None,
 ) -> int:
     """Write the next version of model_dir (made if missing) and return its number.
 
     model: uint8 [B, H, W, 1] → float32 [B, classes]. figures: PNG bytes by file name. out_of_fold: what later versions
-    are compared with. Raises PublishingFailed where
-    the disk is full or not writable, or where the SavedModel, read back, answers otherwise than the model.
+    are compared with. signing_key: PEM file of a private key, see shared/signing.py. Raises PublishingFailed where
+    the disk is full or not writable, where the key cannot be used, or where the SavedModel, read back, answers
+    otherwise than the model.
     """
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
@@ -77,7 +81,7 @@ def publish(
             _write_content(model, facts, folder, figures or {})
             if out_of_fold is not None:
                 (folder / OUT_OF_FOLD_FILE).write_text(out_of_fold.model_dump_json() + "\n", "utf-8")
-            return _rename_to_next(folder, facts, model_dir)
+            return _rename_to_next(folder, facts, model_dir, signing_key)
     except OSError as error:
         raise PublishingFailed(error.strerror or str(error)) from error
     except tf.errors.OpError as error:
@@ -100,14 +104,17 @@ def _write_content(model: keras.Model, facts: Facts, folder: Path, figures: dict
         (folder / FIGURES_DIR / name).write_bytes(content)
 
 
-def _rename_to_next(folder: Path, facts: Facts, model_dir: Path) -> int:
-    """Flush, write the manifest last, and take the lowest free number above every published one."""
+def _rename_to_next(folder: Path, facts: Facts, model_dir: Path, signing_key: Path | None) -> int:
+    """Flush, write manifest and signature last, and take the lowest free number above every published one."""
     files = digest_files(folder)
     flush_tree(folder)
     with locked(model_dir):
         number = max(published_versions(model_dir), default=0) + 1
         while True:
             _write_manifest(folder, facts, files, model_dir.name, number)
+            if signing_key is not None:
+                flush(sign_version(folder, signing_key))
+                flush(folder)
             try:
                 folder.rename(model_dir / str(number))
             except OSError as error:

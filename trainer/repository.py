@@ -1,11 +1,12 @@
-"""The versions that are there, and the operator's word on them: list, pin, unpin, prune. Needs no TensorFlow."""
+"""The versions that are there, and the operator's word on them: list, pin, unpin, sign, prune. Needs no TensorFlow."""
 
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from shared.artifact import ArtifactError, Manifest, read_manifest, verify_files
+from shared.artifact import SIGNATURE_FILE, ArtifactError, Manifest, read_manifest, verify_files
+from shared.signing import sign_version
 from shared.versions import POLICY_FILE, Policy, PolicyError, published_versions, read_policy
 from trainer.errors import TrainerError
 from trainer.flushing import flush
@@ -55,6 +56,8 @@ class VersionSummary:
     accuracy: float | None
     size_bytes: int
     pinned: bool
+    has_signature: bool
+    """Whether there is one; whose it is, the service finds out."""
     problem: str | None
 
     @property
@@ -77,7 +80,8 @@ def table(summaries: tuple[VersionSummary, ...]) -> str:
     for one in summaries:
         created = one.created.strftime("%Y-%m-%d %H:%M:%S") if one.created else "-"
         accuracy = "-" if one.accuracy is None else f"{one.accuracy:.4f}"
-        state = ("pinned, " if one.pinned else "") + (f"NOT VALID: {one.problem}" if one.problem else "valid")
+        marks = "pinned, " * one.pinned + "signed, " * one.has_signature
+        state = marks + (f"NOT VALID: {one.problem}" if one.problem else "valid")
         size = f"{one.size_bytes / 1e6:.1f} MB"
         lines.append(
             f"{one.version:>7}  {created:<19}  {one.architecture or '-':<8}  {accuracy:>8}  {size:>8}  {state}"
@@ -123,6 +127,20 @@ def unpin(model_dir: Path) -> None:
         _write_policy(model_dir, Policy())
 
 
+def sign(model_dir: Path, version: int, signing_key: Path) -> None:
+    """Sign a version that is there already, after verifying it. Raises NoSuchVersion, InvalidVersion or OSError.
+
+    Whoever signs vouches for what the version holds now, whoever wrote it.
+    """
+    read_version(model_dir, version)
+    version_dir = model_dir / str(version)
+    with unfinished_folder(model_dir) as folder:
+        path = sign_version(version_dir, signing_key, folder / SIGNATURE_FILE)
+        flush(path)
+        path.replace(version_dir / SIGNATURE_FILE)
+    flush(version_dir)
+
+
 def prune(model_dir: Path, keep: int) -> tuple[int, ...]:
     """Remove old versions and what killed runs left; returns the numbers that were removed.
 
@@ -160,6 +178,7 @@ def _summarise(model_dir: Path, number: int, pinned: int | None) -> VersionSumma
         accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
         size_bytes=sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file()),
         pinned=number == pinned,
+        has_signature=(version_dir / SIGNATURE_FILE).is_file(),
         problem=_problem(model_dir, number),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from shared.signing import require_signing_key
 from trainer.by_case import train_by_case
 from trainer.by_image import train_by_image
 from trainer.candidate import Candidate
@@ -53,8 +54,10 @@ def run(settings: TrainerSettings, *, is_forced: bool = False, is_resumed: bool 
     """Train on settings.data and publish; without data, draw phantoms and train the demo model on them.
 
     is_forced: publish also what is worse than the version in force. is_resumed: go on where an equal run was cut off.
-    Raises TrainerError.
+    Raises TrainerError; OSError where the signing key is of no use.
     """
+    if settings.signing_key is not None:
+        require_signing_key(settings.signing_key)
     if settings.data is not None:
         return train_and_publish(settings.data, settings, is_forced=is_forced, is_resumed=is_resumed)
     if settings.classes is not None:
@@ -108,7 +111,14 @@ def _publish(candidate: Candidate, settings: TrainerSettings, started: float, *,
     facts = candidate.facts.model_copy(
         update={"training": {**candidate.facts.training, "gate": gate}, "duration_s": time.monotonic() - started}
     )
-    version = publish(candidate.model, facts, settings.model_dir, candidate.figures, candidate.out_of_fold)
+    version = publish(
+        candidate.model,
+        facts,
+        settings.model_dir,
+        candidate.figures,
+        candidate.out_of_fold,
+        signing_key=settings.signing_key,
+    )
     return Outcome(version, candidate.metrics, verdict, facts.warnings, time.monotonic() - started)
 
 

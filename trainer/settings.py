@@ -45,6 +45,9 @@ class TrainerSettings(BaseSettings):
     model_name: str = Field(
         default="lung-ct", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Folder of this model's versions."
     )
+    signing_key: Path | None = Field(
+        default=None, description="PEM file of the private key with which published versions are signed; default none."
+    )
     classes: str | None = Field(default=None, description='Class names in index order, "A,B,C"; default the lung set.')
     target: str | None = Field(default=None, description="The class whose sensitivity counts; needed with classes.")
     cases: Path | None = Field(

@@ -101,6 +101,27 @@ def test_the_api_runs_unprivileged_and_cannot_write(serving: ComposeStack) -> No
             assert "Read-only file system" in attempt.stderr
 
 
+@pytest.mark.parametrize("service", ["api", "trainer"])
+def test_containers_are_hardened(serving: ComposeStack, service: str) -> None:
+    """As the engine sees it: a stated uid, a read-only root, no capabilities, no way to more rights, bounded scratch
+    space from which nothing can be executed, and limits of memory and processes.
+    """
+    described = serving.inspect(service)
+    host, config = described["HostConfig"], described["Config"]
+    assert isinstance(host, dict)
+    assert isinstance(config, dict)
+    assert config["User"] == f"{UID}:{UID}"
+    assert host["ReadonlyRootfs"] is True
+    assert host["Privileged"] is False
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert {"noexec", "nosuid", "nodev"} <= set(host["Tmpfs"]["/tmp"].split(","))
+    assert "size=" in host["Tmpfs"]["/tmp"]
+    assert host["Memory"] > 0
+    assert host["PidsLimit"] > 0
+
+
 def test_a_second_training_is_picked_up_without_a_failed_request(serving: ComposeStack, tmp_path: Path) -> None:
     """`run --rm trainer` on class folders publishes version 2; the running API goes over to it, no request fails."""
     api, started = serving.container("api"), serving.inspect("api")["State"]["StartedAt"]  # type: ignore[index]

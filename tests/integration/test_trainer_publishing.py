@@ -13,6 +13,7 @@ from shared.artifact import UNFINISHED_PREFIX, ArtifactError, read_manifest, ver
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
 from tests.published import publish_until_killed, publish_untrained, publish_with_little_room
+from tests.signing_keys import make_key_pair
 
 DEADLINE_S = 300  # machines that run tests are busy; a passing run takes a tenth of it
 SMALL = PreprocessingSpec(height=32, width=32)
@@ -73,7 +74,8 @@ MOMENTS = (
     "saved_model.pb",
     "golden.npz",
     "MODEL_CARD.md",
-    "manifest.json",  # the last file; the rename is next
+    "manifest.json",
+    "model.sig",  # the last file; the rename is next
     "published",
 )
 
@@ -104,9 +106,10 @@ def test_a_killed_run_leaves_the_repository_valid(processes, tmp_path):
     """
     model_dir = tmp_path / "lung-ct"
     publish_untrained(tmp_path, seed=0, preprocessing=SMALL)
+    key = make_key_pair(tmp_path / "keys").private
     with a_reader(processes, model_dir):
         for moment in MOMENTS:
-            victim = processes.Process(target=publish_until_killed, args=(tmp_path,))
+            victim = processes.Process(target=publish_until_killed, args=(tmp_path, key))
             victim.start()
             wait_for_moment(moment, model_dir)
             victim.kill()

@@ -310,3 +310,26 @@ def test_a_fingerprint_sees_what_a_repair_changes(tmp_path: Path) -> None:
     seen.append(fingerprint(tmp_path))
     assert len(set(seen)) == len(seen)
     assert fingerprint(tmp_path / "nowhere") == ()
+
+
+def test_a_repository_full_of_bad_versions_is_looked_at_in_turn(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two hundred bad versions is tried once; a look at the repository then costs a few dozen folders, and an
+    old version that was mended, wherever it stands, is found within a few looks.
+    """
+    for version in range(1, 201):
+        shelf.publish(version)
+        shelf.trouble[version] = ArtifactError("bad")
+    looks: list[Path] = []
+    monkeypatch.setattr("service.hot_reload.fingerprint", lambda folder: (looks.append(folder), fingerprint(folder))[1])
+    shelf.reload.poll()
+    assert shelf.loads == list(range(200, 0, -1))
+    assert len(looks) == 200
+    looks.clear()
+    shelf.reload.poll()
+    assert 0 < len(looks) <= 48
+    del shelf.trouble[60]
+    (shelf.model_dir / "60" / "manifest.json").write_text("mended", "utf-8")
+    for _ in range(15):
+        shelf.reload.poll()
+    assert shelf.reload.serving is not None
+    assert shelf.reload.serving.version == 60

@@ -104,6 +104,7 @@ def test_the_child_is_of_lower_priority_and_ends_with_its_parent(children_do: Pa
     try:
         (child,) = wait_until(lambda: psutil.Process(parent.pid).children(), "the child is there")
         wait_until(lambda: child.nice() > psutil.Process().nice(), "the child is nice")
+        wait_until(lambda: Path(f"/proc/{child.pid}/oom_score_adj").read_text() == "1000\n", "and the first to go")
     finally:
         parent.kill()
         parent.wait()
