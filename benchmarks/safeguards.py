@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.load import LoadFailed, NoLoadGenerator, closed_loop
-from benchmarks.model import BenchModel, publish_networks
+from benchmarks.load import LoadFailed, LoadResult, NoLoadGenerator, closed_loop
+from benchmarks.model import publish_networks
 from benchmarks.servers import LUNGCT, Running, Server, ServerFailed, module, running
 from benchmarks.slices import find_workload
 from service.api_keys import key_line, make_key
@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.safeguards", description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a window (default 3)")
+    parser.add_argument("--version", type=Path, metavar="DIR", help="a published version to serve (default: a new cnn)")
     parser.add_argument("--policy", choices=("closed", "open"), default="closed")
     parser.add_argument("--out", type=Path, required=True, help="file that gathers rounds, one JSON line each")
     args = parser.parse_args()
@@ -59,34 +60,37 @@ def _measure(args: argparse.Namespace, folder: Path) -> None:
     workload = find_workload()
     slices = folder / "slices"
     workload.write(slices)
-    model: BenchModel = publish_networks(folder / "models", slices, 1, "cnn")
+    version_dir = args.version or publish_networks(folder / "models", slices, 1, "cnn").versions[0]
     servers = _guarded(folder, args.policy), replace(LUNGCT, name="without", command=module("benchmarks.unguarded"))
     with ExitStack() as stack:
-        pair = [stack.enter_context(running(one, model.versions[0], workload.jpegs[0])) for one in servers]
+        pair = [stack.enter_context(running(one, version_dir, workload.jpegs[0])) for one in servers]
 
-        def throughput(process: Running, seconds: float) -> float:
-            return closed_loop(process, slices, len(workload.jpegs), _CONNECTIONS, seconds).throughput
+        def load(process: Running, seconds: float) -> LoadResult:
+            return closed_loop(process, slices, len(workload.jpegs), _CONNECTIONS, seconds)
 
         for process in pair:
-            throughput(process, 2.0)
+            load(process, 2.0)
         for number in range(args.rounds):
             order = pair if number % 2 else pair[::-1]
-            measured = {process.server.name: throughput(process, args.seconds) for process in order}
-            line = json.dumps({**measured, "policy": args.policy, "seconds": args.seconds})
+            measured = {process.server.name: load(process, args.seconds) for process in order}
+            figures = {name: [one.throughput, one.cpu_s_per_request] for name, one in measured.items()}
+            line = json.dumps({**figures, "policy": args.policy, "seconds": args.seconds})
             with args.out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             print(line, flush=True)
 
 
-def _report(rounds: list[dict[str, float]]) -> None:
-    """The mean loss of throughput, with a 95 % interval by bootstrap over rounds."""
-    losses = np.array([1 - one["with"] / one["without"] for one in rounds]) * 100
-    means = np.random.default_rng(1).choice(losses, (20_000, len(losses))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    print(
-        f"{len(rounds)} rounds: with safeguards {losses.mean():.2f} % less throughput "
-        f"(95 % interval {low:.2f} to {high:.2f}; median {np.median(losses):.2f})"
-    )
+def _report(rounds: list[dict[str, list[float]]]) -> None:
+    """Mean loss of throughput and mean growth of CPU time a request, with 95 % intervals by bootstrap over rounds."""
+    throughput = np.array([1 - one["with"][0] / one["without"][0] for one in rounds]) * 100
+    cpu = np.array([one["with"][1] / one["without"][1] - 1 for one in rounds]) * 100
+    for what, losses in {"less throughput": throughput, "more CPU time a request": cpu}.items():
+        means = np.random.default_rng(1).choice(losses, (20_000, len(losses))).mean(axis=1)
+        low, high = np.percentile(means, (2.5, 97.5))
+        print(
+            f"{len(rounds)} rounds: with safeguards {losses.mean():.2f} % {what} "
+            f"(95 % interval {low:.2f} to {high:.2f}; median {np.median(losses):.2f})"
+        )
 
 
 if __name__ == "__main__":

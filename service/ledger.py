@@ -49,7 +49,8 @@ class _Entry:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self.written: asyncio.Future[bool] | None = None
+        self.written: asyncio.Future[bool | None] | None = None
+        """Whether it is; None where it took too long."""
 
 
 class Ledger:
@@ -132,16 +133,18 @@ class Ledger:
                 self._queue.put(entry)
             return
         self.check()
-        entries[-1].written = written = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        entries[-1].written = written = loop.create_future()
         for entry in entries:
             self._queue.put(entry)
+        patience = loop.call_later(self._timeout_s, _answer, written, None)  # asyncio.timeout() costs thrice as much
         try:
-            async with asyncio.timeout(self._timeout_s):
-                is_written = await written
-        except TimeoutError:
+            is_written = await written
+        finally:
+            patience.cancel()
+        if is_written is None:
             # the caller is told that there is no answer, so lines that say otherwise must not stand alone
             self._queue.put(_Entry({"time": now, "event": "withdrawn", "request_id": lines[-1].get("request_id")}))
-            is_written = False
         if not is_written:
             raise LedgerUnavailable
 
@@ -367,12 +370,16 @@ def _tell(entries: list[_Entry], *, is_written: bool) -> None:
 
     def tell() -> None:
         for written in waited_for:
-            if not written.done():
-                written.set_result(is_written)
+            _answer(written, is_written)
 
     if waited_for:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             waited_for[0].get_loop().call_soon_threadsafe(tell)
+
+
+def _answer(written: asyncio.Future[bool | None], is_written: bool | None) -> None:  # noqa: FBT001 - a callback's
+    if not written.done():
+        written.set_result(is_written)
 
 
 def _remove_hollow(folder: Path, end: End) -> None:

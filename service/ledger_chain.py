@@ -21,6 +21,7 @@ _FILE = re.compile(r"ledger-(\d{12})\.jsonl")
 _TAIL = re.compile(rb',"hash":"([0-9a-f]{64})"\}')
 _TAIL_BYTES = len(b',"hash":""}') + 64
 _LONGEST_LINE = 64 * 1024
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps() would make an encoder for each line
 
 
 class BrokenLine(ValueError):
@@ -51,7 +52,7 @@ START = Link(0, FIRST_PREVIOUS)
 
 def write_line(before: Link, facts: Mapping[str, Any]) -> tuple[bytes, Link]:
     """The next line, with its line end, and its link."""
-    body = json.dumps({"seq": before.seq + 1, **facts, "prev": before.hash}, separators=(",", ":"))[:-1].encode()
+    body = _encode({"seq": before.seq + 1, **facts, "prev": before.hash})[:-1].encode()
     digest = hashlib.sha256(body).hexdigest()
     return b'%b,"hash":"%b"}\n' % (body, digest.encode()), Link(before.seq + 1, digest)
 

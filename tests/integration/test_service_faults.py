@@ -95,17 +95,19 @@ def test_a_thousand_idle_connections(tiny_network_repository: Path) -> None:
 
 def test_slow_callers(tiny_network_repository: Path) -> None:
     """Fifty bodies that come byte by byte take no place: others are answered, and the slow are told 408 in time."""
-    with serving(tiny_network_repository, request_timeout_s=2) as service:
+    with serving(tiny_network_repository, request_timeout_s=6) as service:
         slow = [service.connect() for _ in range(50)]
         for connection in slow:
             connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         callers = Callers(service)
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 5
         while time.monotonic() < end:
             for connection in slow:
                 connection.sendall(b"x")
             time.sleep(0.1)
         answers = [connection.recv(100)[:12] for connection in slow]
+        for connection in slow:
+            connection.close()
         assert set(callers.stop()) == {"200"}
         assert set(answers) == {b"HTTP/1.1 408"}
         service.wait_idle()
@@ -158,11 +160,10 @@ def test_the_ledgers_disk_is_full(tiny_network_repository: Path, small_disk: Pat
     with serving(tiny_network_repository, ledger_dir=folder, ledger_policy=policy) as service:
         callers = Callers(service)
         wait_until(lambda: len(callers.answered) > 5, "some were answered")
-        with ballast.open("wb") as file:
+        with ballast.open("wb", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(1024))
-                    file.flush()
             except OSError:
                 pass
         wait_until(lambda: service.metric("lungct_ledger_up") == 0, "the disk is full")
