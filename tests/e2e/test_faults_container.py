@@ -112,20 +112,21 @@ def test_512_mb_are_enough_under_load(api: tuple[str, httpx.Client], repository:
     memory = docker("exec", name, "sh", "-c", peak).strip()
     print(f"{dict(counts)}, peak {int(memory) / 2**20:.0f} MiB")  # noqa: T201 - shown with -s
     assert set(counts) <= {200, 503}
-    assert counts[200] > 10 * LOAD_S / 3
+    assert counts[200] > CALLERS
     assert all(int(one.headers["Retry-After"]) >= 1 for one in answers if one.status_code == 503)
     assert state["State"]["Running"]
     assert not state["State"]["OOMKilled"]
     assert state["RestartCount"] == 0
-    for _ in range(20):
-        health = client.get("/health").json()
-        assert health["status"] in {"ok", "degraded"}
-        if health["model_version"] == 2:
-            break
-        time.sleep(1)
-    else:
-        assert health["reasons"] == ["version 2 is bad: a trial load was ended by signal 9"]
-    print(health)  # noqa: T201 - shown with -s
+    health = client.get("/health").json
+
+    def is_decided() -> bool:
+        return health()["model_version"] == 2 or health()["status"] != "ok"
+
+    wait_until(is_decided, "version 2 serves, or the service says why not")
+    if health()["model_version"] != 2:
+        assert health()["status"] == "degraded"
+        assert health()["reasons"] == ["version 2 is bad: a trial load was ended by signal 9"]
+    print(health())  # noqa: T201 - shown with -s
     assert client.post("/predict", content=jpeg_slice()).status_code == 200
     processes = docker("top", name, "-eo", "pid,etimes,args").splitlines()
     ages_s = [int(line.split()[1]) for line in processes if line.endswith("-m service")]  # init's, and its child's
