@@ -7,15 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
-import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import CHROMIUM
 from tests.e2e.conftest import VisitOf
-from tests.page_stand_ins import explains
+from tests.page_stand_ins import explains, renders
 from tests.serving import RunningService, serving
 from tests.slices import jpeg_slice, png_slice
 
@@ -323,6 +321,22 @@ def test_it_can_be_zoomed(shown: RunningService, visit: VisitOf, width: int) -> 
         assert fits(page), name
 
 
-def sixteen_bit_png() -> bytes:
-    """A PNG of 16-bit samples."""
-    return bytes(cv2.imencode(".png", np.tile(np.linspace(0, 4000, 64).astype(np.uint16), (64, 1)))[1])
+def test_window_and_frame_are_chosen_by_hand(shown: RunningService, visit: VisitOf) -> None:
+    """A DICOM file is drawn by /render; its window and frame are asked for as set, and a frame can be classified."""
+    visited = visit(shown.url)
+    visited.expected_statuses = {415, 422}
+    page = visited.page
+    queries = renders(page, png_slice(1))
+    page.goto(shown.url)
+    choose(page, file("series.dcm", bytes(128) + b"DICM" + bytes(100), "application/dicom"))
+    expect(page.locator("#window-controls")).to_be_visible()
+    expect(page.locator("#level-value")).to_have_text("-600")
+    expect(page.locator("#frame-value")).to_have_text("1 / 4")
+    page.get_by_role("button", name="Mediastinum").click()
+    page.locator("#frame").fill("3")
+    expect(page.locator("#width-value")).to_have_text("400")
+    page.wait_for_function("() => !document.getElementById('frame-classify').disabled")
+    with page.expect_request(lambda request: request.url.endswith("/predict?frame=3")):
+        page.get_by_role("button", name="Classify frame 3").click()
+    page.wait_for_timeout(400)  # the drawing waits until a hand rests
+    assert {"level": "40", "width": "400", "frame": "3"} in queries
