@@ -27,9 +27,8 @@ _ASKED_EACH_TIME = {"Cache-Control": "no-cache"}  # 304 as long as nothing chang
 
 def add_pages(app: FastAPI) -> None:
     """Serve both pages, from files of installed packages."""
-    files = GZipMiddleware(
-        StaticFiles(directory=_STATIC), minimum_size=1000
-    )  # a third of the bytes before the first paint
+    # a third of the bytes before the first paint
+    files = GZipMiddleware(StaticFiles(directory=_STATIC), minimum_size=1000)
     app.mount("/static", _Headed(files, PAGE_POLICY), name="static")
     app.mount("/swagger", _Headed(StaticFiles(directory=_SWAGGER), DOCS_POLICY), name="swagger")
 

@@ -1,6 +1,7 @@
 """What a browser is answered where a test needs an answer that the real service does not give at will."""
 
 import json
+from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import Page, Route
 
@@ -24,13 +25,32 @@ def needs_key(page: Page, key: str) -> None:
         page.route(f"**/{path}", answer)
 
 
-def explains(page: Page, side: int = 512) -> None:
-    """POST /explain?format=json points at the upper left part of the slice, as large as side."""
-
+def _announce(page: Page, path: str) -> None:
     def announce(route: Route) -> None:
         document = route.fetch().json()
-        document["paths"].setdefault("/explain", {})
+        document["paths"].setdefault(path, {})
         route.fulfill(json=document)
+
+    page.route("**/openapi.json", announce)
+
+
+def renders(page: Page, png: bytes) -> list[dict[str, str]]:
+    """POST /render answers this PNG as one of four frames in the window -600/1500; the list fills with the queries."""
+    queries: list[dict[str, str]] = []
+
+    def answer(route: Route) -> None:
+        query = dict(parse_qsl(urlsplit(route.request.url).query))
+        queries.append(query)
+        window = {"X-Window-Level": query.get("level", "-600"), "X-Window-Width": query.get("width", "1500")}
+        route.fulfill(body=png, content_type="image/png", headers={"X-Image-Frames": "4", **window})
+
+    _announce(page, "/render")
+    page.route("**/render*", answer)
+    return queries
+
+
+def explains(page: Page, side: int = 512) -> None:
+    """POST /explain?format=json points at the upper left part of the slice, as large as side."""
 
     def answer(route: Route) -> None:
         explanation = {
@@ -41,7 +61,7 @@ def explains(page: Page, side: int = 512) -> None:
         }  # fmt: skip
         route.fulfill(json=explanation)
 
-    page.route("**/openapi.json", announce)
+    _announce(page, "/explain")
     page.route("**/explain?*", answer)
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import CHROMIUM
 from tests.e2e.conftest import VisitOf
-from tests.e2e.test_page import choose, drop, file, tile
+from tests.e2e.test_page import choose, drop_prepared, file, prepare, tile
 from tests.page_stand_ins import needs_key, refuses_as_no_chest
 from tests.serving import RunningService, serving
 from tests.slices import jpeg_slice
@@ -93,7 +93,8 @@ def test_an_overloaded_service_is_left_alone_until_it_said(shown_repository: Pat
         )
         page.goto(narrow.url)
         expect(page.locator("#chip")).to_have_text("Model version 1")
-        drop(page, [jpeg_slice(seed, side=512) for seed in range(12)])
+        prepare(page, [jpeg_slice(seed, side=512) for seed in range(12)])
+        drop_prepared(page)
         expect(page.locator("#banner")).to_contain_text("The service is busy")
         expect(page.locator("#countdown")).to_contain_text("Again in 1 s")
         expect(page.locator("#queue-text")).to_have_text("12 of 12 slices done", timeout=60_000)
