@@ -28,12 +28,17 @@ def build_network(name: NetworkName, spec: PreprocessingSpec, n_classes: int) ->
 
 
 def _cnn(grey: Any) -> Any:
-    """The reference's network: 19,395,395 parameters for 224 x 224 and three classes, nearly all in the first Dense.
+    return cnn_body(_layers.Concatenate(name="three_channels")([grey, grey, grey]))
+
+
+def cnn_body(x: Any) -> Any:
+    """Colour float32 [B, H, W, 3] from 0 to 1 → features [B, 256].
+
+    The reference's network: 19,395,395 parameters for 224 x 224 and three classes, nearly all in the first Dense.
 
     Weights begin as He et al. 2015 (10.1109/ICCV.2015.123) draw them for ReLU; with Keras's usual ones (Glorot) most
     of the first ten epochs pass before the loss begins to fall.
     """
-    x = _layers.Concatenate(name="three_channels")([grey, grey, grey])
     for filters in (32, 64, 128, 256):
         x = _layers.Conv2D(filters, 3, padding="valid", activation="relu", kernel_initializer="he_uniform")(x)
         x = _layers.MaxPooling2D(2)(x)

@@ -1,0 +1,88 @@
+"""What the trainer's own work costs beside the network's: docs/training.md holds the figures.
+
+    python -m benchmarks.training_speed epoch   DATA   an epoch of the cnn, beside the same steps on one batch
+    python -m benchmarks.training_speed folder  DATA   folder to version, beside the reference's steps in a script
+
+Each prints JSON to standard output. Both sides of a ratio run in turn.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from benchmarks.training import PROTOCOL, ROOT, trainer_run
+from trainer.batches import training_batches
+from trainer.networks import build_network
+from trainer.run import read_labelled
+from trainer.settings import TrainerSettings
+from trainer.splits import split_by_image
+from trainer.training import seed_everything
+
+
+def epoch(data: Path, rounds: int) -> dict:
+    """Seconds of an epoch of the protocol's `cnn`, and of as many steps on one of its batches that stays in memory.
+
+    The order of the two changes from round to round; the first round of each, which compiles, does not count.
+    """
+    settings = TrainerSettings(network="cnn", split="image", balance="undersample")
+    dataset = read_labelled(data, settings)
+    split = split_by_image(dataset.labels, "undersample", settings.validation_share, settings.seed)
+    seed_everything(settings.seed)
+    model = build_network("cnn", settings.preprocessing, len(dataset.classes.names))
+    model.compile(keras.optimizers.Adam(settings.adam_learning_rate), "categorical_crossentropy", jit_compile=False)
+    batches = training_batches(
+        dataset, split.training, settings.batch_size, settings.seed, settings.augmentation_of_network
+    )
+    # whole batches only: the floor's are all alike
+    steps = len(split.training) // settings.batch_size
+    resident = tf.data.Dataset.from_tensors(next(iter(batches))).cache().repeat()
+    seconds: dict[str, list[float]] = {"epoch": [], "floor": []}
+    sources = {"epoch": batches.take(steps), "floor": resident.take(steps)}
+    for turn in range(rounds + 1):
+        for name in ("epoch", "floor") if turn % 2 else ("floor", "epoch"):
+            started = time.monotonic()
+            model.fit(sources[name], epochs=1, shuffle=False, verbose=0)
+            seconds[name].append(time.monotonic() - started)
+    ratios = [ours / floor for ours, floor in zip(seconds["epoch"][1:], seconds["floor"][1:], strict=True)]
+    return {
+        "steps": steps,
+        "epoch_s": seconds["epoch"][1:],
+        "floor_s": seconds["floor"][1:],
+        "epoch_over_floor": statistics.median(ratios),
+    }
+
+
+def folder(data: Path, epochs: int) -> dict:
+    """Seconds from the folder to the published version, and of the plain script, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        started = time.monotonic()
+        plain = [sys.executable, "-m", "benchmarks.plain_training", str(data), scratch, "--epochs", str(epochs)]
+        subprocess.run(plain, cwd=ROOT, stdout=sys.stderr, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+        plain_s = time.monotonic() - started
+    with tempfile.TemporaryDirectory() as repository:
+        _, ours_s, _ = trainer_run(data, Path(repository), *PROTOCOL, "--epochs", str(epochs))
+    return {"epochs": epochs, "trainer_s": ours_s, "plain_script_s": plain_s, "trainer_over_plain": ours_s / plain_s}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["epoch", "folder"])
+    parser.add_argument("data", type=Path, help="folder of class folders")
+    parser.add_argument("--rounds", type=int, default=5, help="epoch: how often each runs (default: 5)")
+    parser.add_argument("--epochs", type=int, default=1, help="folder: epochs of both (default: 1)")
+    args = parser.parse_args()
+    data = args.data.resolve()
+    print(json.dumps(epoch(data, args.rounds) if args.what == "epoch" else folder(data, args.epochs), indent=2))
+
+
+if __name__ == "__main__":
+    main()
