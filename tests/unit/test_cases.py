@@ -130,7 +130,7 @@ def test_copies_make_one_case_of_two():
 
 @pytest.mark.real_data
 def test_the_cautious_groups_of_the_public_set(real_slices):
-    """858 slices: 64 groups with the published numbers of cases; without them 52, none of which tears one of the 64 apart."""
+    """858 slices: 64 groups with the published numbers of cases; without them 52, which tear none of those apart."""
     dataset = read_dataset(index_folder(real_slices, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
     if len(dataset) != 858:
         pytest.skip(f"the figures are of 858 slices, there are {len(dataset)}")
