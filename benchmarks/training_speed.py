@@ -28,7 +28,7 @@ from trainer.splits import split_by_image
 from trainer.training import seed_everything
 
 
-def epoch(data: Path, rounds: int) -> dict:
+def epoch(data: Path, rounds: int, steps: int | None) -> dict:
     """Seconds of an epoch of the protocol's `cnn`, and of as many steps on one of its batches that stays in memory.
 
     The order of the two changes from round to round; the first round of each, which compiles, does not count.
@@ -43,7 +43,7 @@ def epoch(data: Path, rounds: int) -> dict:
         dataset, split.training, settings.batch_size, settings.seed, settings.augmentation_of_network
     )
     # whole batches only: the floor's are all alike
-    steps = len(split.training) // settings.batch_size
+    steps = steps or len(split.training) // settings.batch_size
     resident = tf.data.Dataset.from_tensors(next(iter(batches))).cache().repeat()
     seconds: dict[str, list[float]] = {"epoch": [], "floor": []}
     sources = {"epoch": batches.take(steps), "floor": resident.take(steps)}
@@ -52,6 +52,7 @@ def epoch(data: Path, rounds: int) -> dict:
             started = time.monotonic()
             model.fit(sources[name], epochs=1, shuffle=False, verbose=0)
             seconds[name].append(time.monotonic() - started)
+            print(f"{name}: {seconds[name][-1]:.2f} s", file=sys.stderr)
     ratios = [ours / floor for ours, floor in zip(seconds["epoch"][1:], seconds["floor"][1:], strict=True)]
     return {
         "steps": steps,
@@ -78,10 +79,12 @@ def main() -> None:
     parser.add_argument("what", choices=["epoch", "folder"])
     parser.add_argument("data", type=Path, help="folder of class folders")
     parser.add_argument("--rounds", type=int, default=5, help="epoch: how often each runs (default: 5)")
+    parser.add_argument("--steps", type=int, help="epoch: stop each after so many steps (default: a whole epoch)")
     parser.add_argument("--epochs", type=int, default=1, help="folder: epochs of both (default: 1)")
     args = parser.parse_args()
     data = args.data.resolve()
-    print(json.dumps(epoch(data, args.rounds) if args.what == "epoch" else folder(data, args.epochs), indent=2))
+    result = epoch(data, args.rounds, args.steps) if args.what == "epoch" else folder(data, args.epochs)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
