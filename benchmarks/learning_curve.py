@@ -9,6 +9,7 @@ is a straight line for ever. Prints a table in Markdown.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def learning_curve(
                     right[row, split.validation] += is_right / (seeds * (draws if share < 1 else 1))
                     counts[row] += taken
                     fits[row] += 1
-        print(f"seed {seed + 1} of {seeds} done", flush=True)
+        print(f"seed {seed + 1} of {seeds} done", file=sys.stderr)
     return right, counts / fits[:, np.newaxis], groups
 
 
