@@ -1,5 +1,6 @@
 """What the benchmarks of the trainer reckon with: changes of a slice, draws of cases, and a line that is continued."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,13 +11,20 @@ from shared.imaging import PreprocessingSpec, to_tensor
 from tests.slices import grey_slice
 
 SPEC = PreprocessingSpec(crop="body-mask", intensity="anchored")
-OUTSIDE_THE_BODY = ("border, black", "border, grey", "border, white", "letterbox 16:9")
+OUTSIDE_THE_BODY = ("border, black", "border, grey", "border, white", "letterbox 16:9", "table erased")
+
+
+def on_a_table() -> np.ndarray:
+    """uint8 [256, 256]: a body that lies a little above a table."""
+    grey = grey_slice()
+    cv2.rectangle(grey, (40, 240), (216, 245), 120, cv2.FILLED)
+    return grey
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "unchanged"])
 def test_each_change_changes_a_slice_and_keeps_it_a_slice(name):
     """A change that did nothing would make a table of zeros."""
-    grey = grey_slice()
+    grey = on_a_table()
     changed = CHANGES[name](grey)
     assert changed.dtype == np.uint8
     assert changed.shape != grey.shape or (changed != grey).any()
@@ -24,9 +32,9 @@ def test_each_change_changes_a_slice_and_keeps_it_a_slice(name):
 
 
 @pytest.mark.parametrize("name", OUTSIDE_THE_BODY)
-def test_what_surrounds_the_picture_does_not_reach_the_network(name):
-    """Borders and letterboxes give the very tensor of the slice without them."""
-    grey = grey_slice()
+def test_what_surrounds_the_body_does_not_reach_the_network(name):
+    """Borders, letterboxes and an erased table give the very tensor of the slice as it was."""
+    grey = on_a_table()
     assert (to_tensor(CHANGES[name](grey), SPEC) == to_tensor(grey, SPEC)).all()
 
 
