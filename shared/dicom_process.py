@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,8 @@ class DicomProcess:
         try:
             return self._ask(wanted, body)
         except (OSError, EOFError) as error:  # the child is gone without a whole answer
-            if not self._was_ended():
+            # reset: nobody read it, as where the parent is on its way out and not yet gone
+            if not self._was_ended(patience_s=1.0 if isinstance(error, ConnectionResetError) else 0.0):
                 raise Undecodable(GAVE_UP) from error
         try:  # it was not the file: somebody ended all of it
             return self._ask(wanted, body)
@@ -91,9 +93,10 @@ class DicomProcess:
             grey = np.frombuffer(pixels, np.uint8).reshape(answer["height"], answer["width"])
             return DicomFrame(grey, int(answer["frames"]), answer["patient"])
 
-    def _was_ended(self) -> bool:
-        with self._lock:
-            return self._parent is not None and self._parent.poll() is not None
+    def _was_ended(self, patience_s: float) -> bool:
+        with self._lock, suppress(subprocess.TimeoutExpired):
+            return self._parent is not None and self._parent.wait(patience_s) is not None
+        return False
 
     def _hand_over(self, childs: socket.socket) -> None:
         with self._lock:
