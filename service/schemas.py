@@ -69,7 +69,7 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status code.")
     detail: str = Field(description="What came and what was expected.")
     reasons: list[str] | None = Field(
-        default=None, description="Of not-a-chest-ct: what speaks against it, a sentence each."
+        default=None, description="Of not-a-chest-ct: what speaks against it, a sentence each.", exclude_if=_is_none
     )
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     retry_after_s: float | None = Field(

@@ -13,7 +13,7 @@ def grey_slice(seed: int = 0, side: int = 256) -> np.ndarray:
     random = np.random.default_rng(seed)
     image = np.zeros((side, side), np.uint8)
     centre, half = side // 2, side / 2
-    axes = (int(half * random.uniform(0.75, 0.95)), int(half * random.uniform(0.55, 0.8)))
+    axes = (int(half * random.uniform(0.75, 0.95)), int(half * random.uniform(0.5, 0.7)))
     cv2.ellipse(image, (centre, centre), axes, 0, 0, 360, 150, -1)
     for direction in (-1, 1):
         at = (int(centre + direction * axes[0] * 0.45), centre)
