@@ -31,6 +31,8 @@ SAVED_MODEL_FILE = "saved_model.pb"
 SIGNATURE = "serving_default"
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
+ATTENTION_NAME = "attention"
+"""float32 [B, h, w, C], not in every version: logits by place, whose mean over places is the logits."""
 UNFINISHED_PREFIX = ".tmp-"
 """A folder with this prefix is a version being written, or what a killed run left of one."""
 
