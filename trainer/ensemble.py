@@ -1,11 +1,12 @@
 """Fitted members → one model with one signature: features once, a head a member, calibrated, averaged."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
-from shared.artifact import INPUT_NAME, OUTPUT_NAME
+from shared.artifact import DISTANCE_NAME, INPUT_NAME, OUTPUT_NAME
+from trainer.chest_distance import ChestDistance
 from trainer.errors import TrainerError
 from trainer.fold import Fold
 
@@ -20,17 +21,22 @@ class NoMembers(TrainerError):
 
 
 def assemble(
-    folds: Sequence[Fold], temperature: float, views: Sequence[View] = ("as-is",), name: str = "ensemble"
+    folds: Sequence[Fold],
+    temperature: float,
+    views: Sequence[View] = ("as-is",),
+    name: str = "ensemble",
+    distances: Sequence[ChestDistance] = (),
 ) -> keras.Model:
-    """One model of all members: image uint8 [B, H, W, 1] → probabilities float32 [B, C].
+    """One model of all members: image uint8 [B, H, W, 1] → dictionary of named outputs.
 
-    They are the mean, over members and views, of softmax(logits / temperature). A network that several members share is
-    computed once a view. "mirrored" shows the slice left to right as well: twice the time.
+    "probabilities" float32 [B, C] are the mean, over members and views, of softmax(logits / temperature). A network
+    that several members share is computed once a view. "mirrored" shows the slice left to right as well: twice the
+    time. "chest_distance" float32 [B] is there where distances are given, one a member: their mean on the slice as is.
     """
     if not folds:
         raise NoMembers
     image = keras.Input(folds[0].network.input_shape[1:], dtype="uint8", name=INPUT_NAME)
-    answers = []
+    answers, far = [], []
     for view in views:
         shown = keras.ops.flip(image, axis=2) if view == "mirrored" else image
         features = {}
@@ -39,5 +45,14 @@ def assemble(
                 features[id(fold.network)] = fold.network(shown)
             logits = fold.lay(features[id(fold.network)])
             answers.append(keras.ops.softmax(logits / temperature))
+        if view == "as-is":
+            far = [distance.lay(features[id(fold.network)]) for fold, distance in zip(folds, distances, strict=False)]
+    outputs = {OUTPUT_NAME: _named_mean(answers, OUTPUT_NAME)}
+    if far:
+        outputs[DISTANCE_NAME] = _named_mean(far, DISTANCE_NAME)
+    return keras.Model(image, outputs, name=name)
+
+
+def _named_mean(answers: Sequence[Any], name: str) -> Any:
     mean = answers[0] if len(answers) == 1 else keras.ops.mean(keras.ops.stack(answers), axis=0)
-    return keras.Model(image, keras.layers.Identity(name=OUTPUT_NAME, dtype="float32")(mean), name=name)
+    return keras.layers.Identity(name=name, dtype="float32")(mean)

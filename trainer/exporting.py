@@ -1,6 +1,11 @@
-"""A Keras model → a SavedModel with one signature, and the proof that it answers as the model did."""
+"""A Keras model → a SavedModel with one signature, and the proof that it answers as the model did.
+
+A model gives probabilities alone, or a dictionary of named outputs, `probabilities` among them: each becomes an output
+of the signature.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +25,7 @@ class _Servable(tf.Module):  # type: ignore[misc] # TensorFlow ships no types
         self.weights = [variable.value for variable in model.variables]
         image = tf.TensorSpec([None, spec.height, spec.width, 1], tf.uint8, name=INPUT_NAME)
         self.serve = tf.function(
-            lambda image: {OUTPUT_NAME: model(image, training=False)}, input_signature=[image], autograph=False
+            lambda image: _named(model(image, training=False)), input_signature=[image], autograph=False
         )
 
 
@@ -44,4 +49,10 @@ def load_and_predict(folder: Path, images: NDArray[np.uint8], batch_size: int = 
 def make_golden(model: keras.Model, spec: PreprocessingSpec) -> Golden:
     """Golden slices and what Keras says to them."""
     images = golden_images(spec)
-    return Golden(images=images, probabilities=np.asarray(model.predict_on_batch(images), np.float32))
+    return Golden(
+        images=images, probabilities=np.asarray(_named(model.predict_on_batch(images))[OUTPUT_NAME], np.float32)
+    )
+
+
+def _named(answer: Any) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {OUTPUT_NAME: answer}

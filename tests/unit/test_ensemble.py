@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from shared.artifact import OUTPUT_NAME
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from trainer.calibration import softmax
@@ -53,7 +54,7 @@ def test_the_model_is_the_mean_of_calibrated_members(members, images):
     """Its probabilities are those of the members' logits at the temperature, averaged."""
     model = assemble(members, temperature=2.5)
     expected = np.mean([softmax(member.logits(np.arange(24)), 2.5) for member in members], axis=0)
-    np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-3)
+    np.testing.assert_allclose(model.predict_on_batch(images)[OUTPUT_NAME], expected, atol=1e-3)
 
 
 def test_a_shared_network_is_computed_once(members):
@@ -68,7 +69,9 @@ def test_a_mirrored_view_makes_sides_equal(members, images):
     """With both views, a slice and its mirror image get the same answer."""
     model = assemble(members, 1.0, ("as-is", "mirrored"))
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
-    np.testing.assert_allclose(model.predict_on_batch(mirrored), model.predict_on_batch(images), atol=1e-5)
+    np.testing.assert_allclose(
+        model.predict_on_batch(mirrored)[OUTPUT_NAME], model.predict_on_batch(images)[OUTPUT_NAME], atol=1e-5
+    )
 
 
 def test_the_exported_model_answers_alike(members, images, tmp_path):
@@ -76,7 +79,7 @@ def test_the_exported_model_answers_alike(members, images, tmp_path):
     model = assemble(members, 1.7, ("as-is", "mirrored"))
     export(model, SPEC, tmp_path / "model")
     answers = load_and_predict(tmp_path / "model", images)
-    np.testing.assert_allclose(answers, model.predict_on_batch(images), atol=1e-5)
+    np.testing.assert_allclose(answers, model.predict_on_batch(images)[OUTPUT_NAME], atol=1e-5)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
     assert list(tf.saved_model.load(str(tmp_path / "model")).signatures) == ["serving_default"]
     assert make_golden(model, SPEC).probabilities.shape == (8, 3)
@@ -90,7 +93,7 @@ def test_openvino_answers_alike(members, images, tmp_path):
     hints = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(str(tmp_path / "model"), "CPU", hints)
     answers = compiled({"image": images})[compiled.output("probabilities")]
-    np.testing.assert_allclose(answers, model.predict_on_batch(images), atol=2e-3)
+    np.testing.assert_allclose(answers, model.predict_on_batch(images)[OUTPUT_NAME], atol=2e-3)
 
 
 def test_a_saved_member_comes_back(members, tmp_path):

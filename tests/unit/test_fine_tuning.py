@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from shared.artifact import OUTPUT_NAME
 from shared.classes import LUNG_CT_CLASSES
 from trainer.calibration import softmax
 from trainer.dataset import Dataset
@@ -67,7 +68,7 @@ def test_it_lies_in_a_model_as_it_was(member, stripes, tmp_path):
     again = FineTuning(stripes, SETTINGS).load(tmp_path / "fold.npz")
     model = assemble([member[0], again], 1.5)
     expected = softmax(member[0].logits(np.arange(18)), 1.5)
-    np.testing.assert_allclose(model.predict_on_batch(stripes.images), expected, atol=1e-4)
+    np.testing.assert_allclose(model.predict_on_batch(stripes.images)[OUTPUT_NAME], expected, atol=1e-4)
     export(model, SETTINGS.preprocessing, tmp_path / "model")
     np.testing.assert_allclose(load_and_predict(tmp_path / "model", stripes.images), expected, atol=1e-4)
 
