@@ -13,6 +13,7 @@ from trainer.ensemble import assemble
 from trainer.evaluation import evaluate
 from trainer.facts import Facts
 from trainer.figures import confusion_matrix, draw_figures
+from trainer.from_scratch import taken_apart
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.splits import OPTIMISTIC_WARNING, Split, split_by_image
 from trainer.training import History, fit
@@ -51,7 +52,7 @@ def _from_scratch(dataset: Dataset, split: Split, settings: TrainerSettings) -> 
         "history": history,
     }
     facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings)
-    return Candidate(trained.model, metrics, facts, draw_figures(trained.history, metrics, _title(settings)))
+    return Candidate(assemble([taken_apart(trained.model, dataset.images)], 1.0, name=settings.network), metrics, facts, draw_figures(trained.history, metrics, _title(settings)))
 
 
 def _title(settings: TrainerSettings) -> str:

@@ -27,17 +27,17 @@ class FromScratch:
             training = training[undersample(self._dataset.labels[training], np.random.default_rng(seed))]
         held_out = np.empty(0, np.int64) if validation is None else validation
         settings = self._settings.model_copy(update={"seed": seed})
-        return _taken_apart(fit(self._dataset, Split(training, held_out, {}, ()), settings).model, self._dataset.images)
+        return taken_apart(fit(self._dataset, Split(training, held_out, {}, ()), settings).model, self._dataset.images)
 
     def load(self, file: Path) -> TunedFold:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
         settings = self._settings
         model = build_network(settings.network, settings.preprocessing, len(self._dataset.classes.names))
-        member = _taken_apart(model, self._dataset.images)
+        member = taken_apart(model, self._dataset.images)
         return TunedFold.load(file, member.network, member.images)
 
 
-def _taken_apart(model: keras.Model, images: NDArray[np.uint8]) -> TunedFold:
+def taken_apart(model: keras.Model, images: NDArray[np.uint8]) -> TunedFold:
     """All layers but the last as the network; the last, a softmax of a linear map, as the map alone."""
     last = model.layers[-1]
     weights, bias = (np.asarray(value, np.float32) for value in last.get_weights())
