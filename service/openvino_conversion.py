@@ -20,10 +20,11 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as operations
 
-from shared.artifact import INPUT_NAME, ArtifactError
+from shared.artifact import ATTENTION_NAME, INPUT_NAME, ArtifactError
 
 ALONE_FILE = "alone.xml"
 BATCH_FILE = "batch.xml"
+ASIDE_FILE = "aside.xml"
 
 _LARGE = 1 << 20
 """Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
@@ -33,6 +34,8 @@ def convert(
     version_dir: Path, folder: Path, batch_size: int, image_shape: tuple[int, int], precision: str | None
 ) -> None:
     """Write the SavedModel to folder, once for one slice [1, H, W, 1] and once for [batch_size, H, W, 1].
+
+    Those are without attention, so that predictions do not pay for explanations; a third file has it, for any batch.
 
     precision: what the engine must compute in, and then the weights stay as they are; None where it is free. Where the
     processor will compute with 16 bits, all other weights are written with 16 bits: from float32 ones each compiled
@@ -44,17 +47,22 @@ def convert(
         published = core.read_model(version_dir)
     except RuntimeError as error:
         raise not_compiled(error) from error
-    needed = 3 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
+    needed = 4 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
     if shutil.disk_usage(folder).free < needed:  # OpenVINO does not tell when the disk is full
         raise OSError(errno.ENOSPC, "No space left for temporary files")
     is_free = precision is None
     has_16_bits = is_free and bool({"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
     for name, size in ((ALONE_FILE, 1), (BATCH_FILE, batch_size)):
         model = published.clone()
+        for output in model.outputs:
+            if ATTENTION_NAME in output.get_names():
+                model.remove_result(output.node)
         model.reshape({INPUT_NAME: [size, *image_shape, 1]})
         if is_free:
             compress_large_weights(model)
         openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
+    published.reshape({INPUT_NAME: [-1, *image_shape, 1]})
+    openvino.save_model(published, folder / ASIDE_FILE, compress_to_fp16=has_16_bits)
 
 
 def compress_large_weights(model: openvino.Model) -> None:

@@ -11,8 +11,8 @@ import openvino
 from numpy.typing import NDArray
 
 from service.memory import drop_mapped_pages, trim_heap
-from service.openvino_conversion import ALONE_FILE, BATCH_FILE, not_compiled
-from shared.artifact import INPUT_NAME, OUTPUT_NAME
+from service.openvino_conversion import ALONE_FILE, ASIDE_FILE, BATCH_FILE, not_compiled
+from shared.artifact import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAME
 
 _VERSION = openvino.get_version().split("-")[0]
 _TIMED_RUNS = 3
@@ -44,6 +44,12 @@ class OpenVINOEngine:
         self._batch_shape = (batch_size, *image_shape, 1)
         self._threads = threads
         core = openvino.Core()
+        # its weights are mapped and not resident: what an explanation is compiled from, when one is asked for
+        self._with_attention = core.read_model(folder / ASIDE_FILE)
+        self.has_attention = any(ATTENTION_NAME in output.get_names() for output in self._with_attention.outputs)
+        self._folder = folder
+        self._aside: openvino.InferRequest | None = None
+        self._aside_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
         try:
             alone = core.compile_model(folder / ALONE_FILE, "CPU", {"PERFORMANCE_HINT": "LATENCY", **hints})
             pause()
@@ -80,6 +86,22 @@ class OpenVINOEngine:
             return np.array(request.get_tensor(self._batch_output).data[:count], np.float32)
         finally:
             self._free.put(request)
+
+    def infer_aside(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """uint8 [B, H, W, 1] → float32 [B, C], and where it has attention float32 [B, h, w, C]. One call at a time.
+
+        By a compiled model of its own, made when first asked for: until then an explanation costs no memory, and later
+        no prediction waits for it or computes more than it answers.
+        """
+        if self._aside is None:
+            compiled = openvino.Core().compile_model(self._with_attention, "CPU", self._aside_hints)
+            self._aside = compiled.create_infer_request()
+            self._aside.infer({INPUT_NAME: images[:1]})
+            drop_mapped_pages(self._folder)
+            trim_heap()
+        answer = self._aside.infer({INPUT_NAME: images}, share_inputs=True)
+        attention = np.array(answer[ATTENTION_NAME], np.float32) if self.has_attention else None
+        return np.array(answer[OUTPUT_NAME], np.float32), attention
 
     def few(self) -> int:
         """How many slices, one after the other, take no longer than a round of batches with one on each core."""

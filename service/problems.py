@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Response
 
 from service.batching import BatchFailed, QueueFull
+from service.explain import NoSuchClass
 from service.schemas import Problem
 from service.upload import (
     EmptyPart,
@@ -51,7 +52,9 @@ TOO_MANY_FILES = ProblemType("too-many-files", 413, "Too many files", str(TooMan
 NOT_AN_IMAGE_TYPE = ProblemType("not-an-image-type", 415, "Not a JPEG or PNG", str(NotAnImageType("a GIF image")))
 UNDECODABLE = ProblemType("undecodable", 422, "Cannot be decoded whole", str(Undecodable("Premature end of JPEG file")))
 TOO_SMALL = ProblemType("too-small", 422, "Too small", str(TooSmall(1, 1, 32)))
-INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
+INVALID_REQUEST = ProblemType(
+    "invalid-request", 422, "Invalid parameter", "opacity: Input should be less than or equal to 1."
+)
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
 INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
 QUEUE_FULL = ProblemType("queue-full", 503, "Overloaded", str(QueueFull(1.3)))
@@ -75,6 +78,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     TooSmall: TOO_SMALL,
     QueueFull: QUEUE_FULL,
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
+    NoSuchClass: INVALID_REQUEST,
 }
 
 

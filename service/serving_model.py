@@ -32,6 +32,8 @@ class Engine(Protocol):
 
     name: str
     precision: str
+    has_attention: bool
+    """Whether the model says what each place adds to each class."""
 
     def few(self) -> int:
         """So many slices take no longer one after the other, each alone, than in batches; measured when asked."""
@@ -41,6 +43,12 @@ class Engine(Protocol):
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, H, W, 1] → float32 [B, C], B up to max_batch_size, in several threads at a time."""
+
+    def infer_aside(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """uint8 [B, H, W, 1] → float32 [B, C] and, where it has attention, float32 [B, h, w, C]; B is any.
+
+        For explanations: one call at a time, beside all others; what it needs is made at the first.
+        """
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE, ArtifactError
+from shared.artifact import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAME, SIGNATURE, ArtifactError
 
 
 class TensorFlowEngine:
@@ -33,9 +33,13 @@ class TensorFlowEngine:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         try:
             self._loaded = tf.saved_model.load(str(version_dir))  # the signature lives as long as what it came from
-            self._serve = self._loaded.signatures[SIGNATURE]
+            self._whole = self._loaded.signatures[SIGNATURE]
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"TensorFlow cannot load the model: {str(error).splitlines()[0]}") from error
+        self.has_attention = ATTENTION_NAME in self._whole.structured_outputs
+        # TensorFlow leaves out what a function does not give back: predictions do not pay for explanations
+        shape = tf.TensorSpec([None, *image_shape, 1], tf.uint8)
+        self._serve = tf.function(self._without_attention, input_signature=[shape], autograph=False)
         for size in range(1, batch_size + 1):  # the first inference of a size is slow; no request should pay for it
             pause()
             self.infer(np.zeros((size, *image_shape, 1), np.uint8))
@@ -50,4 +54,14 @@ class TensorFlowEngine:
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, H, W, 1] → float32 [B, C]."""
-        return np.asarray(self._serve(**{INPUT_NAME: tf.constant(images)})[OUTPUT_NAME].numpy(), np.float32)
+        return np.asarray(self._serve(tf.constant(images))[OUTPUT_NAME].numpy(), np.float32)
+
+    def infer_aside(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """uint8 [B, H, W, 1] → float32 [B, C], and where it has attention float32 [B, h, w, C]. Shares the weights."""
+        answer = self._whole(**{INPUT_NAME: tf.constant(images)})
+        attention = np.asarray(answer[ATTENTION_NAME].numpy(), np.float32) if self.has_attention else None
+        return np.asarray(answer[OUTPUT_NAME].numpy(), np.float32), attention
+
+    def _without_attention(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = self._whole(**{INPUT_NAME: images})
+        return {name: value for name, value in answer.items() if name != ATTENTION_NAME}

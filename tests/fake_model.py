@@ -17,7 +17,7 @@ SPEC = PreprocessingSpec(height=32, width=32)
 class FakeEngine:
     """Answers each slice with a softmax over its mean brightness; fails, lies or waits where told."""
 
-    name, precision = "fake", "f32"
+    name, precision, has_attention = "fake", "f32", False
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -31,6 +31,9 @@ class FakeEngine:
 
     def infer_alone(self, image: np.ndarray) -> np.ndarray:
         return self.infer(image)
+
+    def infer_aside(self, images: np.ndarray) -> tuple[np.ndarray, None]:
+        return self.infer(images), None
 
     def infer(self, images: np.ndarray) -> np.ndarray:
         self.sizes.append(len(images))

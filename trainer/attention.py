@@ -1,10 +1,10 @@
 """What each place on a slice adds to each class's logit: class activation, as a part of the exported graph.
 
-Between feature maps and logits, every step of our networks is linear, piecewise linear, or a pooling that is homogeneous
-of degree one: by Euler's theorem its value is then a sum over places of activation times derivative. Carrying a head's
-weights back through these steps splits a logit into what each place adds to it, without a remainder: the idea of class
-activation mapping (Zhou et al. 2016, arXiv 1512.04150), for fully connected layers as in HiResCAM (Draelos & Carin 2020,
-arXiv 2011.08891). It takes forward passes only, so any engine computes it along with the answer.
+Between feature maps and logits, every step of our networks is linear, piecewise linear, or a pooling that is
+homogeneous of degree one: by Euler's theorem its value is then a sum over places of activation times derivative.
+Carrying a head's weights back through these steps splits a logit into what each place adds to it, without a remainder:
+the idea of class activation mapping (Zhou et al. 2016, arXiv 1512.04150), for fully connected layers as in HiResCAM
+(Draelos & Carin 2020, arXiv 2011.08891). It takes forward passes only, so any engine computes it along with the answer.
 """
 
 from dataclasses import dataclass
@@ -85,27 +85,29 @@ class _WayBack:
                 passed = slopes * _ops.cast(features > 0, "float32")[:, :, None]
                 self.offsets.append(_ops.sum(step.bias[None, :, None] * passed, axis=1))
                 self.follow(step.input, _ops.matmul(step.kernel, passed))
+            case _:
+                self.grids.append(self._from_pooling(step, features, slopes))
+
+    def _from_pooling(self, step: Any, features: Any, slopes: Any) -> Any:
+        """Feature map → what its pooling hands on, by place: [B, h, w, C]."""
+        match type(step).__name__:
             case "GlobalAveragePooling2D":
-                self.grids.append(_by_place(step.input, slopes))
+                return _by_place(step.input, slopes)
             case "GlobalMaxPooling2D":
                 largest = _ops.cast(step.input >= features[:, None, None, :], "float32")
                 share = largest / _ops.mean(largest, axis=(1, 2), keepdims=True)
-                self.grids.append(_by_place(step.input * share, slopes))
+                return _by_place(step.input * share, slopes)
             case "Std":
-                feature_map = step.input
-                deviation = feature_map - _ops.mean(feature_map, axis=(1, 2), keepdims=True)
-                self.grids.append(_by_place(deviation**2, slopes / _ops.maximum(features, _SILENT)[:, :, None]))
+                deviation = step.input - _ops.mean(step.input, axis=(1, 2), keepdims=True)
+                return _by_place(deviation**2, slopes / _ops.maximum(features, _SILENT)[:, :, None])
             case "Flatten":
-                self.grids.append(self._with_margin(_by_own_weights(step.input, slopes)))
-            case "Reshape":  # of what attention has weighed: [B, 1, D] → [B, D]
-                weighing = self._made_by[id(step.input)]
-                if type(weighing).__name__ != "Dot":
-                    raise NotSeparable(step.name)
-                weights, flat = weighing.input
+                return self._with_margin(_by_own_weights(step.input, slopes))
+            case "Reshape" if type(weighing := self._made_by[id(step.input)]).__name__ == "Dot":
+                weights, flat = weighing.input  # trainer.fine_tuning.attended()
                 feature_map = self._made_by[id(flat)].input
                 rows, columns = feature_map.shape[1:3]
                 share = _ops.reshape(weights, (-1, rows, columns, 1)) * (rows * columns)
-                self.grids.append(_by_place(feature_map * share, slopes))
+                return _by_place(feature_map * share, slopes)
             case _:
                 raise NotSeparable(step.name)
 

@@ -52,7 +52,12 @@ def _from_scratch(dataset: Dataset, split: Split, settings: TrainerSettings) -> 
         "history": history,
     }
     facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings)
-    return Candidate(assemble([taken_apart(trained.model, dataset.images)], 1.0, name=settings.network), metrics, facts, draw_figures(trained.history, metrics, _title(settings)))
+    return Candidate(
+        assemble([taken_apart(trained.model, dataset.images)], 1.0, name=settings.network),
+        metrics,
+        facts,
+        draw_figures(trained.history, metrics, _title(settings)),
+    )
 
 
 def _title(settings: TrainerSettings) -> str:

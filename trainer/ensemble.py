@@ -64,10 +64,11 @@ def assemble(
 def _with_places(folds: Sequence[Fold], network: keras.Model) -> keras.Model:
     """The network, image → [features], or → [features, logits by place of the members that share it]."""
     features = network.outputs[0]
-    heads = [fold.affine(features) for fold in folds if fold.network is network]
+    sharing = [fold for fold in folds if fold.network is network]
+    heads = [head for fold in sharing if (head := fold.affine(features)) is not None]
     outputs = [features]
-    with suppress(NotSeparable):
-        if all(head is not None for head in heads):
+    if len(heads) == len(sharing):
+        with suppress(NotSeparable):
             outputs.append(attention(network, mean_of(heads)))
     return keras.Model(network.inputs, outputs, name=network.name)
 

@@ -76,11 +76,11 @@ class LinearHead:
         return _dense(self.standardiser.lay(features), self.weights, self.bias)
 
     def affine(self, features: Any) -> Affine:
-        """The same logits as an affine map of features [B, D] in a Keras graph; its slopes shrink where they were cut."""
+        """The same logits as an affine map of features [B, D] in a Keras graph; where those are cut, slopes shrink."""
         per_feature = (self.weights / self.standardiser.scale[:, np.newaxis]).astype(np.float32)
         slopes = self.standardiser.gain(features)[:, :, None] * per_feature[np.newaxis]
-        at_mean = keras.ops.sum(self.standardiser.mean.astype(np.float32)[:, np.newaxis] * slopes, axis=1)
-        return Affine(slopes, self.bias.astype(np.float32)[np.newaxis] - at_mean)
+        at_mean = keras.ops.sum(slopes * self.standardiser.mean.astype(np.float32)[:, np.newaxis], axis=1)
+        return Affine(slopes, -at_mean + self.bias.astype(np.float32)[np.newaxis])
 
 
 @dataclass(frozen=True)
