@@ -192,7 +192,7 @@ def _add_explain(router: APIRouter, service: Service) -> None:
         """
 
         def present(explanation: Explanation) -> bytes:
-            request.state.log = {"model_version": explanation.model.version, "method": explanation.method}
+            request.state.log = {"model_version": explanation.model.version, "explained_by": explanation.method}
             if picture == "png":
                 return draw_overlay(explanation, opacity)
             answer = _explanation_answer(service, explanation, request.state.request_id)
