@@ -75,7 +75,8 @@ def test_features_that_were_cut_off_are_among_them(images):
 
 def test_members_and_views_are_averaged(images):
     """Two members and their mirror images: the mean of their maps, each turned back."""
-    members = [frozen(images), frozen(images, "logistic")]
+    first, second = frozen(images), frozen(images, "logistic")
+    members = [first, FrozenFold(first.network, second.features, second.head)]  # a shared network has one name
     one, other = (assemble([member], 1.0) for member in members)
     together = assemble(members, 1.0, ("as-is", "mirrored")).predict_on_batch(images)["attention"]
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
