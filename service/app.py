@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from service.answering import DISCLAIMER, Service
+from service.explain import Explainer
 from service.front import DirectRoute, Front
 from service.hot_reload import HotReload
 from service.metrics import Metrics
@@ -108,7 +109,9 @@ def build_service(settings: ServiceSettings) -> Service:
     metrics.inflight_bytes.set_function(lambda: budget.held)
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
-    return Service(settings, reload, predictor, readiness, budget, metrics)
+    return Service(
+        settings, reload, predictor, Explainer(settings, metrics, predictor.decoder), readiness, budget, metrics
+    )
 
 
 def _prove_and_load(

@@ -48,6 +48,7 @@ class Metrics:
         self.predictions = Counter("lungct_predictions", "Answers by class.", ("prediction",), registry=registry)
         self.rejected = Counter("lungct_rejected", "Inputs not answered, by problem.", ("reason",), registry=registry)
         self.failed_batches = Counter("lungct_failed_batches", "Batches whose inference failed.", registry=registry)
+        self.explanations = Counter("lungct_explanations", "Explanations made.", ("outcome",), registry=registry)
         self.consecutive_failures = 0
 
     def waited(self, seconds: float) -> None:

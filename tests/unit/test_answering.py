@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.app import build_service
-from service.prediction import Answer
+from service.prediction import Predicted
 from service.settings import ServiceSettings
 from shared.decisions import DecisionRules
 from tests.decision_rules import NAMES, rules
@@ -19,7 +19,8 @@ def _answer(probabilities: tuple[float, float, float], thresholds: DecisionRules
     model = fake_model()
     manifest = model.manifest.model_copy(update={"thresholds": thresholds})
     object.__setattr__(model, "manifest", manifest)
-    return service.prediction(model, Answer(np.array(probabilities, np.float32), ()), "id").model_dump()
+    predicted = Predicted(np.array(probabilities, np.float32), (), "png")
+    return service.prediction(model, predicted, "id").model_dump()
 
 
 @pytest.mark.parametrize(
