@@ -43,9 +43,10 @@ _WINDOW = [
     }
     for name, what, least in (("level", "Middle", -1e6), ("width", "Extent", 1))
 ]
+_PNG = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a PNG file"}
 _RENDERED: dict[str, Any] = {
     "description": "The slice as 8-bit grey PNG.",
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a PNG file"}},
+    "content": {"image/png": _PNG},
     "headers": {
         FRAMES_HEADER: {"description": "Frames of the file.", "schema": {"type": "integer"}},
         LEVEL_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},
@@ -88,7 +89,7 @@ _EXPLANATION: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The slice, coloured where what speaks for the class lies; or the grid, with its place",
         "model": ExplanationAnswer,
-        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"image/png": _PNG},
         "headers": {"X-Note": {"description": "What the map is, and is not.", "schema": {"type": "string"}}},
     }
 }
