@@ -84,7 +84,9 @@ class _WayBack:
                     raise NotSeparable(step.name)
                 passed = slopes * _ops.cast(features > 0, "float32")[:, :, None]
                 self.offsets.append(_ops.sum(step.bias[None, :, None] * passed, axis=1))
-                self.follow(step.input, _ops.matmul(step.kernel, passed))
+                # the weights on the right, where engines keep them small
+                back = _ops.matmul(_ops.transpose(passed, (0, 2, 1)), _ops.transpose(step.kernel))
+                self.follow(step.input, _ops.transpose(back, (0, 2, 1)))
             case _:
                 self.grids.append(self._from_pooling(step, features, slopes))
 
