@@ -60,7 +60,9 @@ def _ask(version_dir: Path, slices: Path, *arguments: str) -> tuple[tuple[float,
 def _publish(model_dir: Path, seed: int, network: NetworkName) -> None:
     import keras  # noqa: PLC0415 - seconds to import, and only this process needs it
 
+    from trainer.ensemble import assemble  # noqa: PLC0415
     from trainer.facts import Facts  # noqa: PLC0415
+    from trainer.from_scratch import taken_apart  # noqa: PLC0415
     from trainer.networks import build_network  # noqa: PLC0415
     from trainer.publishing import publish  # noqa: PLC0415
 
@@ -76,7 +78,8 @@ def _publish(model_dir: Path, seed: int, network: NetworkName) -> None:
         duration_s=0.0,
     )
     keras.utils.set_random_seed(seed)
-    publish(build_network(network, facts.preprocessing, len(facts.classes.names)), facts, model_dir)
+    model = taken_apart(build_network(network, facts.preprocessing, len(facts.classes.names)), np.empty(0, np.uint8))
+    publish(assemble([model], 1.0), facts, model_dir)
 
 
 def _expected(version_dir: Path, slices: Path) -> list[list[float]]:

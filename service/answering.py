@@ -1,16 +1,18 @@
 """One request → its answer: how long a caller is waited for, and what is held for it meanwhile."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from service import problems
 from service.api_keys import ApiKeys
-from service.batching import QueueFull
+from service.batching import MicroBatcher, QueueFull
 from service.disconnect import cancelled_when_gone
+from service.explain import Explainer, Explanation, Question, index_of_class
 from service.gate import warning_of
 from service.hot_reload import HotReload
 from service.input_warnings import input_warnings
@@ -25,6 +27,9 @@ from service.schemas import BatchItem, Decision, Prediction
 from service.serving_model import ServingModel
 from service.settings import ServiceSettings
 from service.upload import ByteBudget, Part, TooManyFiles, WrongField, read_parts
+from shared.raster import ImageBytes
+
+Answer = TypeVar("Answer")
 
 DISCLAIMER = "Research and education only: not for diagnosis."
 _FORM_SLACK_BYTES = 64 * 1024  # boundaries, part headers and small fields around an image
@@ -38,6 +43,7 @@ class Service:
     settings: ServiceSettings
     reload: HotReload
     predictor: Predictor
+    explainer: Explainer
     readiness: Readiness
     budget: ByteBudget
     metrics: Metrics
@@ -79,11 +85,16 @@ class Service:
         self, model: ServingModel, predicted: Predicted, request_id: str, frame: int | None = None
     ) -> Prediction:
         """The answer for one slice, which is the frame that was asked for."""
+        answer = self.describe(model, predicted, request_id, frame)
+        self.metrics.predictions.labels(answer.prediction).inc()
+        return answer
+
+    def describe(self, model: ServingModel, predicted: Predicted, request_id: str, frame: int | None) -> Prediction:
+        """The same, uncounted."""
         names, probabilities = model.manifest.classes.names, predicted.probabilities
         every = dict(zip(names, probabilities.tolist(), strict=True))
         prediction = names[int(probabilities.argmax())]
         rules = model.manifest.thresholds
-        self.metrics.predictions.labels(prediction).inc()
         return Prediction(
             prediction=prediction,
             confidence=every[prediction],
@@ -108,8 +119,42 @@ async def predict_one(service: Service, request: Request) -> Prediction:
 
     Raises ProblemError or an exception that service.problems knows, ClientDisconnect where the caller is gone.
     """
-    batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
-    frame, is_uploaded = frame_of(request), False
+    predictor, frame = service.predictor, frame_of(request)
+    facts, model, predicted = await _answer_one(
+        service, request, predictor.batcher, lambda body, model: predictor.predict(body, model, frame)
+    )
+    prediction = service.prediction(model, predicted, request.state.request_id, frame)
+    return service.note_answer(facts, model, prediction)
+
+
+async def explain_one(
+    service: Service, request: Request, class_name: str | None, present: Callable[[Explanation], Answer]
+) -> Answer:
+    """What present() makes of where the model looked on the one slice of a request. Raises like predict_one().
+
+    class_name: None takes the predicted class. present is called in the lane that explains, off the event loop.
+    """
+    explainer, frame = service.explainer, frame_of(request)
+    if service.reload.serving is not None:
+        index_of_class(service.reload.serving, class_name)  # before the body is read; looked at again after
+    *_, answer = await _answer_one(
+        service,
+        request,
+        explainer.batcher,
+        lambda body, model: explainer.explain(model, Question(body, frame, class_name, present)),
+    )
+    return answer
+
+
+async def _answer_one(
+    service: Service,
+    request: Request,
+    batcher: MicroBatcher[Any, Any, Any],
+    compute: Callable[[ImageBytes, ServingModel], Awaitable[Answer]],
+) -> tuple[dict[str, Any], ServingModel, Answer]:
+    """Read one slice and have it computed, in a place of the batcher: its facts for the ledger, the model, the answer."""
+    timeout_s = service.settings.request_timeout_s
+    is_uploaded = False
     try:
         async with asyncio.timeout(timeout_s) as limit:
             service.check_open()
@@ -124,15 +169,13 @@ async def predict_one(service: Service, request: Request) -> Prediction:
                 try:
                     async with cancelled_when_gone(request):
                         model = service.model()
-                        predicted = await service.predictor.predict(content, model, frame)
+                        return facts, model, await compute(content, model)
                 finally:
                     batcher.release()
     except TimeoutError:
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
-    prediction = service.prediction(model, predicted, request.state.request_id, frame)
-    return service.note_answer(facts, model, prediction)
 
 
 async def only_part(service: Service, request: Request) -> Part:

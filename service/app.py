@@ -17,6 +17,7 @@ from service.access_document import add_keys
 from service.answering import DISCLAIMER, Service
 from service.api_keys import ApiKeys
 from service.browsers import allow_origins
+from service.explain import Explainer
 from service.front import DirectRoute, Front
 from service.hot_reload import HotReload
 from service.ledger import Ledger
@@ -139,7 +140,8 @@ def build_service(settings: ServiceSettings) -> Service:
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
     metrics.degraded.set_function(lambda: readiness.health().status == "degraded")
-    return Service(settings, reload, predictor, readiness, budget, metrics, keys, ledger, digests)
+    explainer = Explainer(settings, metrics, predictor.decoder)
+    return Service(settings, reload, predictor, explainer, readiness, budget, metrics, keys, ledger, digests)
 
 
 def _api_keys(settings: ServiceSettings, metrics: Metrics) -> ApiKeys | None:

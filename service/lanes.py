@@ -1,5 +1,7 @@
 """Threads that compute batches."""
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -16,7 +18,9 @@ class Lanes(Executor):
     and a second turn of the loop for each batch, 2 % fewer slices were answered.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, niceness: int = 0) -> None:
+        """niceness: of these threads, and of those they start; 19 is what runs when nobody else wants a core."""
+        self._niceness = niceness
         self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         for number in range(count):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
@@ -28,6 +32,8 @@ class Lanes(Executor):
         return future
 
     def _run(self) -> None:
+        if self._niceness and sys.platform == "linux":  # elsewhere a priority is the whole process's
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while True:
             future, call = self._work.get()
             try:

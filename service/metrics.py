@@ -68,6 +68,7 @@ class Metrics:
         self.ledger_sync_seconds = Histogram(
             "lungct_ledger_sync_seconds", "Flushes of the ledger to the disk.", buckets=_SECONDS, registry=registry
         )
+        self.explanations = Counter("lungct_explanations", "Explanations made.", ("outcome",), registry=registry)
         self.consecutive_failures = 0
 
     def waited(self, seconds: float) -> None:

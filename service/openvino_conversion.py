@@ -1,8 +1,8 @@
-"""A SavedModel → the files that the OpenVINO engine compiles: one for a lone slice, one for batches.
+"""A SavedModel → the files that the OpenVINO engine compiles: for a lone slice, for batches, and for explanations.
 
-Each has one fixed shape. Where precision is free, the weights of large dense layers are written with 8 bits: a batch of
-a few slices waits longer for such a layer's weights to come from memory than for its sums, and each compiled model
-keeps a copy of them. The golden replay decides whether the answers are still Keras's; docs/decisions/008 has the
+The first two have one fixed shape. Where precision is free, the weights of large dense layers are written with 8 bits:
+a batch of a few slices waits longer for such a layer's weights to come from memory than for its sums, and each compiled
+model keeps a copy of them. The golden replay decides whether the answers are still Keras's; docs/decisions/008 has the
 figures.
 """
 
@@ -20,10 +20,11 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as operations
 
-from shared.artifact import INPUT_NAME, ArtifactError
+from shared.artifact import ATTENTION_NAME, INPUT_NAME, ArtifactError
 
 ALONE_FILE = "alone.xml"
 BATCH_FILE = "batch.xml"
+ASIDE_FILE = "aside.xml"
 
 _LARGE = 1 << 20
 """Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
@@ -33,6 +34,8 @@ def convert(
     version_dir: Path, folder: Path, batch_size: int, image_shape: tuple[int, int], precision: str | None
 ) -> None:
     """Write the SavedModel to folder, once for one slice [1, H, W, 1] and once for [batch_size, H, W, 1].
+
+    Those are without attention, so that predictions do not pay for explanations; a third file has it, for any batch.
 
     precision: what the engine must compute in, and then the weights stay as they are; None where it is free. Where the
     processor will compute with 16 bits, all other weights are written with 16 bits: from float32 ones each compiled
@@ -44,21 +47,28 @@ def convert(
         published = core.read_model(version_dir)
     except RuntimeError as error:
         raise not_compiled(error) from error
-    needed = 3 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
+    needed = 4 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
     if shutil.disk_usage(folder).free < needed:  # OpenVINO does not tell when the disk is full
         raise OSError(errno.ENOSPC, "No space left for temporary files")
     is_free = precision is None
     has_16_bits = is_free and bool({"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
     for name, size in ((ALONE_FILE, 1), (BATCH_FILE, batch_size)):
         model = published.clone()
+        for output in model.outputs:
+            if ATTENTION_NAME in output.get_names():
+                model.remove_result(output.node)
         model.reshape({INPUT_NAME: [size, *image_shape, 1]})
         if is_free:
             compress_large_weights(model)
         openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
+    published.reshape({INPUT_NAME: [-1, *image_shape, 1]})
+    if is_free:
+        compress_large_weights(published)
+    openvino.save_model(published, folder / ASIDE_FILE, compress_to_fp16=has_16_bits)
 
 
 def compress_large_weights(model: openvino.Model) -> None:
-    """Give the large dense layers of a model of fixed shape 8-bit weights, each output with a scale of its own.
+    """Give the large dense layers of a model 8-bit weights, each output with a scale of its own.
 
     The engine computes as before, with what it multiplies out of these while it reads them. Not before reshape(), which
     would multiply them out at once.

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from service import problems
 from service.batching import BatchFailed, QueueFull
+from service.explain import NoSuchClass
 from service.gate import NotAChestCT
 from service.metrics import Metrics
 from service.problems import ProblemError, problem_of, problem_response
@@ -17,7 +18,7 @@ from shared.raster import SliceError
 CLIENT_GONE = 499
 """Nobody hears it; the log and the metrics do."""
 
-_KNOWN = (ProblemError, UploadError, SliceError, NotAChestCT, QueueFull, BatchFailed)
+_KNOWN = (ProblemError, UploadError, SliceError, NotAChestCT, QueueFull, BatchFailed, NoSuchClass)
 
 
 class ProblemAnswers:
@@ -58,8 +59,11 @@ class ProblemAnswers:
             return self._answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}))
         return self._answer(request, ProblemError(problems.NOT_FOUND))
 
-    async def _invalid(self, request: Request, _: Exception) -> Response:
-        return self._answer(request, ProblemError(problems.INVALID_REQUEST))
+    async def _invalid(self, request: Request, error: Exception) -> Response:
+        found = error.errors() if isinstance(error, RequestValidationError) else []
+        # which parameter, and what was expected; never what came
+        detail = " ".join(f"{one['loc'][-1]}: {one['msg']}." for one in found)
+        return self._answer(request, ProblemError(problems.INVALID_REQUEST, detail or None))
 
     async def _unforeseen(self, request: Request, _: Exception) -> Response:
         """Starlette raises the exception again after this answer, so that RequestScope logs it."""

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Response
 
 from service.batching import BatchFailed, QueueFull
+from service.explain import NoSuchClass
 from service.gate import NotAChestCT
 from service.schemas import Problem
 from service.upload import (
@@ -68,7 +69,9 @@ NO_PIXEL_DATA = ProblemType("no-pixel-data", 422, "No pixel data", str(NoPixelDa
 UNREAD_PIXELS = ProblemType("unread-pixels", 422, "Pixels of a kind that is not read", str(UnreadPixels("colour")))
 NO_SUCH_FRAME = ProblemType("no-such-frame", 422, "No such frame", str(NoSuchFrame(31, 30)))
 NOT_A_CHEST_CT = ProblemType("not-a-chest-ct", 422, "Not a CT slice of the chest", str(_REFUSAL))
-INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "A parameter has a value it cannot have.")
+INVALID_REQUEST = ProblemType(
+    "invalid-request", 422, "Invalid parameter", "opacity: Input should be less than or equal to 1."
+)
 RATE_LIMITED = ProblemType(
     "rate-limited", 429, "Limit reached", "The key pacs may ask for 600 slices in 60 s; it has used them up."
 )
@@ -109,6 +112,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     NotAChestCT: NOT_A_CHEST_CT,
     QueueFull: QUEUE_FULL,
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
+    NoSuchClass: INVALID_REQUEST,
 }
 
 

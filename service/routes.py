@@ -1,16 +1,28 @@
 """The HTTP interface: what each address takes and answers."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from service import problems
-from service.answering import Service, predict_files, predict_one
+from service.answering import Service, explain_one, predict_files, predict_one
+from service.explain import NOTE, Explanation
 from service.front import Endpoint
+from service.heatmap import draw_overlay
 from service.problems import ProblemError
 from service.render import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER, Renderer
-from service.schemas import BatchAnswer, Failure, Health, ModelInfo, Prediction
+from service.schemas import (
+    BatchAnswer,
+    ExplanationAnswer,
+    Failure,
+    GridBox,
+    Health,
+    ModelInfo,
+    Prediction,
+    SliceSize,
+)
 from shared.artifact import FIGURES_DIR, MODEL_CARD_FILE
 
 _IMAGE = {"type": "string", "format": "binary", "description": "A JPEG, PNG or DICOM slice."}
@@ -33,9 +45,10 @@ _WINDOW = [
     }
     for name, what, least in (("level", "Middle", -1e6), ("width", "Extent", 1))
 ]
+_PNG = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a PNG file"}
 _RENDERED: dict[str, Any] = {
     "description": "The slice as 8-bit grey PNG.",
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a PNG file"}},
+    "content": {"image/png": _PNG},
     "headers": {
         FRAMES_HEADER: {"description": "Frames of the file.", "schema": {"type": "integer"}},
         LEVEL_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},
@@ -77,6 +90,14 @@ _RENDER_PROBLEMS = (
     *(kind for kind in _SLICE_PROBLEMS if kind is not problems.INFERENCE_FAILED),
     *(kind for kind in _UNAVAILABLE if kind is not problems.NO_MODEL),
 )
+_EXPLANATION: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The slice, coloured where what speaks for the class lies; or the grid, with its place",
+        "model": ExplanationAnswer,
+        "content": {"image/png": _PNG},
+        "headers": {"X-Note": {"description": "What the map is, and is not.", "schema": {"type": "string"}}},
+    }
+}
 _ALIVE: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "alive"}}}}}
 _METRICS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -173,6 +194,8 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         openapi_extra={"requestBody": _PREDICT_BODY, "parameters": [_FRAME, *_WINDOW]},
     )
 
+    _add_explain(router, service)
+
     @router.get("/health", tags=["operation"], summary="State of the service", responses=_HEALTH_503)
     async def health(response: Response) -> Health:
         """200 while it can answer (`ok`, or `degraded` with reasons), else 503."""
@@ -230,6 +253,68 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
+
+
+def _add_explain(router: APIRouter, service: Service) -> None:
+    @router.post(
+        "/explain",
+        tags=["prediction"],
+        summary="Show where the model looked",
+        response_class=Response,
+        responses={
+            **problems.documented(*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE),
+            **_EXPLANATION,
+        },
+        openapi_extra={"requestBody": _PREDICT_BODY, "parameters": [_FRAME]},
+    )
+    async def explain(
+        request: Request,
+        class_name: Annotated[
+            str | None,
+            Query(
+                alias="class", description="Name of a class of the model; default: the predicted one.", max_length=200
+            ),
+        ] = None,
+        picture: Annotated[
+            Literal["png", "json"], Query(alias="format", description="An overlay over the slice, or the grid itself.")
+        ] = "png",
+        opacity: Annotated[
+            float, Query(ge=0, le=1, description="Of the colour where the map is strongest; for png.")
+        ] = 0.6,
+    ) -> Response:
+        """Send a slice as for /predict. **The map is model attention, not lesion location.**
+
+        It shows where what speaks for the class lies, in relation to the rest of this slice: not how much that is, and
+        not whether the model is right. Explanations have a lane and a queue of their own and never delay predictions.
+        """
+
+        def present(explanation: Explanation) -> bytes:
+            request.state.log = {"model_version": explanation.model.version, "explained_by": explanation.method}
+            if picture == "png":
+                return draw_overlay(explanation, opacity)
+            answer = _explanation_answer(service, explanation, request.state.request_id)
+            return answer.model_dump_json().encode()
+
+        content = await explain_one(service, request, class_name, present)
+        media_type = {"png": "image/png", "json": "application/json"}[picture]
+        return Response(content, media_type=media_type, headers={"X-Note": NOTE})
+
+
+def _explanation_answer(service: Service, explanation: Explanation, request_id: str) -> ExplanationAnswer:
+    height, width = explanation.grey.shape
+    prediction = service.describe(explanation.model, explanation.predicted, request_id, explanation.frame)
+    return ExplanationAnswer(
+        class_name=explanation.class_name,
+        method=explanation.method,
+        note=NOTE,
+        grid=[[round(value, 4) for value in row] for row in explanation.grid.tolist()],
+        box=GridBox(**asdict(explanation.box)),
+        slice=SliceSize(width=width, height=height),
+        prediction=prediction,
+        model_version=explanation.model.version,
+        request_id=request_id,
+        warnings=prediction.warnings,
+    )
 
 
 def _model_info(service: Service) -> ModelInfo:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
+from service.explain import NOTE, Method
 from shared.decisions import Verdict
 
 _REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
@@ -56,6 +57,61 @@ class Prediction(BaseModel):
         description="Every class that cannot be ruled out: holds the right one for about 90 % of the slices of each "
         "class; null where the model carries no thresholds."
     )
+    model_version: int = Field(description="The version that made this answer.")
+    request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
+    warnings: list[str] = Field(description="What a reader of this answer must know.")
+
+
+class GridBox(BaseModel):
+    """Where the grid lies on the slice as it is displayed, in pixels from its upper left corner."""
+
+    left: float = Field(description="May be negative: what the network saw may reach beyond the slice.")
+    top: float = Field(description="May be negative.")
+    width: float
+    height: float
+
+
+class SliceSize(BaseModel):
+    """Size of the slice as it is displayed."""
+
+    width: int
+    height: int
+
+
+class ExplanationAnswer(BaseModel):
+    """Where the model looked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "class_name": "Normal cases",
+                    "method": "class-activation",
+                    "note": NOTE,
+                    "grid": [[0.0, 0.12, 0.0], [0.31, 1.0, 0.05], [0.0, 0.2, 0.0]],
+                    "box": {"left": 31.5, "top": -14.0, "width": 449.0, "height": 449.0},
+                    "slice": {"width": 512, "height": 512},
+                    "prediction": _PREDICTION,
+                    "model_version": 3,
+                    "request_id": _REQUEST_ID,
+                    "warnings": ["Research and education only: not for diagnosis."],
+                }
+            ]
+        }
+    )
+
+    class_name: str = Field(description="The class that was asked about; by default the predicted one.")
+    method: Method = Field(
+        description="class-activation: what each place adds to the class, by the model itself; occlusion: by how much "
+        "blurring a part lowers it, for models that cannot tell."
+    )
+    note: str = Field(description="What the map is, and is not.")
+    grid: list[list[float]] = Field(
+        description="Rows of columns, 0 to 1: 1 where most speaks for the class; all 0 where nothing does."
+    )
+    box: GridBox
+    slice: SliceSize
+    prediction: Prediction = Field(description="As POST /predict gives it.")
     model_version: int = Field(description="The version that made this answer.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     warnings: list[str] = Field(description="What a reader of this answer must know.")

@@ -57,6 +57,12 @@ class Engine(Protocol):
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, B up to max_batch_size, in several threads at a time."""
 
+    def infer_aside(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [B, H, W, 1] → outputs, and "attention" float32 [B, h, w, C] where the model has it; B is any.
+
+        For explanations: one call at a time, beside all others; what it needs is made at the first.
+        """
+
 
 @dataclass(frozen=True)
 class LoadOptions:

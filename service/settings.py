@@ -35,6 +35,7 @@ class ServiceSettings(BaseSettings):
 
     max_batch_size: int = Field(default=4, ge=1, le=256, description="Most slices in one batch.")
     max_queue: int = Field(default=128, ge=1, description="Most slices accepted and not yet answered.")
+    max_explain_queue: int = Field(default=8, ge=1, description="Most explanations accepted and not yet answered.")
     request_timeout_s: float = Field(default=30.0, gt=0, description="A request that takes longer is answered 504.")
 
     max_upload_bytes: int = Field(default=20 * _MIB, ge=1024, description="Most bytes of one image.")

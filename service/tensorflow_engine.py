@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from service.serving_model import OUTPUTS, Outputs
-from shared.artifact import INPUT_NAME, SIGNATURE, ArtifactError
+from shared.artifact import ATTENTION_NAME, INPUT_NAME, SIGNATURE, ArtifactError
 
 
 class TensorFlowEngine:
@@ -34,9 +34,12 @@ class TensorFlowEngine:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         try:
             self._loaded = tf.saved_model.load(str(version_dir))  # the signature lives as long as what it came from
-            self._serve = self._loaded.signatures[SIGNATURE]
+            self._whole = self._loaded.signatures[SIGNATURE]
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtifactError(f"TensorFlow cannot load the model: {str(error).splitlines()[0]}") from error
+        # TensorFlow leaves out what a function does not give back: predictions do not pay for explanations
+        shape = tf.TensorSpec([None, *image_shape, 1], tf.uint8)
+        self._serve = tf.function(self._to_predict, input_signature=[shape], autograph=False)
         for size in range(1, batch_size + 1):  # the first inference of a size is slow; no request should pay for it
             pause()
             self.infer(np.zeros((size, *image_shape, 1), np.uint8))
@@ -51,5 +54,16 @@ class TensorFlowEngine:
 
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs."""
-        answer = self._serve(**{INPUT_NAME: tf.constant(images)})
-        return {name: np.asarray(answer[name].numpy(), np.float32) for name in OUTPUTS if name in answer}
+        return _arrays(self._serve(tf.constant(images)))
+
+    def infer_aside(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [B, H, W, 1] → outputs, with attention. Shares the weights."""
+        return _arrays(self._whole(**{INPUT_NAME: tf.constant(images)}))
+
+    def _to_predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = self._whole(**{INPUT_NAME: images})
+        return {name: answer[name] for name in OUTPUTS if name in answer}
+
+
+def _arrays(answer: dict[str, tf.Tensor]) -> Outputs:
+    return {name: np.asarray(answer[name].numpy(), np.float32) for name in (*OUTPUTS, ATTENTION_NAME) if name in answer}

@@ -37,6 +37,8 @@ INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
 DISTANCE_NAME = "chest_distance"
 """Optional output float32 [B]: distance of a slice from chest slices in features; 1 is the median of unseen ones."""
+ATTENTION_NAME = "attention"
+"""Optional output float32 [B, h, w, C]: logits by place, whose mean over places is the logits."""
 UNFINISHED_PREFIX = ".tmp-"
 """A folder with this prefix is a version being written, or what a killed run left of one."""
 

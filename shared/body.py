@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.box import Box
 from shared.raster import GreySlice
 
 Histogram = NDArray[np.float64]
@@ -33,6 +34,8 @@ class Body:
 
     grey: GreySlice
     """uint8 [h, w]: the slice within the box; 1 or more on the body, 0 around it."""
+    box: Box
+    """Where it was cut out of the slice; may reach beyond its edges."""
     tissue: float
     """Grey value of its soft tissue: the median of the brighter of Otsu's two halves."""
 
@@ -44,7 +47,7 @@ def find_body(grey: GreySlice, air: int) -> Body:
     it encloses: first coarsely, then within the coarse box by a threshold of the body's own pixels. Where nothing is
     large enough to be a body, the whole slice without its borders is taken for one.
     """
-    trimmed = _without_borders(grey)
+    trimmed, above, before = _without_borders(grey)
     inside, coarse = _coarse_body(trimmed)
     margin = int(_MARGIN * max(inside.shape)) + 1
     window = _framed(inside, margin, air)
@@ -55,12 +58,14 @@ def find_body(grey: GreySlice, air: int) -> Body:
     columns = slice(max(0, left), min(trimmed.shape[1], right))
     window[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = trimmed[rows, columns]
     threshold = otsu(_histogram(inside, coarse.mask))
+    around = Box(before + left, above + top, window.shape[1], window.shape[0])
     window = _shrunk(window)
     mask = _filled_body(window, threshold)
     tissue = _tissue(_histogram(window, mask))
     left, top, width, height = cv2.boundingRect(mask)
     cut = (slice(top, top + height), slice(left, left + width))
-    return Body(grey=np.maximum(window[cut], 1) * mask[cut], tissue=tissue)
+    box = around.part(window.shape, cut)
+    return Body(grey=np.maximum(window[cut], 1) * mask[cut], box=box, tissue=tissue)
 
 
 def otsu(histogram: Histogram) -> int:
@@ -80,19 +85,24 @@ class _Coarse:
     """uint8 [h, w], 1 on the body, as large as its box."""
 
 
-def _without_borders(grey: GreySlice) -> GreySlice:
-    """Cut off outer rows and columns of one grey value; thrice, because a border may have a border."""
+def _without_borders(grey: GreySlice) -> tuple[GreySlice, int, int]:
+    """Cut off outer rows and columns of one grey value; thrice, because a border may have a border.
+
+    With it come the numbers of rows above and of columns before that were cut off.
+    """
+    cut = [0, 0]
     for _ in range(3):
         before = grey.shape
         for axis in (1, 0):
             busy = np.flatnonzero(grey.max(axis) - grey.min(axis) > _FLAT)
             if len(busy) < _MIN_SIDE:
-                return grey
+                return grey, cut[0], cut[1]
             kept = slice(int(busy[0]), int(busy[-1]) + 1)
             grey = grey[kept] if axis == 1 else grey[:, kept]
+            cut[1 - axis] += kept.start
         if grey.shape == before:
             break
-    return grey
+    return grey, cut[0], cut[1]
 
 
 def _coarse_body(grey: GreySlice) -> tuple[GreySlice, _Coarse]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.body import Body, find_body
+from shared.box import Box
 from shared.raster import DEFAULT_LIMITS, GreySlice, ImageBytes, RasterLimits, decode_grey
 from shared.window import LUNG_WINDOW, Window
 
@@ -68,20 +69,30 @@ def to_tensor(grey: GreySlice, spec: PreprocessingSpec, air_grey: int | None = N
     Cropping to the body and padding to a square make aspect ratio, border and position say nothing about the class.
     air_grey: the grey value of air where the file says it (DecodedSlice.air_grey); else it is the spec's.
     """
-    if spec.crop == "body-mask":
-        air = spec.air_grey if air_grey is None else air_grey
-        body = find_body(grey, air)
-        grey = _anchored(body, air) if spec.intensity == "anchored" else body.grey
-    elif spec.crop == "body":
-        top, bottom, left, right = body_box(grey)
-        grey = grey[top:bottom, left:right]
+    return to_placed_tensor(grey, spec, air_grey)[0]
+
+
+def to_placed_tensor(grey: GreySlice, spec: PreprocessingSpec, air_grey: int | None = None) -> tuple[SliceTensor, Box]:
+    """The same, and where on the slice the tensor lies: with what it is padded with, it may reach beyond its edges."""
+    cut, box = _cut(grey, spec, spec.air_grey if air_grey is None else air_grey)
     height, width = spec.height, spec.width
     if spec.pad == "square":
-        longer = max(grey.shape)
-        height = max(1, round(spec.height * grey.shape[0] / longer))
-        width = max(1, round(spec.width * grey.shape[1] / longer))
-    resized = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return _pad(resized, spec.height, spec.width)[:, :, np.newaxis]
+        longer = max(cut.shape)
+        height = max(1, round(spec.height * cut.shape[0] / longer))
+        width = max(1, round(spec.width * cut.shape[1] / longer))
+    resized = np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    placed = box.part(resized.shape, (slice(-top, spec.height - top), slice(-left, spec.width - left)))
+    return _pad(resized, spec.height, spec.width, top, left)[:, :, np.newaxis], placed
+
+
+def _cut(grey: GreySlice, spec: PreprocessingSpec, air: int) -> tuple[GreySlice, Box]:
+    """What the network is to see of a slice, and where that lies on it."""
+    if spec.crop == "body-mask":
+        body = find_body(grey, air)
+        return _anchored(body, air) if spec.intensity == "anchored" else body.grey, body.box
+    top, bottom, left, right = body_box(grey) if spec.crop == "body" else (0, grey.shape[0], 0, grey.shape[1])
+    return grey[top:bottom, left:right], Box(left, top, right - left, bottom - top)
 
 
 def _anchored(body: Body, air: int) -> GreySlice:
@@ -123,11 +134,10 @@ def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
     )
 
 
-def _pad(grey: GreySlice, height: int, width: int) -> GreySlice:
-    """Centre on black. Only what is already small is padded: a strip of 32 x 60,000 pixels makes no huge square."""
+def _pad(grey: GreySlice, height: int, width: int, top: int, left: int) -> GreySlice:
+    """Lay on black. Only what is already small is padded: a strip of 32 x 60,000 pixels makes no huge square."""
     if grey.shape == (height, width):
         return grey
     padded = np.zeros((height, width), np.uint8)
-    top, left = (height - grey.shape[0]) // 2, (width - grey.shape[1]) // 2
     padded[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
     return padded

@@ -4,6 +4,8 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from trainer.facts import Facts
@@ -13,12 +15,14 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     """Publish one more version into <repository>/<model_name> and return its number.
 
     Different seeds give different weights. Overrides: model_name (default "lung-ct"), network (default "tiny"),
-    figures (PNG bytes by name), signing_key, and any field of trainer.facts.Facts, such as classes, preprocessing or
-    warnings.
+    figures (PNG bytes by name), signing_key, has_attention (default False, as versions before there was attention), and
+    any field of trainer.facts.Facts, such as classes, preprocessing or warnings.
     """
     # here, so that only those tests that publish import TensorFlow
     import keras  # noqa: PLC0415
 
+    from trainer.ensemble import assemble  # noqa: PLC0415
+    from trainer.from_scratch import taken_apart  # noqa: PLC0415
     from trainer.networks import build_network  # noqa: PLC0415
     from trainer.publishing import publish  # noqa: PLC0415
 
@@ -26,6 +30,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     network = overrides.pop("network", "tiny")
     figures = overrides.pop("figures", None)
     signing_key = overrides.pop("signing_key", None)
+    has_attention = overrides.pop("has_attention", False)
     facts = Facts(
         **{
             "architecture": network,
@@ -42,6 +47,8 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     )
     keras.utils.set_random_seed(seed)
     model = build_network(network, facts.preprocessing, len(facts.classes.names))
+    if has_attention:
+        model = assemble([taken_apart(model, np.empty(0, np.uint8))], 1.0)
     return publish(model, facts, repository / model_name, figures, signing_key=signing_key)
 
 

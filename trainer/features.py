@@ -32,7 +32,7 @@ def extractor_of(backbone: keras.Model) -> FeatureExtractor:
     """The same for a backbone that is there already."""
     pooled = []
     for feature_map in backbone.outputs:
-        pooled.append(keras.ops.mean(feature_map, axis=(1, 2)))
+        pooled.append(keras.layers.GlobalAveragePooling2D()(feature_map))
         pooled.append(keras.ops.std(feature_map, axis=(1, 2)))
     model = keras.Model(backbone.inputs, keras.ops.concatenate(pooled, axis=1), name="features")
     return FeatureExtractor(model, tuple(block.shape[1] for block in pooled))

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.attention import Affine
 from trainer.balance import Indices, class_weights, oversample, undersample
 from trainer.batches import balanced_batches, training_batches, validation_batches
 from trainer.dataset import Dataset
@@ -55,6 +56,10 @@ class TunedFold:
         laid = layer(features)
         layer.set_weights([self.weights, self.bias])
         return laid
+
+    def affine(self, features: Any) -> Affine:  # noqa: ARG002 - the same for all features
+        """The same logits as an affine map of the features."""
+        return Affine(keras.ops.convert_to_tensor(self.weights[None]), keras.ops.convert_to_tensor(self.bias[None]))
 
     def save(self, file: Path) -> None:
         """Write the weights of the network and of the map behind it to an .npz file."""

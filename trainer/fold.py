@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import keras
 
+from trainer.attention import Affine
 from trainer.balance import Indices
 from trainer.heads import Features, Logits
 
@@ -24,6 +25,9 @@ class Fold(Protocol):
 
     def lay(self, features: Any) -> Any:
         """Features [B, D] of the network in a Keras graph → logits [B, C]."""
+
+    def affine(self, features: Any) -> Affine | None:
+        """The same logits as an affine map of the features; None where they are none."""
 
     def save(self, file: Path) -> None:
         """Write what was fitted, so that a run that was killed need not fit it again."""

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
+from trainer.attention import Affine
 from trainer.balance import Indices
 from trainer.cases import Groups
 from trainer.dataset import Dataset
@@ -38,6 +39,10 @@ class FrozenFold:
     def lay(self, features: Any) -> Any:
         """Features [B, D] of the network in a Keras graph → logits [B, C]."""
         return self.head.lay(features)
+
+    def affine(self, features: Any) -> Affine | None:
+        """The same logits as an affine map of the features; None for neighbours, which vote."""
+        return self.head.affine(features) if isinstance(self.head, LinearHead) else None
 
     def save(self, file: Path) -> None:
         """Write the head to an .npz file."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from trainer.attention import Affine
 from trainer.balance import Labels
 from trainer.cases import Groups
 
@@ -52,6 +53,11 @@ class Standardiser:
         standardised = keras.layers.Normalization(mean=self.mean, variance=self.scale**2)(features)
         return keras.ops.clip(standardised, -CLIP, CLIP)
 
+    def gain(self, features: Any) -> Any:
+        """In a Keras graph [B, D]: what is left of each standardised feature; 1 where nothing was cut off."""
+        standardised = keras.layers.Normalization(mean=self.mean, variance=self.scale**2)(features)
+        return CLIP / keras.ops.maximum(keras.ops.abs(standardised), CLIP)
+
 
 @dataclass(frozen=True)
 class LinearHead:
@@ -68,6 +74,13 @@ class LinearHead:
     def lay(self, features: Any) -> Any:
         """The same in a Keras graph: float32 [B, D] → [B, C]."""
         return _dense(self.standardiser.lay(features), self.weights, self.bias)
+
+    def affine(self, features: Any) -> Affine:
+        """The same logits as an affine map of features [B, D] in a Keras graph; where those are cut, slopes shrink."""
+        per_feature = (self.weights / self.standardiser.scale[:, np.newaxis]).astype(np.float32)
+        slopes = self.standardiser.gain(features)[:, :, None] * per_feature[np.newaxis]
+        at_mean = keras.ops.sum(slopes * self.standardiser.mean.astype(np.float32)[:, np.newaxis], axis=1)
+        return Affine(slopes, -at_mean + self.bias.astype(np.float32)[np.newaxis])
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from tests.serving import RunningService, serving
 from tests.slices import jpeg_slice, png_bomb, tiny_png
 
 ROUTES = {
-    ("post", "/predict"), ("post", "/predict/batch"), ("post", "/render"), ("get", "/health"), ("get", "/health/live"),
-    ("get", "/health/ready"), ("get", "/model-info"), ("get", "/model-info/card"),
+    ("post", "/predict"), ("post", "/predict/batch"), ("post", "/render"), ("post", "/explain"), ("get", "/health"),
+    ("get", "/health/live"), ("get", "/health/ready"), ("get", "/model-info"), ("get", "/model-info/card"),
     ("get", "/model-info/figures/{name}"), ("get", "/metrics"),
 }  # fmt: skip
 
@@ -39,6 +39,13 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
     """It follows the OpenAPI 3.1 specification, and has every route."""
     validate(document)
     assert {(method, path) for path, methods in document["paths"].items() for method in methods} == ROUTES
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/render", "/explain"])
+def test_whatever_takes_a_slice_takes_a_frame(document: dict[str, Any], path: str) -> None:
+    """`frame` is documented once, as a whole number from 1."""
+    named = [one for one in document["paths"][path]["post"]["parameters"] if one["name"] == "frame"]
+    assert [one["schema"] for one in named] == [{"type": "integer", "minimum": 1, "default": 1}]
 
 
 def test_every_answer_and_error_has_an_example(document: dict[str, Any]) -> None:

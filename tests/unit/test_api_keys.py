@@ -1,6 +1,5 @@
 """Who holds a key: lines of the key file, and what happens when the file changes, breaks or vanishes."""
 
-import os
 from pathlib import Path
 
 import pytest

@@ -8,8 +8,16 @@ import openvino
 import pytest
 from openvino import opset13 as operations
 
-from service.openvino_conversion import ALONE_FILE, BATCH_FILE, compress_large_weights, convert, quantized
+from service.openvino_conversion import (
+    ALONE_FILE,
+    ASIDE_FILE,
+    BATCH_FILE,
+    compress_large_weights,
+    convert,
+    quantized,
+)
 from shared.artifact import ArtifactError
+from tests.published import publish_untrained
 
 _RANDOM = np.random.default_rng(7)
 
@@ -79,6 +87,19 @@ def test_fixed_precision_keeps_every_weight(version_dir: Path, tmp_path: Path) -
         assert list(model.input(0).shape) == [size, 224, 224, 1]
         kinds = {op.get_output_element_type(0).get_type_name() for op in model.get_ops() if op.get_output_size()}
         assert not kinds & {"i8", "f16"}
+
+
+def test_only_explanations_are_given_attention(tmp_path: Path) -> None:
+    """What predicts is compiled without it; what explains has it, for any batch, and as small weights."""
+    publish_untrained(tmp_path, 1, network="cnn", has_attention=True)
+    convert(tmp_path / "lung-ct" / "1", tmp_path, 4, (224, 224), None)
+    for name, has_attention in ((ALONE_FILE, False), (BATCH_FILE, False), (ASIDE_FILE, True)):
+        model = openvino.Core().read_model(tmp_path / name)
+        names = {name for output in model.outputs for name in output.get_names()}
+        assert "probabilities" in names
+        assert ("attention" in names) == has_attention
+        assert "i8" in {op.get_output_element_type(0).get_type_name() for op in model.get_ops() if op.get_output_size()}
+    assert model.input(0).partial_shape.to_string() == "[?,224,224,1]"
 
 
 def test_what_is_no_model_is_said_to_be_bad(tmp_path: Path) -> None:
