@@ -152,7 +152,7 @@ async def _answer_one(
     batcher: MicroBatcher[Any, Any, Any],
     compute: Callable[[ImageBytes, ServingModel], Awaitable[Answer]],
 ) -> tuple[dict[str, Any], ServingModel, Answer]:
-    """Read one slice and have it computed, in a place of the batcher: its facts for the ledger, the model, the answer."""
+    """Read one slice and have it computed, in a place of the batcher: (facts for the ledger, model, answer)."""
     timeout_s = service.settings.request_timeout_s
     is_uploaded = False
     try:
