@@ -6,6 +6,7 @@ small. They cannot tell a chest from a ring that somebody drew like one; how far
 slices can (the model's output chest_distance).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,10 +23,12 @@ Check = Literal["colour", "contrast", "body", "tissue", "lungs", "distance"]
 _Mask = NDArray[np.uint8]
 
 _OVERVIEW_SIDE = 64
+_SHRUNKEN_SIDE = 112
 _CLOSING = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)), np.uint8)
 _FRAME = 3  # around the overview, as wide as closing reaches
 _FLOODED = 2  # neither 0 nor 1
 _LUNG_SHARE = 0.015  # of the body: what is dark and smaller is a bronchus, or between letters
+_PLENTY = 0.07  # of the body: no limit asks more of the lungs
 
 
 @dataclass(frozen=True)
@@ -100,36 +103,42 @@ DEFAULT_GATE = ChestGate()
 
 
 def look_at(tensor: SliceTensor) -> ChestFigures:
-    """Measure uint8 [H, W, 1], as shared.imaging.to_tensor() gives it, in 0.3 to 0.7 ms."""
-    grey = _without_padding(tensor[:, :, 0])
-    overview = cv2.resize(grey, (_OVERVIEW_SIDE, _OVERVIEW_SIDE), interpolation=cv2.INTER_AREA)
+    """Measure uint8 [H, W, 1], as shared.imaging.to_tensor() gives it, in 0.15 to 0.3 ms."""
+    grey = _without_padding(_shrunk(tensor[:, :, 0]))
+    overview = cv2.resize(grey, (_OVERVIEW_SIDE, _OVERVIEW_SIDE), interpolation=cv2.INTER_LINEAR)
     _, thresholded = cv2.threshold(overview, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     bright = np.asarray(thresholded, np.uint8)
-    share = cv2.countNonZero(bright) / bright.size
+    count = cv2.countNonZero(bright)
+    share = count / bright.size
     if share in (0.0, 1.0):
         return ChestFigures()
-    dark = 1 - bright
-    darker, brighter = cv2.mean(overview, dark)[0], cv2.mean(overview, bright)[0]
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(overview))
+    brighter = cv2.mean(overview, bright)[0]
+    darker = (mean - share * brighter) / (1 - share)
     contrast = brighter - darker
-    deviation = float(cv2.meanStdDev(overview)[1][0, 0])
-    body = _filled(_largest(bright))
+    body = _filled(_largest(bright, count))
     _, _, width, height = cv2.boundingRect(body)
     area = cv2.countNonZero(body)
-    outside = 1 - body
-    lungs = _in_large_pieces(body & dark, _LUNG_SHARE * area)
     return ChestFigures(
         contrast=contrast,
         separation=share * (1 - share) * (contrast / deviation) ** 2,
         body=area / (width * height),
         aspect=width * grey.shape[1] / (height * grey.shape[0]),
-        air=(cv2.mean(overview, outside)[0] - darker) / contrast if area < body.size else 1.0,
+        air=(cv2.mean(overview, 1 - body)[0] - darker) / contrast if area < body.size else 1.0,
         tissue=float(cv2.meanStdDev(overview, mask=body & bright)[1][0, 0]) / contrast,
-        lungs=lungs / area,
+        lungs=_in_large_pieces(body & (1 - bright), area) / area,
     )
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:
     return limits[0] <= value <= limits[1]
+
+
+def _shrunk(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """By a whole number, to 112 or more: that is ten times as fast as by any other."""
+    height, width = grey.shape
+    factor = max(1, min(height, width) // _SHRUNKEN_SIDE)
+    return np.asarray(cv2.resize(grey, (width // factor, height // factor), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _without_padding(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -138,9 +147,19 @@ def _without_padding(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey[top : top + height, left : left + width] if width else grey
 
 
-def _largest(mask: _Mask) -> _Mask:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_16U)
-    return np.asarray(labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])), np.uint8)
+def _largest(mask: _Mask, count: int) -> _Mask:
+    """The largest connected piece of a mask with so many pixels.
+
+    What the middle row meets first is most of it on nearly every chest slice, and then no other needs to be looked for.
+    """
+    middle = _OVERVIEW_SIDE // 2
+    first = int(mask[middle].argmax())
+    flooded = mask.copy()
+    if mask[middle, first] and 2 * cv2.floodFill(flooded, None, (first, middle), (_FLOODED,))[0] > count:
+        return np.asarray(flooded == _FLOODED).view(np.uint8)
+    _, labels = cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_16U)
+    areas = np.bincount(labels.ravel())
+    return np.asarray(labels == 1 + int(areas[1:].argmax())).view(np.uint8)
 
 
 def _filled(mask: _Mask) -> _Mask:
@@ -148,11 +167,20 @@ def _filled(mask: _Mask) -> _Mask:
     framed = np.asarray(cv2.copyMakeBorder(mask, *(_FRAME,) * 4, cv2.BORDER_CONSTANT, value=(0,)), np.uint8)
     closed = np.asarray(cv2.morphologyEx(framed, cv2.MORPH_CLOSE, _CLOSING), np.uint8)
     cv2.floodFill(closed, None, (0, 0), (_FLOODED,))
-    return np.asarray(closed[_FRAME:-_FRAME, _FRAME:-_FRAME] != _FLOODED, np.uint8)
+    return np.asarray(closed[_FRAME:-_FRAME, _FRAME:-_FRAME] != _FLOODED).view(np.uint8)
 
 
-def _in_large_pieces(mask: _Mask, at_least: float) -> int:
-    """Pixels of the mask in connected pieces of so many and more."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_16U)
-    areas = stats[1:, cv2.CC_STAT_AREA]
+def _in_large_pieces(mask: _Mask, body_area: int) -> int:
+    """Pixels of the mask in connected pieces of 1.5 % of the body and more.
+
+    A piece that holds a square of that area is large, and squares are found five times as fast as pieces: where they
+    are plenty, every pixel of the mask is counted, as no limit then hangs on the small pieces.
+    """
+    at_least = _LUNG_SHARE * body_area
+    side = math.ceil(math.sqrt(at_least))
+    wide = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    if cv2.countNonZero(wide) >= _PLENTY * body_area:
+        return cv2.countNonZero(mask)
+    _, labels = cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_16U)
+    areas = np.bincount(labels.ravel())[1:]
     return int(areas[areas >= at_least].sum())
