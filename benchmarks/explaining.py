@@ -28,8 +28,11 @@ _LOAD = 0.7
 _WARM_TURNS = 2
 
 
-def measure(version_dir: Path, rounds: int, seconds: float) -> dict[str, object]:
-    """All figures. rounds and seconds: of blocks under load. Raises LoadFailed, NoLoadGenerator or ServerFailed."""
+def measure(version_dir: Path, rounds: int, seconds: float, rate: float | None = None) -> dict[str, object]:
+    """All figures. rounds and seconds: of blocks under load; rate: of predictions, None is 70 % of capacity.
+
+    Raises LoadFailed, NoLoadGenerator or ServerFailed.
+    """
     workload = find_workload()
     with tempfile.TemporaryDirectory() as folder, running(LUNGCT, version_dir, workload.jpegs[0]) as service:
         slices = Path(folder) / "slices"
@@ -42,7 +45,7 @@ def measure(version_dir: Path, rounds: int, seconds: float) -> dict[str, object]
         explained = 0
         for number in range(2 * rounds):
             has_caller = number % 2 == 1
-            load = OpenLoop(service, slices, _LOAD * capacity, seconds)
+            load = OpenLoop(service, slices, rate or _LOAD * capacity, seconds)
             with _caller(service, workload.jpegs[1], is_there=has_caller) as answered:
                 samples[has_caller] += load.samples()
             explained += len(answered)
@@ -122,8 +125,9 @@ def _main() -> None:
     parser.add_argument("version_dir", type=Path, help="a published version: models/lung-ct/1")
     parser.add_argument("--rounds", type=int, default=3, help="blocks with and without a caller (default: 3 of each)")
     parser.add_argument("--seconds", type=float, default=8.0, help="of a block (default: 8)")
+    parser.add_argument("--rate", type=float, help="predictions a second under load (default: 70 %% of capacity)")
     args = parser.parse_args()
-    print(json.dumps(measure(args.version_dir, args.rounds, args.seconds), indent=2))
+    print(json.dumps(measure(args.version_dir, args.rounds, args.seconds, args.rate), indent=2))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bytes → where the model looked: in a lane of its own, beside predictions and never in their way.
 
-One thread of low priority explains one slice after the other; what it runs is a compiled model of its own, made when
+One thread of lower priority explains one slice after the other; what it runs is a compiled model of its own, made when
 the first explanation of a version is asked for and gone with that version.
 """
 
@@ -30,7 +30,8 @@ Method = Literal["class-activation", "occlusion"]
 
 NOTE = "model attention, not lesion location"
 
-_NICENESS = 19
+_NICENESS = 5
+"""Predictions get the cores first; at 19 a thread that holds the interpreter waits for a core, and they for it."""
 
 
 class NoSuchClass(ValueError):
