@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.changes import CHANGES, Change
-from shared.imaging import to_tensor
+from shared.artifact import OUTPUT_NAME
+from shared.imaging import SliceTensor, to_tensor
+from shared.slices import DecodedSlice
 from trainer.approach import make_approach
 from trainer.balance import Indices
 from trainer.command_line import build_parser
@@ -94,7 +96,11 @@ def changed(
     index = index_folder(data, settings.class_set)
     files = tuple(LabelledFile(data / dataset.files[row], int(dataset.labels[row])) for row in rows)
     spec = settings.preprocessing
-    read = read_files(replace(index, files=files), lambda grey: to_tensor(change(grey), spec), settings.decode_threads)
+
+    def prepared(one: DecodedSlice) -> SliceTensor:
+        return to_tensor(change(one.grey), spec, one.air_grey)
+
+    read = read_files(replace(index, files=files), prepared, settings.decode_threads)
     tensors = [one.seen for one in read if isinstance(one, ReadFile)]
     if len(tensors) != len(rows):
         raise SystemExit(f"{len(rows) - len(tensors)} slices could not be read again")
@@ -102,12 +108,12 @@ def changed(
 
 
 def _judge(images: NDArray[np.uint8], models: list[keras.Model], fold_of: NDArray[np.int64]) -> Probabilities:
-    probabilities = np.empty((len(images), models[0].output_shape[1]))
+    probabilities = np.empty((len(images), models[0].output_shape[OUTPUT_NAME][1]))
     for fold, model in enumerate(models):
         of_fold = np.flatnonzero(fold_of == fold)
         for start in range(0, len(of_fold), _BATCH):
             rows = of_fold[start : start + _BATCH]
-            probabilities[rows] = model.predict_on_batch(images[rows])
+            probabilities[rows] = model.predict_on_batch(images[rows])[OUTPUT_NAME]
     return probabilities
 
 
