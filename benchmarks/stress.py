@@ -82,7 +82,8 @@ def stress(data: Path, settings: TrainerSettings, every: int) -> list[Stressed]:
     found: list[Stressed] = []
     before = np.empty(0)
     for name, change in CHANGES.items():
-        probabilities = _judge(changed(dataset, data, rows, change, settings), models, folds.fold_of[rows])
+        images = changed(dataset, data, rows, change, settings)
+        probabilities = _judge(images, models, folds.fold_of[rows], len(classes.names))
         before = probabilities if not found else before
         found.append(compare(name, judged, before, probabilities))
         print(f"{name}: {found[-1].flips:.1%} flips", file=sys.stderr)
@@ -107,8 +108,10 @@ def changed(
     return np.stack(tensors)
 
 
-def _judge(images: NDArray[np.uint8], models: list[keras.Model], fold_of: NDArray[np.int64]) -> Probabilities:
-    probabilities = np.empty((len(images), models[0].output_shape[OUTPUT_NAME][1]))
+def _judge(
+    images: NDArray[np.uint8], models: list[keras.Model], fold_of: NDArray[np.int64], classes: int
+) -> Probabilities:
+    probabilities = np.empty((len(images), classes))
     for fold, model in enumerate(models):
         of_fold = np.flatnonzero(fold_of == fold)
         for start in range(0, len(of_fold), _BATCH):
