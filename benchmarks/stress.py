@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.changes import CHANGES, Change
-from shared.imaging import to_tensor
+from shared.artifact import OUTPUT_NAME
+from shared.imaging import SliceTensor, to_tensor
+from shared.slices import DecodedSlice
 from trainer.approach import make_approach
 from trainer.balance import Indices
 from trainer.command_line import build_parser
@@ -80,7 +82,8 @@ def stress(data: Path, settings: TrainerSettings, every: int) -> list[Stressed]:
     found: list[Stressed] = []
     before = np.empty(0)
     for name, change in CHANGES.items():
-        probabilities = _judge(changed(dataset, data, rows, change, settings), models, folds.fold_of[rows])
+        images = changed(dataset, data, rows, change, settings)
+        probabilities = _judge(images, models, folds.fold_of[rows], len(classes.names))
         before = probabilities if not found else before
         found.append(compare(name, judged, before, probabilities))
         print(f"{name}: {found[-1].flips:.1%} flips", file=sys.stderr)
@@ -94,20 +97,26 @@ def changed(
     index = index_folder(data, settings.class_set)
     files = tuple(LabelledFile(data / dataset.files[row], int(dataset.labels[row])) for row in rows)
     spec = settings.preprocessing
-    read = read_files(replace(index, files=files), lambda grey: to_tensor(change(grey), spec), settings.decode_threads)
+
+    def prepared(one: DecodedSlice) -> SliceTensor:
+        return to_tensor(change(one.grey), spec, one.air_grey)
+
+    read = read_files(replace(index, files=files), prepared, settings.decode_threads)
     tensors = [one.seen for one in read if isinstance(one, ReadFile)]
     if len(tensors) != len(rows):
         raise SystemExit(f"{len(rows) - len(tensors)} slices could not be read again")
     return np.stack(tensors)
 
 
-def _judge(images: NDArray[np.uint8], models: list[keras.Model], fold_of: NDArray[np.int64]) -> Probabilities:
-    probabilities = np.empty((len(images), models[0].output_shape[1]))
+def _judge(
+    images: NDArray[np.uint8], models: list[keras.Model], fold_of: NDArray[np.int64], classes: int
+) -> Probabilities:
+    probabilities = np.empty((len(images), classes))
     for fold, model in enumerate(models):
         of_fold = np.flatnonzero(fold_of == fold)
         for start in range(0, len(of_fold), _BATCH):
             rows = of_fold[start : start + _BATCH]
-            probabilities[rows] = model.predict_on_batch(images[rows])
+            probabilities[rows] = model.predict_on_batch(images[rows])[OUTPUT_NAME]
     return probabilities
 
 

@@ -8,6 +8,7 @@ reader sees the version, and from it on every byte is there.
 import errno
 import json
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +49,8 @@ _EXPORT_TOLERANCE = 1e-3
 """What the exported model may differ from the trained one here, where both run in TensorFlow."""
 
 _NUMBER_IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+_SYSTEM_SAYS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+"""Why a disk takes nothing more."""
 
 
 class PublishingFailed(TrainerError):
@@ -85,7 +88,7 @@ def publish(
     except OSError as error:
         raise PublishingFailed(error.strerror or str(error)) from error
     except tf.errors.OpError as error:
-        raise PublishingFailed(f"TensorFlow could not write or read the model ({_first_line(error)})") from error
+        raise PublishingFailed(_reason(error)) from error
     except GoldenMismatch as error:
         raise PublishingFailed(f"the exported model is not the trained one, {error}") from error
 
@@ -143,5 +146,8 @@ def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], mo
     flush(folder)
 
 
-def _first_line(error: tf.errors.OpError) -> str:
-    return str(error.message).splitlines()[0].rstrip(".")
+def _reason(error: tf.errors.OpError) -> str:
+    """What the system said, where it said something; TensorFlow wraps it in names of its own files and operations."""
+    message = str(error.message).splitlines()[0].rstrip(".")
+    said = (os.strerror(number) for number in _SYSTEM_SAYS)
+    return next((text for text in said if text in message), f"TensorFlow could not write or read the model ({message})")

@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.changes import CHANGES
 from benchmarks.learning_curve import accuracies, some_cases, times_the_cases
-from benchmarks.stress import Judged, compare, table
+from benchmarks.stress import Judged, compare, settings_of, stress, table
 from shared.imaging import PreprocessingSpec, to_tensor
 from tests.slices import grey_slice
+from trainer.phantom_folder import write_phantoms
 
 SPEC = PreprocessingSpec(crop="body-mask", intensity="anchored")
 OUTSIDE_THE_BODY = ("border, black", "border, grey", "border, white", "letterbox 16:9", "table erased")
@@ -57,6 +58,17 @@ def test_flips_and_shares_are_counted_against_unchanged_answers():
     assert (one.accuracy, one.sensitivity, one.specificity) == (0.5, 0.0, 1.0)
     assert one.balanced_accuracy == pytest.approx((0.5 + 1 + 0) / 3)
     assert "| x | 2/4 (50.0%) | 25.0% | 0.500 |" in table([one], "C")
+
+
+def test_every_change_has_a_row_and_the_first_one_changes_nothing(tmp_path):
+    """From the folder to the table, on phantoms: each slice is changed, and judged by who saw none of it."""
+    write_phantoms(tmp_path, cases_per_class=4, slices_per_case=2, seed=0)
+    options = ["--network", "tiny", "--epochs", "1", "--folds", "2", "--image-side", "64"]
+    found = stress(tmp_path, settings_of(options), every=4)
+    assert [one.change for one in found] == list(CHANGES)
+    assert {one.n for one in found} == {6}
+    assert (found[0].flips, found[0].target_shift) == (0, 0)
+    assert any(one.target_shift for one in found)
 
 
 def test_a_share_of_cases_is_whole_cases_of_every_class():
