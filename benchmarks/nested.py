@@ -5,7 +5,7 @@
 Within each fold's training part everything is done as for a published model: folds, members, temperature, operating
 points and prediction sets, all from single members out of fold. Then the mean of those members judges the fold that was
 held out, which nothing has seen. Prints a table in Markdown: what was promised, and what the mean and the single
-members deliver.
+members deliver; and how many of the slices held out would be refused as no chest CT.
 """
 
 import argparse
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.stress import settings_of
+from shared.chest_ct import ImageLimits, look_at
 from shared.decisions import DecisionRules
 from trainer.approach import make_approach
 from trainer.calibration import cross_fit, softmax
 from trainer.cases import Cases
+from trainer.chest_gate import fit_gate
 from trainer.dataset import Dataset
 from trainer.fold import Approach
 from trainer.operating_points import choose_rules
@@ -45,9 +47,11 @@ def nested(data: Path, settings: TrainerSettings) -> str:
         "mean": np.zeros(n, np.bool_),
         "single": np.zeros((len(folds), n)),
     }
+    too_far = np.zeros(n, np.bool_)
     for fold in range(len(folds)):
         split = folds.split(fold)
-        rules, answers = _as_published(dataset, folds, split, approach, settings)
+        rules, answers, is_too_far = _as_published(dataset, folds, split, approach, settings)
+        too_far[split.validation] = is_too_far
         of_mean[split.validation] = answers.mean(axis=0)
         of_single[:, split.validation] = answers
         for name in POINTS:
@@ -77,13 +81,18 @@ def nested(data: Path, settings: TrainerSettings) -> str:
     for word, judge in (("accuracy", _accuracy), ("balanced accuracy", _balanced)):
         mean = judge(of_mean, dataset)
         lines.append(f"| {word} | | {mean:.3f} | {np.mean([judge(one, dataset) for one in of_single]):.3f} |")
+    doubted = np.array([bool(ImageLimits().doubts(look_at(image))) for image in dataset.images])
+    lines.append(f"\nRefused of {n} held out: {doubted.sum()} by image checks, {too_far.sum()} by distance, ")
+    lines[-1] += f"{(doubted | too_far).sum()} in all ({(doubted | too_far).mean():.2%})."
     return "\n".join(lines)
 
 
 def _as_published(
     dataset: Dataset, folds: Folds, split: Split, approach: Approach, settings: TrainerSettings
-) -> tuple[DecisionRules, NDArray[np.float64]]:
-    """Rules from the training part alone, and each of its members' calibrated answers [members, held out, classes]."""
+) -> tuple[DecisionRules, NDArray[np.float64], NDArray[np.bool_]]:
+    """Rules from the training part alone, each of its members' calibrated answers [members, held out, classes], and
+    which slices held out [held out] lie further off than it allows.
+    """
     training, held_out = split.training, split.validation
     _, groups = np.unique(folds.cases.groups[training], return_inverse=True)
     part = replace(
@@ -96,15 +105,22 @@ def _as_published(
     )
     inside = split_by_case(part, Cases(groups, folds.cases.origin), settings.folds, settings.seed)
     logits = np.empty((len(training), len(dataset.classes.names)))
-    answers = []
+    answers, members, splits = [], [], []
     for fold in range(len(inside)):
         within = inside.split(fold)
         member = approach.fit(training[within.training], None, settings.seed + fold)
+        members.append(member)
+        splits.append(replace(within, training=training[within.training], validation=training[within.validation]))
         logits[within.validation] = member.logits(training[within.validation])
         answers.append(member.logits(held_out))
     calibrated = cross_fit(logits, part.labels, inside.fold_of)
     rules = choose_rules(part.labels, calibrated.probabilities, groups, inside.fold_of, dataset.classes)
-    return rules, np.stack([softmax(one, calibrated.temperature) for one in answers])
+    chest = fit_gate(part, members, splits)
+    distances = [
+        distance.of(member.features_of(held_out)) for member, distance in zip(members, chest.distances, strict=True)
+    ]
+    is_too_far = np.mean(distances, axis=0) > (chest.gate.max_distance or np.inf)
+    return rules, np.stack([softmax(one, calibrated.temperature) for one in answers]), is_too_far
 
 
 def _accuracy(probabilities: NDArray[np.float64], dataset: Dataset) -> float:
