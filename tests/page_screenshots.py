@@ -40,6 +40,9 @@ def _visit(
         for view in views:
             page.get_by_role("navigation").get_by_role("link", name=view.capitalize()).click()
             page.wait_for_load_state("networkidle")
+            asking = page.get_by_text("Asking where the model looked")
+            if asking.count():
+                asking.first.wait_for(state="hidden", timeout=120_000)
             page.wait_for_timeout(500)  # the drawing of what has arrived
             _keep(page, f"page-{view}-{name}")
 
