@@ -21,17 +21,8 @@ def needs_key(page: Page, key: str) -> None:
             }  # fmt: skip
             route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
 
-    for path in ("model-info*", "model-info/**", "predict*", "openapi.json"):
+    for path in ("model-info*", "model-info/**", "predict*", "explain*", "render*"):
         page.route(f"**/{path}", answer)
-
-
-def _announce(page: Page, path: str) -> None:
-    def announce(route: Route) -> None:
-        document = route.fetch().json()
-        document["paths"].setdefault(path, {})
-        route.fulfill(json=document)
-
-    page.route("**/openapi.json", announce)
 
 
 def renders(page: Page, png: bytes) -> list[dict[str, str]]:
@@ -44,7 +35,6 @@ def renders(page: Page, png: bytes) -> list[dict[str, str]]:
         window = {"X-Window-Level": query.get("level", "-600"), "X-Window-Width": query.get("width", "1500")}
         route.fulfill(body=png, content_type="image/png", headers={"X-Image-Frames": "4", **window})
 
-    _announce(page, "/render")
     page.route("**/render*", answer)
     return queries
 
@@ -61,7 +51,6 @@ def explains(page: Page, side: int = 512) -> None:
         }  # fmt: skip
         route.fulfill(json=explanation)
 
-    _announce(page, "/explain")
     page.route("**/explain?*", answer)
 
 

@@ -78,17 +78,3 @@ export function withQuery(path, query) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
-
-let asked = null;
-
-/** Which optional addresses this service has: {explain, render}. Asked once, and again where the asking failed. */
-export function abilities() {
-  asked ??= ask("openapi.json").then((response) => response.json()).then(({ paths }) => ({
-    explain: "/explain" in paths,
-    render: "/render" in paths,
-  }));
-  return asked.catch(() => {
-    asked = null;
-    return { explain: false, render: false };
-  });
-}

@@ -1,6 +1,6 @@
 // Puts the parts together.
 
-import { abilities, ask, upload, withQuery } from "./api.js";
+import { ask, upload, withQuery } from "./api.js";
 import { find, h, oncePerFrame } from "./dom.js";
 import { watchIntake } from "./intake.js";
 import { List } from "./list.js";
@@ -150,4 +150,4 @@ setTheme(theme());
 status.draw();
 showView();
 watchIntake(add);
-status.look().then(abilities); // the latter when everything else is drawn
+status.look();

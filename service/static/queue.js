@@ -40,6 +40,14 @@ export class Queue extends EventTarget {
     this._fill();
   }
 
+  /** Ask about it anew, whatever it is doing: it is another frame that is meant now. */
+  restart(slice) {
+    slice.answer = slice.problem = null;
+    this._become(slice, "waiting");
+    this._running.get(slice)?.abort();
+    this._fill();
+  }
+
   remove(slice) {
     this.cancel(slice);
     this.slices = this.slices.filter((one) => one !== slice);
@@ -67,7 +75,7 @@ export class Queue extends EventTarget {
     slice.progress = 0;
     this._become(slice, "sending");
     try {
-      slice.answer = await this._send(slice, {
+      const answer = await this._send(slice, {
         signal: controller.signal,
         onProgress: (share) => {
           slice.progress = share;
@@ -75,6 +83,8 @@ export class Queue extends EventTarget {
         },
         onSent: () => slice.state === "sending" && this._become(slice, "computing"),
       });
+      if (controller.signal.aborted) return;
+      slice.answer = answer;
       this._become(slice, "answered");
     } catch (error) {
       if (!controller.signal.aborted) this._failed(slice, error);

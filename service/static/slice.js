@@ -1,14 +1,11 @@
 // One file that a person gave: what kind of image it is, and what it looks like.
 
-import { abilities, post, withQuery } from "./api.js";
+import { post, withQuery } from "./api.js";
 
 const THUMBNAIL_PX = 96;
 const PATIENCE = 5; // times a drawing is asked for while the service is busy
 
 let count = 0;
-
-/** Only the service could draw this file, and it does not draw. */
-export class CannotRender extends Error {}
 
 export class Slice {
   constructor(file, path = file.webkitRelativePath || file.name) {
@@ -39,9 +36,7 @@ export class Slice {
   async picture({ level = null, width = null, frame = this.frame, signal } = {}) {
     const kind = await this.kind();
     if (kind === "jpeg" || kind === "png") return { bitmap: await createImageBitmap(this.file), ...NO_WINDOW };
-    if ((await abilities()).render) return this._rendered({ level, width, frame }, signal);
-    if (kind === "png16") return { bitmap: await createImageBitmap(this.file), ...NO_WINDOW };
-    throw new CannotRender();
+    return this._rendered({ level, width, frame }, signal);
   }
 
   /** A small bitmap. Throws where it cannot be drawn. */

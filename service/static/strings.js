@@ -79,7 +79,6 @@ export const text = {
     fit: "Fit to view",
     drawing: "Drawing the slice…",
     noPicture: "This file cannot be shown as a picture.",
-    noRender: "This service does not draw files of this kind; it may still classify them.",
     explaining: "Asking where the model looked…",
     noAttention: "There is no attention map for this slice.",
     busy: (detail) => `No attention map yet: ${detail}`,

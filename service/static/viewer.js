@@ -1,9 +1,8 @@
 // The chosen slice as a picture: beside it where the model looked; window, frame, zoom.
 
-import { abilities, post, Problem, Unreachable, withQuery } from "./api.js";
+import { post, Problem, Unreachable, withQuery } from "./api.js";
 import { heatmap } from "./attention.js";
 import { find, h } from "./dom.js";
-import { CannotRender } from "./slice.js";
 import { classLabel, text } from "./strings.js";
 import { Viewport } from "./viewport.js";
 
@@ -58,7 +57,7 @@ export class Viewer {
       if (isFirst) await this._offerControls(slice, picture);
     } catch (error) {
       if (error.name === "AbortError" || slice !== this._slice) return;
-      this._say(error instanceof CannotRender ? text.viewer.noRender : error instanceof Problem ? error.message : text.viewer.noPicture);
+      this._say(error instanceof Problem ? error.message : text.viewer.noPicture);
     }
   }
 
@@ -85,8 +84,7 @@ export class Viewer {
 
   async _explain() {
     const slice = this._slice, mode = this._mode;
-    const isWanted = slice?.state === "answered" && (await abilities()).explain;
-    if (slice !== this._slice) return;
+    const isWanted = slice?.state === "answered";
     find("attention-controls").hidden = !isWanted;
     find("stage").dataset.mode = isWanted ? mode : "slice";
     find("opacity-control").hidden = mode === "slice";
@@ -173,7 +171,7 @@ export class Viewer {
     find("frame-classify").addEventListener("click", () => {
       this._slice.frame = Number(find("frame").value);
       this._slice.explanations.clear();
-      this._queue.retry(this._slice);
+      this._queue.restart(this._slice);
     });
   }
 
