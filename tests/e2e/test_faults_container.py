@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import httpx
-import numpy as np
 import pytest
 
 from tests.e2e.compose_stack import ROOT, docker, free_port, why_not
 from tests.published import publish_untrained
 from tests.serving import wait_until
-from tests.slices import jpeg_slice
+from tests.slices import jpeg_slice, png_slice
 
 _WHY_NOT = why_not()
 pytestmark = [
@@ -77,13 +75,12 @@ def api(repository: Path) -> Iterator[tuple[str, httpx.Client]]:
 
 
 def _large_png() -> bytes:
-    """3000 by 3000 pixels of noise: 9 MB to hold, 9 MB to decode."""
-    pixels = np.random.default_rng(0).integers(0, 256, (3000, 3000), np.uint8)
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    """3000 by 3000 pixels: a chest whose noise hardly compresses, megabytes to hold and more to decode."""
+    return png_slice(1, side=3000)
 
 
 def test_512_mb_are_enough_under_load(api: tuple[str, httpx.Client], repository: Path) -> None:
-    """Callers that never pause, every eighth with a slice of 9 MB, and a swap in their midst: each gets 200 or a 503
+    """Callers that never pause, every eighth with a slice of 9 million pixels, and a swap in their midst: each gets 200 or a 503
     with Retry-After, and the service is never killed. Trying a version beside the one that serves may need more: then
     the trial is what ends, the old version goes on, and /health says so.
     """
@@ -122,7 +119,7 @@ def test_512_mb_are_enough_under_load(api: tuple[str, httpx.Client], repository:
     def is_decided() -> bool:
         return health()["model_version"] == 2 or health()["status"] != "ok"
 
-    wait_until(is_decided, "version 2 serves, or the service says why not")
+    wait_until(is_decided, "version 2 serves, or the service says why not", 180)
     if health()["model_version"] != 2:
         assert health()["status"] == "degraded"
         assert health()["reasons"] == ["version 2 is bad: a trial load was ended by signal 9"]
