@@ -80,7 +80,7 @@ def _large_png() -> bytes:
 
 
 def test_512_mb_are_enough_under_load(api: tuple[str, httpx.Client], repository: Path) -> None:
-    """Callers that never pause, every eighth with a slice of 9 million pixels, and a swap in their midst: each gets 200 or a 503
+    """Callers that never pause, every eighth with 9 million pixels, and a swap in their midst: each gets 200 or a 503
     with Retry-After, and the service is never killed. Trying a version beside the one that serves may need more: then
     the trial is what ends, the old version goes on, and /health says so.
     """
