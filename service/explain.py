@@ -31,7 +31,9 @@ Method = Literal["class-activation", "occlusion"]
 NOTE = "model attention, not lesion location"
 
 _NICENESS = 5
-"""Predictions get the cores first; at 19 a thread that holds the interpreter waits for a core, and they for it."""
+"""Predictions get the cores first. Not 19: in one run at 19 predictions failed beside a caller, perhaps because this
+thread held the interpreter while it waited for a core; at 5 none did.
+"""
 
 
 class NoSuchClass(ValueError):
