@@ -20,9 +20,9 @@ from trainer.figures import confusion_matrix, reliability
 VisitOf = Callable[..., Visit]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A running Chromium."""
+    """A running Chromium. Not for all tests: Playwright keeps an event loop in this thread, where others run theirs."""
     with chromium() as running:
         yield running
 
@@ -58,7 +58,7 @@ def shown_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shown(shown_repository: Path) -> Iterator[RunningService]:
     """A service with that model. Leave nothing running in it."""
     with serving(shown_repository) as service:

@@ -264,7 +264,7 @@ def longest_task_ms(trace: bytes) -> tuple[float, float]:
     events = json.loads(trace)["traceEvents"]
     main = {(one["pid"], one["tid"]) for one in events if one.get("args", {}).get("name") == "CrRendererMain"}
     tasks = [one for one in events if one["name"] == "RunTask" and (one["pid"], one["tid"]) in main]
-    return max(one.get("tdur", 0) for one in tasks) / 1000, max(one["dur"] for one in tasks) / 1000
+    return max(one.get("tdur", 0) for one in tasks) / 1000, max(one.get("dur", 0) for one in tasks) / 1000
 
 
 def test_the_first_paint_costs_little(shown: RunningService, visit: VisitOf) -> None:

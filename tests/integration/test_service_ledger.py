@@ -138,8 +138,9 @@ def test_a_ledger_that_cannot_be_written_is_never_silent(
     with serving(tiny_network_repository, is_ready=False, ledger_dir=folder, ledger_policy=policy) as service:
         wait_until(lambda: service.health()["model_version"] == 1, "the model is loaded")
         answer = service.client.post("/predict", content=jpeg_slice())
+        why = ["the ledger cannot be written: File exists"]
+        wait_until(lambda: service.health()["reasons"] == why, "it was tried, and health tells why it failed")
         health = service.health()
-        assert health["reasons"] == ["the ledger cannot be written: File exists"]
         assert service.metric("lungct_ledger_up") == 0
         assert any(line["message"] == "ledger not written" for line in service.log_lines())
         if policy == "closed":
