@@ -59,7 +59,8 @@ class Metrics:
             "lungct_caller_requests", "Requests with a known key, by its name.", ("caller",), registry=registry
         )
         self.api_keys = Gauge("lungct_api_keys", "Keys in force; 0 lets nobody in.", registry=registry)
-        self.ledger_up = Gauge("lungct_ledger_up", "1 where the ledger's last write succeeded.", registry=registry)
+        self.ledger_up = Gauge("lungct_ledger_up", "0 where the ledger could not be written last.", registry=registry)
+        self.ledger_up.set(1)  # also where there is none: nothing is wrong with it
         self.ledger_lines = Counter("lungct_ledger_lines", "Lines written for answers.", registry=registry)
         self.ledger_lost = Counter(
             "lungct_ledger_lost_lines", "Answers that left without a line (policy open).", registry=registry

@@ -26,6 +26,8 @@ class Visit:
     complaints: list[str] = field(default_factory=list)
     expected_statuses: set[int] = field(default_factory=set)
     """Chromium writes every answer from 400 on to the console; these are what the test is about."""
+    is_offline: bool = False
+    """The same for requests that reach nobody; from here on, for the page goes on asking until it is closed."""
 
     def watch(self) -> None:
         """Let no request leave for another host, and note that, script errors and console errors."""
@@ -34,7 +36,7 @@ class Visit:
         self.page.on("console", self._note)
 
     def _note(self, message: ConsoleMessage) -> None:
-        is_expected = any(
+        is_expected = (self.is_offline and "net::ERR_" in message.text) or any(
             message.text.startswith(f"{_ANSWERED_WITH_AN_ERROR}{status}") for status in self.expected_statuses
         )
         if message.type == "error" and not is_expected:
