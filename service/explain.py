@@ -1,7 +1,7 @@
 """Bytes → where the model looked: in a lane of its own, beside predictions and never in their way.
 
-One thread of lower priority explains one slice after the other; what it runs is a compiled model of its own, made when
-the first explanation of a version is asked for and gone with that version.
+One thread of lower priority explains one slice after the other; with OpenVINO the model runs in a process of its own
+beside it (service.openvino_aside), which predictions do not notice.
 """
 
 from collections.abc import Callable, Sequence

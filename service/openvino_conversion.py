@@ -52,28 +52,35 @@ def convert(
         raise OSError(errno.ENOSPC, "No space left for temporary files")
     is_free = precision is None
     has_16_bits = is_free and bool({"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
-    for name, size in ((ALONE_FILE, 1), (BATCH_FILE, batch_size)):
-        model = published.clone()
-        for output in model.outputs:
-            if ATTENTION_NAME in output.get_names():
-                model.remove_result(output.node)
-        model.reshape({INPUT_NAME: [size, *image_shape, 1]})
-        if is_free:
-            compress_large_weights(model)
-        openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
+    models = {
+        ALONE_FILE: _without_attention(published, [1, *image_shape, 1]),
+        BATCH_FILE: _without_attention(published, [batch_size, *image_shape, 1]),
+        ASIDE_FILE: published,
+    }
     published.reshape({INPUT_NAME: [-1, *image_shape, 1]})
     if is_free:
-        compress_large_weights(published)
-    openvino.save_model(published, folder / ASIDE_FILE, compress_to_fp16=has_16_bits)
+        compress_large_weights(*models.values())
+    for name, model in models.items():
+        openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
 
 
-def compress_large_weights(model: openvino.Model) -> None:
-    """Give the large dense layers of a model 8-bit weights, each output with a scale of its own.
+def _without_attention(published: openvino.Model, input_shape: list[int]) -> openvino.Model:
+    model = published.clone()
+    for output in model.outputs:
+        if ATTENTION_NAME in output.get_names():
+            model.remove_result(output.node)
+    model.reshape({INPUT_NAME: input_shape})
+    return model
+
+
+def compress_large_weights(*models: openvino.Model) -> None:
+    """Give the large dense layers of clones of a model 8-bit weights, each output with a scale of its own.
 
     The engine computes as before, with what it multiplies out of these while it reads them. Not before reshape(), which
     would multiply them out at once.
     """
-    for layer in model.get_ordered_ops():
+    known: dict[tuple[str, bool], tuple[NDArray[np.int8], NDArray[np.float32]]] = {}
+    for layer in (layer for model in models for layer in model.get_ordered_ops()):
         if layer.get_type_name() != "MatMul":
             continue
         constant, attributes = layer.input_value(1).get_node(), layer.get_attributes()
@@ -82,7 +89,10 @@ def compress_large_weights(model: openvino.Model) -> None:
         weights = constant.get_data()
         if weights.ndim != 2 or weights.size < _LARGE or weights.dtype != np.float32:  # noqa: PLR2004 - a matrix
             continue
-        levels, scales = quantized(weights if attributes["transpose_b"] else weights.T)
+        key = (constant.get_friendly_name(), attributes["transpose_b"])
+        if key not in known:
+            known[key] = quantized(weights if attributes["transpose_b"] else weights.T)
+        levels, scales = known[key]
         compressed = operations.multiply(
             operations.convert(operations.constant(levels), np.float32), operations.constant(scales)
         )

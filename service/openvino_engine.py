@@ -11,7 +11,8 @@ import openvino
 from numpy.typing import NDArray
 
 from service.memory import drop_mapped_pages, trim_heap
-from service.openvino_conversion import ALONE_FILE, ASIDE_FILE, BATCH_FILE, not_compiled
+from service.openvino_aside import Aside, ports_of
+from service.openvino_conversion import ALONE_FILE, BATCH_FILE, not_compiled
 from service.serving_model import OUTPUTS, Outputs
 from shared.artifact import ATTENTION_NAME, INPUT_NAME
 
@@ -45,17 +46,13 @@ class OpenVINOEngine:
         self._batch_shape = (batch_size, *image_shape, 1)
         self._threads = threads
         core = openvino.Core()
-        # its weights are mapped and not resident: what an explanation is compiled from, when one is asked for
-        self._with_attention = core.read_model(folder / ASIDE_FILE)
-        self._folder = folder
-        self._aside: openvino.InferRequest | None = None
-        self._aside_ports: dict[str, openvino.ConstOutput] = {}
-        self._aside_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
+        aside_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
+        self._aside = Aside(folder, (*OUTPUTS, ATTENTION_NAME), aside_hints)
         try:
             alone = core.compile_model(folder / ALONE_FILE, "CPU", {"PERFORMANCE_HINT": "LATENCY", **hints})
             pause()
             together = core.compile_model(folder / BATCH_FILE, "CPU", {"NUM_STREAMS": threads, **hints})
-            self._ports, self._batch_ports = _ports(alone, OUTPUTS), _ports(together, OUTPUTS)
+            self._ports, self._batch_ports = ports_of(alone, OUTPUTS), ports_of(together, OUTPUTS)
         except RuntimeError as error:
             raise not_compiled(error) from error
         self._alone = alone.create_infer_request()
@@ -92,19 +89,10 @@ class OpenVINOEngine:
     def infer_aside(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, with attention where the model has it. One call at a time.
 
-        By a compiled model of its own, made when first asked for: until then an explanation costs no memory, and later
-        no prediction waits for it or computes more than it answers.
+        In a process of its own, started when first asked for and ended when nobody asks any more: an explanation takes
+        neither time nor memory from predictions.
         """
-        if self._aside is None:
-            compiled = openvino.Core().compile_model(self._with_attention, "CPU", self._aside_hints)
-            self._aside_ports = _ports(compiled, (*OUTPUTS, ATTENTION_NAME))
-            self._aside = compiled.create_infer_request()
-            self._aside.infer({INPUT_NAME: images[:1]})
-            drop_mapped_pages(self._folder)
-            trim_heap()
-        self._aside.infer({INPUT_NAME: images}, share_inputs=True)
-        ports = self._aside_ports.items()
-        return {name: np.array(self._aside.get_tensor(port).data, np.float32) for name, port in ports}
+        return self._aside.infer(images)
 
     def few(self) -> int:
         """How many slices, one after the other, take no longer than a round of batches with one on each core."""
@@ -120,12 +108,6 @@ class OpenVINOEngine:
         self.infer_alone(batch[:1])
         with ThreadPoolExecutor(threads, "warming") as pool:
             list(pool.map(self.infer, [batch] * threads))
-
-
-def _ports(compiled: openvino.CompiledModel, wanted: tuple[str, ...]) -> dict[str, openvino.ConstOutput]:
-    """Where a compiled model gives what is read of it."""
-    named = {name for port in compiled.outputs for name in port.get_names()}
-    return {name: compiled.output(name) for name in wanted if name in named}
 
 
 def _fastest(run: Callable[[], object]) -> float:

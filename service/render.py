@@ -2,16 +2,15 @@
 
 import asyncio
 
-import cv2
 from fastapi import Request, Response
 
 from service import problems
 from service.answering import Service, only_part
 from service.disconnect import cancelled_when_gone
+from service.png import encode_png
 from service.problems import ProblemError
 from service.query import frame_of, number_of
 from service.side_lane import SideLane
-from shared.raster import GreySlice
 from shared.slices import DecodedSlice
 from shared.window import LUNG_WINDOW, Window
 
@@ -19,7 +18,6 @@ FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER = "X-Image-Frames", "X-Window-Level", 
 
 _PLACES = 32
 _LEVELS, _WIDTHS = (-1e6, 1e6), (1, 1e6)
-_FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 class Renderer:
@@ -49,15 +47,11 @@ class Renderer:
 
     def _png(self, body: bytearray, frame: int | None, level: float | None, width: float | None) -> Response:
         decoded = self._service.predictor.decoder.decode(body, self._window(), frame=frame, level=level, width=width)
-        return Response(_encoded(decoded.grey), media_type="image/png", headers=_headers(decoded))
+        return Response(encode_png(decoded.grey), media_type="image/png", headers=_headers(decoded))
 
     def _window(self) -> Window:
         serving = self._service.reload.serving
         return serving.manifest.preprocessing.window if serving else LUNG_WINDOW
-
-
-def _encoded(grey: GreySlice) -> bytes:
-    return cv2.imencode(".png", grey, _FAST)[1].tobytes()
 
 
 def _headers(decoded: DecodedSlice) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import httpx
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -164,6 +165,21 @@ def test_a_full_queue_of_explanations_delays_no_prediction(attentive_repository:
     refused = [answer for answer in answers if answer.status_code != 200]
     assert {answer.status_code for answer in answers} == {200, 503}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+
+
+def test_what_explains_goes_with_the_service(attentive_repository: Path) -> None:
+    """Also where the service is killed: nothing is left that holds a core or memory."""
+    with serving(attentive_repository) as running:
+        explain(running).raise_for_status()
+        children = psutil.Process(running.process.pid).children()
+        assert len(children) == 1
+        running.process.kill()
+        wait_until(lambda: not any(is_alive(child) for child in children), "the process for explanations ends")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs: what nobody has waited for yet does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 # --- DICOM ------------------------------------------------------------------------------------------------------------
