@@ -26,7 +26,7 @@ test: $(VENV)/dev.stamp ## install, run all tests that this machine can run (PYT
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-faults: $(VENV)/dev.stamp ## break what is around a running service, each fault for a minute
-	LUNGCT_FAULT_SECONDS=60 $(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
+	LUNGCT_FAULT_SECONDS=60 $(BIN)/python -m pytest -m faults --log-cli-level=INFO $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
 	$(BIN)/ruff format --check .

@@ -128,22 +128,31 @@ async def predict_one(service: Service, request: Request) -> Prediction:
 
 
 async def explain_one(
-    service: Service, request: Request, class_name: str | None, present: Callable[[Explanation], Answer]
+    service: Service,
+    request: Request,
+    class_name: str | None,
+    present: Callable[[Explanation, Prediction], Answer],
 ) -> Answer:
     """What present() makes of where the model looked on the one slice of a request. Raises like predict_one().
 
     class_name: None takes the predicted class. present is called in the lane that explains, off the event loop.
     """
-    explainer, frame = service.explainer, frame_of(request)
+    explainer, frame, request_id = service.explainer, frame_of(request), request.state.request_id
     if service.reload.serving is not None:
         index_of_class(service.reload.serving, class_name)  # before the body is read; looked at again after
-    *_, answer = await _answer_one(
+
+    def answer(explanation: Explanation) -> tuple[Prediction, Answer]:
+        prediction = service.describe(explanation.model, explanation.predicted, request_id, explanation.frame)
+        return prediction, present(explanation, prediction)
+
+    facts, model, (prediction, presented) = await _answer_one(
         service,
         request,
         explainer.batcher,
-        lambda body, model: explainer.explain(model, Question(body, frame, class_name, present)),
+        lambda body, model: explainer.explain(model, Question(body, frame, class_name, answer)),
     )
-    return answer
+    service.note_answer(facts, model, prediction)
+    return presented
 
 
 async def _answer_one(

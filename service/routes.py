@@ -288,21 +288,19 @@ def _add_explain(router: APIRouter, service: Service) -> None:
         not whether the model is right. Explanations have a lane and a queue of their own and never delay predictions.
         """
 
-        def present(explanation: Explanation) -> bytes:
+        def present(explanation: Explanation, prediction: Prediction) -> bytes:
             request.state.log = {"model_version": explanation.model.version, "explained_by": explanation.method}
             if picture == "png":
                 return draw_overlay(explanation, opacity)
-            answer = _explanation_answer(service, explanation, request.state.request_id)
-            return answer.model_dump_json().encode()
+            return _explanation_answer(explanation, prediction).model_dump_json().encode()
 
         content = await explain_one(service, request, class_name, present)
         media_type = {"png": "image/png", "json": "application/json"}[picture]
         return Response(content, media_type=media_type, headers={"X-Note": NOTE})
 
 
-def _explanation_answer(service: Service, explanation: Explanation, request_id: str) -> ExplanationAnswer:
+def _explanation_answer(explanation: Explanation, prediction: Prediction) -> ExplanationAnswer:
     height, width = explanation.grey.shape
-    prediction = service.describe(explanation.model, explanation.predicted, request_id, explanation.frame)
     return ExplanationAnswer(
         class_name=explanation.class_name,
         method=explanation.method,
@@ -311,8 +309,8 @@ def _explanation_answer(service: Service, explanation: Explanation, request_id: 
         box=GridBox(**asdict(explanation.box)),
         slice=SliceSize(width=width, height=height),
         prediction=prediction,
-        model_version=explanation.model.version,
-        request_id=request_id,
+        model_version=prediction.model_version,
+        request_id=prediction.request_id,
         warnings=prediction.warnings,
     )
 

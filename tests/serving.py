@@ -81,6 +81,10 @@ class RunningService:
         """Its complete log lines; raises where one is no JSON object."""
         return [dict(json.loads(line)) for line in self.log_text().split("\n")[:-1]]
 
+    def log_year(self) -> int:
+        """The year of its last complete log line."""
+        return int(self.log_lines()[-1]["time"][:4])
+
     def metric(self, name: str, **labels: str) -> float:
         """The value of one sample of /metrics; 0 where it does not exist yet."""
         for line in self.client.get("/metrics").text.splitlines():

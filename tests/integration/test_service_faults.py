@@ -4,45 +4,57 @@ docs/reliability.md has the table. LUNGCT_FAULT_SECONDS lengthens what lasts (`m
 """
 
 import json
+import logging
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from benchmarks.slices import form
+from service.api_keys import key_line, make_key
 from service.ledger_check import check_ledger
+from service.rate_limit import Limit
 from tests.model_repository import ModelRepository
+from tests.published import publish_untrained
 from tests.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.slices import jpeg_slice
 
 pytestmark = pytest.mark.faults
 
+log = logging.getLogger("faults")
+
 SECONDS = float(os.environ.get("LUNGCT_FAULT_SECONDS", "4"))
 RECOVERY_S = 10.0
-CALLERS = 24
+ROOT = Path(__file__).parents[2]
+FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 class Callers:
     """So many that ask without pause, each on a connection of its own; what each request came to."""
 
-    def __init__(self, service: RunningService, count: int = 4) -> None:
+    def __init__(self, service: RunningService, count: int = 4, *, key: str = "") -> None:
         self.outcomes: Counter[str] = Counter()
         self.answered: list[str] = []
         self._is_over = threading.Event()
         self._url = service.url
+        self._headers = {"X-API-Key": key} if key else {}
         self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
         for thread in self._threads:
             thread.start()
 
     def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=DEADLINE_S) as client:
+        with httpx.Client(base_url=self._url, headers=self._headers, timeout=DEADLINE_S) as client:
             while not self._is_over.is_set():
                 try:
                     answer = client.post("/predict", content=jpeg_slice(1))
@@ -64,7 +76,7 @@ class Callers:
 
 
 def serves_again(service: RunningService) -> float:
-    """Seconds until it answers a slice and calls itself ok; not more than it may take."""
+    """Seconds until it answers a slice and calls itself ok; no more than it may take. `make test-faults` shows them."""
     started = time.monotonic()
     wait_until(
         lambda: (
@@ -74,7 +86,9 @@ def serves_again(service: RunningService) -> float:
         "it serves again",
         RECOVERY_S,
     )
-    return time.monotonic() - started
+    taken_s = time.monotonic() - started
+    log.info("serves again after %.2f s", taken_s)
+    return taken_s
 
 
 def test_a_thousand_idle_connections(tiny_network_repository: Path) -> None:
@@ -85,6 +99,7 @@ def test_a_thousand_idle_connections(tiny_network_repository: Path) -> None:
         callers = Callers(service)
         time.sleep(SECONDS)
         outcomes = callers.stop()
+        log.info("%s", dict(outcomes))
         grown = service.rss_mib - before
         for connection in idle:
             connection.close()
@@ -114,14 +129,66 @@ def test_slow_callers(tiny_network_repository: Path) -> None:
         serves_again(service)
 
 
-def test_overload(tiny_network_repository: Path) -> None:
-    """Far more callers than places: 200 or 503 and nothing else, then as before."""
-    with serving(tiny_network_repository, max_queue=2) as service:
-        callers = Callers(service, CALLERS)
+@pytest.fixture(scope="module")
+def slow_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained `cnn`: so slow that one program can ask for ten times what it answers."""
+    repository = tmp_path_factory.mktemp("slow")
+    publish_untrained(repository, seed=0, network="cnn")
+    return repository
+
+
+def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> None:
+    """At a constant rate, whether or not earlier ones were answered: 200 or 503 and nothing else, then as before."""
+    (tmp_path / "0.form").write_bytes(form(jpeg_slice(1)))
+    with serving(slow_repository, engine_threads=1) as service:
+        callers = Callers(service, 16)
         time.sleep(SECONDS)
-        outcomes = callers.stop()
-        assert set(outcomes) == {"200", "503"}
+        capacity = callers.stop()["200"] / SECONDS
+        rate = 10 * capacity
+        offered = subprocess.run(
+            [
+                sys.executable, "-m", "benchmarks.open_loop", str(service.port), "/predict", str(tmp_path),
+                f"--rate={rate}", f"--seconds={SECONDS}",
+            ],
+            cwd=ROOT, stdout=subprocess.PIPE, check=True,
+        )  # fmt: skip
         serves_again(service)
+    statuses = Counter(status for _, _, status in json.loads(offered.stdout))
+    log.info("capacity %.0f a second, %.0f offered: %s", capacity, rate, dict(statuses))
+    assert set(statuses) == {200, 503}
+    assert statuses[503] > 5 * statuses[200]
+    assert statuses[200] > capacity * SECONDS / 4  # who is refused takes little from who is answered
+
+
+@pytest.mark.skipif(FAKE_CLOCK is None, reason="steps the clock with libfaketime, which is not installed")
+@pytest.mark.parametrize("step", ["+3650d", "-3650d"])
+def test_the_clock_steps(repository: ModelRepository, tmp_path: Path, step: str) -> None:
+    """Ten years forth or back under load, with a ledger and a limit: nobody is refused, and a new version loads."""
+    clock, ledger, keys = tmp_path / "clock", tmp_path / "ledger", tmp_path / "keys.txt"
+    clock.write_text("+0")
+    key = make_key()
+    keys.write_text(f"{key_line('test', key, Limit.parse('1000000/3600'))}\n", "utf-8")
+    environment = {
+        "LD_PRELOAD": str(FAKE_CLOCK),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as when an administrator or NTP sets the time
+    }
+    repository.publish(1)
+    with serving(repository.root, environment=environment, ledger_dir=ledger, api_keys_file=keys) as service:
+        service.client.headers["X-API-Key"] = key
+        callers = Callers(service, key=key)
+        wait_until(lambda: len(callers.answered) > 20, "some were answered")
+        clock.write_text(step)
+        wait_until(lambda: abs(service.log_year() - datetime.now(UTC).year) > 5, "the service sees another year")
+        serves_again(service)
+        repository.publish(2)
+        service.wait_ready(2)
+        time.sleep(SECONDS)
+        assert set(callers.stop()) == {"200"}
+        service.signal()
+        assert service.wait_end() == 0
+    assert check_ledger(ledger).problems == []
 
 
 def test_kill_under_load_loses_no_line(tiny_network_repository: Path, tmp_path: Path) -> None:
@@ -189,23 +256,49 @@ def test_trouble_with_the_repository(repository: ModelRepository, fault: str) ->
     repository.publish(1)
     with serving(repository.root) as service:
         callers = Callers(service)
-        aside = repository.root.with_name("aside")
-        policy = repository.model_dir / "policy.json"
-        if fault == "vanished":
-            repository.root.rename(aside)
-        elif fault == "read-only":
-            repository.root.chmod(0o500)
-        else:
-            policy.write_text("{")
-        if fault != "read-only":
-            wait_until(lambda: service.health()["status"] == "degraded", "it is told")
-        if fault == "vanished":
-            aside.rename(repository.root)
-        elif fault == "read-only":
-            repository.root.chmod(0o700)
-        else:
-            policy.unlink()
+        with TROUBLE[fault](repository):
+            if fault == "read-only":
+                time.sleep(1)  # ten looks at the repository, which find nothing wrong
+                assert service.health()["status"] == "ok"
+            else:
+                wait_until(lambda: service.health()["status"] == "degraded", "it is told")
         serves_again(service)
         repository.publish(2)
         service.wait_ready(2)
         assert set(callers.stop()) == {"200"}
+
+
+@contextmanager
+def vanished(repository: ModelRepository) -> Iterator[None]:
+    """As a volume that is not mounted any more."""
+    aside = repository.root.with_name("aside")
+    repository.root.rename(aside)
+    yield
+    aside.rename(repository.root)
+
+
+@contextmanager
+def read_only(repository: ModelRepository) -> Iterator[None]:
+    """A file system that nobody may write to, not even root."""
+    if os.getuid() != 0:
+        pytest.skip("mounts the repository read-only, for which it needs root")
+    subprocess.run(["mount", "--bind", repository.root, repository.root], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", repository.root], check=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (repository.model_dir / "anything").touch()
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", repository.root], check=True)
+
+
+@contextmanager
+def unreadable_policy(repository: ModelRepository) -> Iterator[None]:
+    """Half of a JSON file, as an editor leaves it."""
+    policy = repository.model_dir / "policy.json"
+    policy.write_text("{")
+    yield
+    policy.unlink()
+
+
+TROUBLE = {"vanished": vanished, "read-only": read_only, "unreadable policy": unreadable_policy}

@@ -17,6 +17,8 @@ from tests.slices import gif, jpeg_slice
 
 PACS = make_key()
 KEY = {"X-API-Key": PACS}
+OWN = ("seq", "time", "request_id", "hash")
+"""Fields in which any two lines differ."""
 _ROOT = Path(__file__).parent.parent.parent
 
 
@@ -43,6 +45,7 @@ def ledger(tiny_network_repository: Path, tmp_path_factory: pytest.TempPathFacto
         post("/predict", files={"smith": ("smith.txt", slice_)}, headers=KEY | {"X-Request-ID": "field"})
         files = [("files", ("smith", slice_)), ("files", ("smith.gif", gif())), ("files", ("b", jpeg_slice(2)))]
         post("/predict/batch", files=files, headers=KEY | {"X-Request-ID": "batch"})
+        post("/explain", content=slice_, headers=KEY | {"X-Request-ID": "explained"})
         post("/predict", content=slice_, headers={"X-Request-ID": "stranger"})
         service.client.get("/health")
         service.signal()
@@ -63,8 +66,10 @@ def test_every_answer_has_its_line(ledger: Path, tiny_network_repository: Path) 
         ("batch", 200, normal),
         ("batch", 200, "not-an-image-type"),
         ("batch", 200, lines[6]["outcome"]),
+        ("explained", 200, normal),
     ]
-    one, same = lines[:2]
+    one, same, explained = lines[0], lines[1], lines[-1]
+    assert explained == {**one, **{name: explained[name] for name in OWN}, "route": "/explain"}
     assert {line["caller"] for line in lines} == {"pacs"}
     version_dir = tiny_network_repository / "lung-ct" / "1"
     assert (one["model_version"], one["model"]) == (1, digest_file(version_dir / MANIFEST_FILE).sha256)
