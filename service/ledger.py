@@ -9,25 +9,21 @@ answers leave at once; how many lines are missing is counted, and written down a
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from service.ledger_chain import START, BrokenLine, End, file_for, find_end, ledger_files, write_line
+from service.ledger_chain import BrokenLine
+from service.ledger_file import Facts, LedgerFile, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
 
 log = logging.getLogger("lungct.ledger")
-
-Facts = Mapping[str, Any]
 
 _RETRY_S = _IDLE_S = 1.0
 _ANCHOR_INTERVAL_S = 60.0
@@ -69,24 +65,23 @@ class Ledger:
     ) -> None:
         """opening: what the line says that each start of the service writes."""
         self.policy = policy
-        self._folder = folder
         self._metrics = metrics
         self._opening = opening
-        self._max_file_bytes = max_file_bytes
-        self._sync_interval_s = sync_interval_s
+        self._flushes_each = sync_interval_s == 0
+        self._file = LedgerFile(
+            folder,
+            max_bytes=max_file_bytes,
+            sync_interval_s=sync_interval_s,
+            observe_sync=metrics.ledger_sync_seconds.observe,
+        )
         self._timeout_s = timeout_s
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._owed: list[_Entry] = []
         self._lock = threading.Lock()
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-        self._lock_fd = -1
-        self._fd = -1
-        self._size = 0
-        self._link = START
         self._lost = 0
         self._strangers = 0
-        self._unsynced_since: float | None = None
         self._busy_since: float | None = None
         self._anchored: tuple[float, int] = (0.0, 0)
         self.complaint: str | None = "it is not open yet"
@@ -174,7 +169,7 @@ class Ledger:
                 log.exception("the ledger broke")
                 self._fail(error, waiting)
             if is_last and self._queue.empty():
-                self._end()
+                self._file.leave()
                 return
             if self.complaint and not is_last:
                 time.sleep(_RETRY_S)
@@ -183,144 +178,69 @@ class Ledger:
         """What waits, or after a while nothing; some of what nobody waits for is gathered first."""
         taken: list[_Entry | None] = [*self._owed]
         self._owed = []
+        due_s = self._file.seconds_to_sync()
+        patience_s = _IDLE_S if due_s is None else max(0.001, min(_IDLE_S, due_s))
         with suppress(Empty):
-            taken.append(self._queue.get(timeout=self._patience(_IDLE_S)))
+            taken.append(self._queue.get(timeout=patience_s))
             if self.policy == "open" and not self._is_ending:
                 time.sleep(_OPEN_GROUP_S)
             while True:
                 taken.append(self._queue.get_nowait())
         return [entry for entry in taken if entry is not None]
 
-    def _patience(self, most_s: float) -> float:
-        """Until the next flush is due."""
-        if self._unsynced_since is None:
-            return most_s
-        return max(0.001, min(most_s, self._unsynced_since + self._sync_interval_s - time.monotonic()))
-
     def _turn(self, waiting: list[_Entry]) -> None:
         """Write everything that waits, taking it out of the list, and flush where it is time."""
         self._busy_since = time.monotonic()
         try:
-            if self._fd < 0:
+            if not self._file.is_open:
                 self._open()
             if self._strangers:
                 count, self._strangers = self._strangers, 0
                 self._event("refused", problem="unauthorized", count=count)
             while waiting:
                 self._write_group(waiting)
-            if self._unsynced_since is not None and (
-                self._is_ending or time.monotonic() - self._unsynced_since >= self._sync_interval_s
-            ):
-                self._sync()
+            due_s = self._file.seconds_to_sync()
+            if due_s is not None and (self._is_ending or due_s <= 0):
+                self._file.sync()
             self._anchor()
         finally:
             self._busy_since = None
 
     def _write_group(self, waiting: list[_Entry]) -> None:
-        if self._size >= self._max_file_bytes:
-            self._next_file()
-        group = waiting[:_MOST_AT_ONCE]
-        lines, ends, links = [], [0], [self._link]
-        for entry in group:
-            line, link = write_line(links[-1], entry.facts)
-            lines.append(line)
-            links.append(link)
-            ends.append(ends[-1] + len(line))
-        done = 0
+        group, done = waiting[:_MOST_AT_ONCE], 0
         try:
-            self._write(b"".join(lines))
-            if self._sync_interval_s == 0:
-                self._sync()
+            self._file.append([entry.facts for entry in group])
+            if self._flushes_each:
+                self._file.sync()
             done = len(group)
-        except _Torn as torn:  # lines before the tear are whole, and count
-            done = sum(end <= torn.written for end in ends[1:])
+        except Torn as torn:
+            done = torn.whole
             raise torn.cause from None
         finally:
-            self._link = links[done]
             self._metrics.ledger_lines.inc(done)
-            self._metrics.ledger_sequence.set(self._link.seq)
+            self._metrics.ledger_sequence.set(self._file.link.seq)
             _tell(group[:done], is_written=True)
             del waiting[:done]
 
-    def _write(self, content: bytes) -> None:
-        """Raises _Torn where not all of it could be written."""
-        written = 0
-        try:
-            while written < len(content):
-                written += os.write(self._fd, content[written:] if written else content)
-        except OSError as error:
-            raise _Torn(written, error) from error
-        finally:
-            self._size += written
-        if self._unsynced_since is None:
-            self._unsynced_since = time.monotonic()
-
     def _event(self, event: str, **facts: Any) -> None:
-        line, link = write_line(self._link, {"time": _now(), "event": event, **facts})
         try:
-            self._write(line)
-        except _Torn as torn:
+            self._file.append([{"time": _now(), "event": event, **facts}])
+        except Torn as torn:
             raise torn.cause from None
-        self._link = link
-        self._metrics.ledger_sequence.set(link.seq)
-
-    def _sync(self) -> None:
-        started = time.perf_counter()
-        os.fsync(self._fd)
-        self._unsynced_since = None
-        self._metrics.ledger_sync_seconds.observe(time.perf_counter() - started)
-
-    # --- files --------------------------------------------------------------------------------------------------------
+        self._metrics.ledger_sequence.set(self._file.link.seq)
 
     def _open(self) -> None:
         """Go on where the ledger ends, and say so in a line. Raises OSError or BrokenLine."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._keep_others_out()
-        end = find_end(self._folder)
-        _remove_hollow(self._folder, end)
-        self._link, torn_bytes = end.link, end.torn_bytes
-        if end.path is not None and not torn_bytes and end.size < self._max_file_bytes:
-            self._fd = os.open(end.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            self._size = end.size
-        else:
-            self._create()
-        lost = self._lost
+        torn_bytes, lost = self._file.open(), self._lost
         self._event("opened", **self._opening, torn_bytes=torn_bytes, lost_lines=lost)
         with self._lock:
             self._lost -= lost
-        self._sync()
+        self._file.sync()
         if self.complaint:
-            log.info("ledger open", extra={"lost_lines": lost, "torn_bytes": torn_bytes, "anchor": str(self._link)})
+            anchor = str(self._file.link)
+            log.info("ledger open", extra={"lost_lines": lost, "torn_bytes": torn_bytes, "anchor": anchor})
         self.complaint = None
         self._metrics.ledger_up.set(1)
-
-    def _keep_others_out(self) -> None:
-        """One process at a time. Raises BlockingIOError where one is in."""
-        if self._lock_fd < 0:
-            fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(fd)
-                raise
-            self._lock_fd = fd
-
-    def _create(self) -> None:
-        path = file_for(self._folder, self._link.seq + 1)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._size = 0
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def _next_file(self) -> None:
-        self._sync()
-        os.close(self._fd)
-        self._fd = -1
-        self._create()
-        log.info("ledger file", extra={"first_seq": self._link.seq + 1, "anchor": str(self._link)})
 
     def _fail(self, error: Exception, waiting: list[_Entry]) -> None:
         """Whoever waits hears it; the next turn opens the ledger anew."""
@@ -331,10 +251,7 @@ class Ledger:
             log.error("ledger not written", extra={"reason": reason, "policy": self.policy})
         self.complaint = reason
         self._metrics.ledger_up.set(0)
-        self._unsynced_since = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
         self._owed = [entry for entry in waiting if "event" in entry.facts]
         answers = [entry for entry in waiting if "event" not in entry.facts]
         _tell(answers, is_written=False)
@@ -345,23 +262,9 @@ class Ledger:
         """The last line's number and hash, into the log: kept elsewhere, it shows whether the end was cut off."""
         at, seq = self._anchored
         now = time.monotonic()
-        if self._link.seq != seq and (self._is_ending or now - at >= _ANCHOR_INTERVAL_S):
-            log.info("ledger anchor", extra={"anchor": str(self._link)})
-            self._anchored = now, self._link.seq
-
-    def _end(self) -> None:
-        for fd in (self._fd, self._lock_fd):
-            if fd >= 0:
-                os.close(fd)
-
-
-class _Torn(Exception):
-    """A write ended before its end."""
-
-    def __init__(self, written: int, cause: OSError) -> None:
-        super().__init__(written)
-        self.written = written
-        self.cause = cause
+        if self._file.link.seq != seq and (self._is_ending or now - at >= _ANCHOR_INTERVAL_S):
+            log.info("ledger anchor", extra={"anchor": str(self._file.link)})
+            self._anchored = now, self._file.link.seq
 
 
 def _tell(entries: list[_Entry], *, is_written: bool) -> None:
@@ -380,13 +283,6 @@ def _tell(entries: list[_Entry], *, is_written: bool) -> None:
 def _answer(written: asyncio.Future[bool | None], is_written: bool | None) -> None:  # noqa: FBT001 - a callback's
     if not written.done():
         written.set_result(is_written)
-
-
-def _remove_hollow(folder: Path, end: End) -> None:
-    """Files behind the last whole line hold none: their first one was not written to its end."""
-    for path in ledger_files(folder):
-        if end.path is None or path.name > end.path.name:
-            path.unlink()
 
 
 def _now() -> str:

@@ -6,16 +6,19 @@ whoever waits for a thread of low priority waits long.
 """
 
 import json
+import logging
 import os
 import signal
+import struct
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import socketpair
+from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socketpair
 from typing import Any
 
 import numpy as np
@@ -26,9 +29,11 @@ from service.memory import trim_heap
 from service.openvino_conversion import ASIDE_FILE
 from shared.artifact import INPUT_NAME
 
+log = logging.getLogger("lungct.openvino_aside")
+
 Arrays = dict[str, NDArray[np.float32]]
 
-_ANSWER_S = 60.0  # a busy machine gives explanations little time; a request has given up long before
+_ANSWER_S = 60  # a busy machine gives explanations little time; what takes longer than this hangs
 _IDLE_S = 60.0
 
 
@@ -42,23 +47,29 @@ class Aside:
         """outputs: what is wanted of the model, where it has it. hints: for OpenVINO."""
         self._task = {"outputs": list(outputs), "hints": dict(hints), "idle_s": idle_s}
         self._files = [os.open((folder / ASIDE_FILE).with_suffix(end), os.O_RDONLY) for end in (".xml", ".bin")]
-        weakref.finalize(self, _close_all, self._files)
+        # not at the end of the interpreter, when a thread may still ask: all of it ends with this process anyway
+        weakref.finalize(self, _close_all, self._files).atexit = False
         self._child: tuple[Connection, subprocess.Popen[bytes]] | None = None
         self._end: weakref.finalize[Any, Any] | None = None
 
     def infer(self, images: NDArray[np.uint8]) -> Arrays:
         """uint8 [B, H, W, 1] → outputs by name. Raises RuntimeError where no process answers."""
         for _ in range(2):  # the first may have ended just now, because nobody asked, or by somebody's hand
-            connection = self._connection()
-            with suppress(OSError, EOFError):
+            try:
+                connection = self._connection()
                 connection.send(images)
-                if connection.poll(_ANSWER_S):
-                    answer: Arrays | str = connection.recv()
-                    if isinstance(answer, str):
-                        raise RuntimeError(answer)
-                    return answer
-            self.close()
-        raise RuntimeError("the process for explanations ended or hung, twice")
+                is_there = connection.poll(_ANSWER_S)
+                answer: Arrays | str = connection.recv() if is_there else f"no explanation within {_ANSWER_S} s"
+            except (OSError, EOFError) as error:
+                self.close()
+                log.warning("explanations' process ended", extra={"reason": str(error) or type(error).__name__})
+                continue
+            if not is_there:
+                self.close()
+            if isinstance(answer, str):
+                raise RuntimeError(answer)  # noqa: TRY004 - what the process says of it
+            return answer
+        raise RuntimeError("the process for explanations ended twice")
 
     @property
     def pid(self) -> int | None:
@@ -76,6 +87,7 @@ class Aside:
             self.close()
             self._child = self._start()
             self._end = weakref.finalize(self, _end, *self._child)
+            self._end.atexit = False
         if self._child is None:
             raise RuntimeError("the process for explanations is not running")
         return self._child[0]
@@ -83,6 +95,8 @@ class Aside:
     def _start(self) -> tuple[Connection, subprocess.Popen[bytes]]:
         with ExitStack() as ours:
             mine, childs = (ours.enter_context(end) for end in socketpair())
+            for limit in (SO_RCVTIMEO, SO_SNDTIMEO):  # one that is stopped midway keeps nobody for ever
+                mine.setsockopt(SOL_SOCKET, limit, struct.pack("ll", _ANSWER_S, 0))
             task = {**self._task, "files": self._files, "connection": childs.fileno()}
             environment = {
                 **os.environ,
@@ -95,7 +109,10 @@ class Aside:
                 pass_fds=[childs.fileno(), *self._files],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # the log is lines of JSON
             )
+            # somebody has to wait for its end, and the event loop, where a model may be let go, cannot
+            threading.Thread(target=child.wait, name="explain-end", daemon=True).start()
             return Connection(mine.detach()), child
 
 
@@ -108,7 +125,6 @@ def ports_of(compiled: openvino.CompiledModel, wanted: Sequence[str]) -> dict[st
 def _end(connection: Connection, child: "subprocess.Popen[bytes]") -> None:
     connection.close()
     child.kill()
-    child.wait()
 
 
 def _close_all(files: Sequence[int]) -> None:
@@ -124,7 +140,8 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we work for; we end with it
     if sys.platform == "linux":
         for thread in Path("/proc/self/task").iterdir():  # importing started some; they hand it on to those they start
-            os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
+            with suppress(OSError):  # it has ended, or this system has no such policy
+                os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
         with suppress(OSError):  # where memory runs out, this is what can be spared
             Path("/proc/self/oom_score_adj").write_text("1000")
     connection = Connection(task["connection"])
@@ -146,12 +163,13 @@ def _serve(connection: Connection, task: Mapping[str, Any]) -> None:
             request.infer({INPUT_NAME: images}, share_inputs=True)
             answer = {name: np.array(request.get_tensor(port).data, np.float32) for name, port in ports.items()}
         except RuntimeError as error:
-            answer = str(error).strip().splitlines()[-1]  # the first ones name lines of OpenVINO's source
+            lines = str(error).split("\n")  # the first ones name lines of OpenVINO's source
+            answer = next((line for line in reversed(lines) if line.strip()), type(error).__name__)
         connection.send(answer)
 
 
 def _compile(task: Mapping[str, Any]) -> tuple[openvino.InferRequest, dict[str, openvino.ConstOutput]]:
-    structure, weights = (f"/proc/self/fd/{file}" for file in task["files"])  # their folder may be gone
+    structure, weights = (f"/dev/fd/{file}" for file in task["files"])  # their folder may be gone
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(structure, weights), "CPU", task["hints"])
     return compiled.create_infer_request(), ports_of(compiled, task["outputs"])

@@ -8,12 +8,7 @@ figures.
 
 import errno
 import shutil
-import sys
 from pathlib import Path
-
-# OpenVINO sends usage statistics from a forked process unless this package is missing: nothing leaves this machine, and
-# a process with threads must not fork. No environment variable switches it off.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import numpy as np
 import openvino
@@ -25,6 +20,9 @@ from shared.artifact import ATTENTION_NAME, INPUT_NAME, ArtifactError
 ALONE_FILE = "alone.xml"
 BATCH_FILE = "batch.xml"
 ASIDE_FILE = "aside.xml"
+
+_Quantized = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
+"""Weights, levels and scales."""
 
 _LARGE = 1 << 20
 """Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
@@ -79,7 +77,8 @@ def compress_large_weights(*models: openvino.Model) -> None:
     The engine computes as before, with what it multiplies out of these while it reads them. Not before reshape(), which
     would multiply them out at once.
     """
-    known: dict[tuple[str, bool], tuple[NDArray[np.int8], NDArray[np.float32]]] = {}
+    # clones share their weights' memory; what is kept here cannot be freed and its address given to another
+    known: dict[tuple[int, tuple[int, ...], bool], _Quantized] = {}
     for layer in (layer for model in models for layer in model.get_ordered_ops()):
         if layer.get_type_name() != "MatMul":
             continue
@@ -89,10 +88,10 @@ def compress_large_weights(*models: openvino.Model) -> None:
         weights = constant.get_data()
         if weights.ndim != 2 or weights.size < _LARGE or weights.dtype != np.float32:  # noqa: PLR2004 - a matrix
             continue
-        key = (constant.get_friendly_name(), attributes["transpose_b"])
+        key = (weights.ctypes.data, weights.shape, attributes["transpose_b"])
         if key not in known:
-            known[key] = quantized(weights if attributes["transpose_b"] else weights.T)
-        levels, scales = known[key]
+            known[key] = (weights, *quantized(weights if attributes["transpose_b"] else weights.T))
+        _, levels, scales = known[key]
         compressed = operations.multiply(
             operations.convert(operations.constant(levels), np.float32), operations.constant(scales)
         )

@@ -135,7 +135,7 @@ class RunningService:
 
     @property
     def children(self) -> list[psutil.Process]:
-        """Its child processes: trial loads."""
+        """Its child processes: trial loads, DICOM decoders, explanations."""
         return list(self.process.children(recursive=True))
 
     # --- what is done to it -------------------------------------------------------------------------------------------

@@ -179,7 +179,10 @@ def test_what_explains_goes_with_the_service(attentive_repository: Path) -> None
 
 def is_alive(process: psutil.Process) -> bool:
     """Whether it runs: what nobody has waited for yet does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 # --- DICOM ------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ log = logging.getLogger("faults")
 SECONDS = float(os.environ.get("LUNGCT_FAULT_SECONDS", "4"))
 RECOVERY_S = 10.0
 ROOT = Path(__file__).parents[2]
-FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 class Callers:
@@ -140,7 +140,7 @@ def slow_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> None:
     """At a constant rate, whether or not earlier ones were answered: 200 or 503 and nothing else, then as before."""
     (tmp_path / "0.form").write_bytes(form(jpeg_slice(1)))
-    with serving(slow_repository, engine_threads=1) as service:
+    with serving(slow_repository, engine_threads=1, max_queue=16) as service:
         callers = Callers(service, 16)
         time.sleep(SECONDS)
         capacity = callers.stop()["200"] / SECONDS
@@ -153,7 +153,7 @@ def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> 
             cwd=ROOT, stdout=subprocess.PIPE, check=True,
         )  # fmt: skip
         serves_again(service)
-    statuses = Counter(status for _, _, status in json.loads(offered.stdout))
+    statuses = Counter(status for _, _, status in json.loads(offered.stdout.splitlines()[-1]))
     log.info("capacity %.0f a second, %.0f offered: %s", capacity, rate, dict(statuses))
     assert set(statuses) == {200, 503}
     assert statuses[503] > 5 * statuses[200]
@@ -282,7 +282,8 @@ def read_only(repository: ModelRepository) -> Iterator[None]:
     """A file system that nobody may write to, not even root."""
     if os.getuid() != 0:
         pytest.skip("mounts the repository read-only, for which it needs root")
-    subprocess.run(["mount", "--bind", repository.root, repository.root], check=True)
+    if subprocess.run(["mount", "--bind", repository.root, repository.root], check=False).returncode:
+        pytest.skip("may not mount here")
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", repository.root], check=True)
         with pytest.raises(OSError, match="Read-only"):

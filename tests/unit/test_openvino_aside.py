@@ -4,6 +4,8 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,12 +90,27 @@ def test_what_cannot_be_computed_breaks_nothing(aside: Aside) -> None:
     assert aside.pid == before
 
 
-def test_a_process_that_cannot_start_is_said(converted: Path) -> None:
-    """After two tries, and not never."""
+def test_a_model_that_cannot_be_compiled_is_said(converted: Path) -> None:
+    """In OpenVINO's words."""
     aside = Aside(converted, OUTPUTS, {"INFERENCE_PRECISION_HINT": "teapot"})
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match=r"teapot"):
         aside.infer(IMAGES[:1])
     aside.close()
+
+
+def test_a_process_that_cannot_live_is_said(aside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two tries, and not never; one that lives answers the next."""
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/bin/false")
+        with pytest.raises(RuntimeError, match=r"ended twice"):
+            aside.infer(IMAGES[:1])
+    assert aside.infer(IMAGES[:1])[OUTPUT_NAME].shape == (1, 3)
+
+
+def test_nothing_is_told_to_anybody() -> None:
+    """OpenVINO's usage statistics are off before it is imported."""
+    code = "import sys, service.openvino_aside; assert sys.modules['openvino_telemetry'] is None"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_it_outlives_its_files_and_goes_with_its_model(converted: Path, tmp_path: Path) -> None:
@@ -107,4 +124,4 @@ def test_it_outlives_its_files_and_goes_with_its_model(converted: Path, tmp_path
     assert pid is not None
     del aside
     gc.collect()
-    assert not psutil.pid_exists(pid)
+    wait_until(lambda: not psutil.pid_exists(pid), "the process ends")
