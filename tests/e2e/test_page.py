@@ -4,6 +4,8 @@ import base64
 import csv
 import io
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,19 @@ def drop_prepared(page: Page) -> None:
           for (const type of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(type, said));
         }"""
     )
+
+
+def until(page: Page, holds: Callable[[], bool], what: str) -> None:
+    """Return when it holds; the browser goes on meanwhile."""
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end, f"not within 10 s: {what}"
+        page.wait_for_timeout(20)
+
+
+def painted(page: Page) -> None:
+    """Return when the browser has painted what it knows."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def fits(page: Page) -> bool:
@@ -171,12 +186,10 @@ def test_attention_lies_over_the_slice_and_zooms_with_it(shown: RunningService, 
             )
         )
 
-    page.wait_for_timeout(100)
+    until(page, lambda: colourful("canvas-attention") > 1000, "the map is drawn")
     assert colourful("canvas-slice") == 0
-    assert colourful("canvas-attention") > 1000
     page.locator("#opacity").fill("0")
-    page.wait_for_timeout(100)
-    assert colourful("canvas-attention") == 0
+    until(page, lambda: colourful("canvas-attention") == 0, "the map is gone")
 
     def picture(canvas: str) -> str:
         return str(page.evaluate("id => document.getElementById(id).toDataURL()", canvas))
@@ -184,15 +197,13 @@ def test_attention_lies_over_the_slice_and_zooms_with_it(shown: RunningService, 
     before = picture("canvas-slice")
     page.locator("#canvas-slice").focus()
     page.keyboard.press("+")
-    page.wait_for_timeout(100)
+    until(page, lambda: picture("canvas-slice") != before, "it is zoomed")
     zoomed = picture("canvas-slice")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(100)
-    assert len({before, zoomed, picture("canvas-slice")}) == 3
-    assert picture("canvas-slice") == picture("canvas-attention")
+    until(page, lambda: picture("canvas-slice") not in (before, zoomed), "it is moved")
+    until(page, lambda: picture("canvas-slice") == picture("canvas-attention"), "both are moved")
     page.keyboard.press("0")
-    page.wait_for_timeout(100)
-    assert picture("canvas-slice") == before
+    until(page, lambda: picture("canvas-slice") == before, "it is as before")
 
 
 def test_it_is_used_by_keyboard_alone(shown: RunningService, visit: VisitOf) -> None:
@@ -329,7 +340,7 @@ def test_it_can_be_zoomed(shown: RunningService, visit: VisitOf, width: int) -> 
     expect(page.locator(".answer-class")).to_be_visible()
     for name in ("Slices", "Table", "Model"):
         view(page, name)
-        page.wait_for_timeout(200)
+        painted(page)
         assert fits(page), name
 
 
@@ -350,5 +361,5 @@ def test_window_and_frame_are_chosen_by_hand(shown: RunningService, visit: Visit
     page.wait_for_function("() => !document.getElementById('frame-classify').disabled")
     with page.expect_request(lambda request: request.url.endswith("/predict?frame=3")):
         page.get_by_role("button", name="Classify frame 3").click()
-    page.wait_for_timeout(400)  # the drawing waits until a hand rests
-    assert {"level": "40", "width": "400", "frame": "3"} in queries
+    wanted = {"level": "40", "width": "400", "frame": "3"}
+    until(page, lambda: wanted in queries, "it is drawn so, once the hand rests")
