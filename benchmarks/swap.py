@@ -32,6 +32,8 @@ from trainer.repository import pin
 _BLOCK = 10
 """Swaps in a row, before a pause a quarter as long."""
 _SETTLE_S = 5.0
+_LET_GO_S = 2.0
+"""The old version goes with its last request, also where a load took all the time there was."""
 _SWAP_DEADLINE_S = 60.0
 
 
@@ -139,7 +141,7 @@ def _swap(args: argparse.Namespace, process: Running, model: BenchModel, number:
         if time.monotonic() - at > _SWAP_DEADLINE_S:
             raise ServerFailed(f"version {version} was not taken within {_SWAP_DEADLINE_S:g} s: {process.health()}")
         time.sleep(0.25)
-    time.sleep(max(0.0, at + args.every - time.monotonic()))
+    time.sleep(max(_LET_GO_S, at + args.every - time.monotonic()))
     if number in {1, 50, 100, args.swaps}:
         log.rss_mb[number] = memory_mb(process.process.pid)[0]
         print(f"  after {number} swaps: {log.rss_mb[number]:.0f} MB", flush=True)

@@ -36,6 +36,7 @@ log = logging.getLogger("faults")
 
 SECONDS = float(os.environ.get("LUNGCT_FAULT_SECONDS", "4"))
 RECOVERY_S = 10.0
+CAPACITY_S = 4.0
 ROOT = Path(__file__).parents[2]
 FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
@@ -142,8 +143,8 @@ def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> 
     (tmp_path / "0.form").write_bytes(form(jpeg_slice(1)))
     with serving(slow_repository, engine_threads=1, max_queue=16) as service:
         callers = Callers(service, 16)
-        time.sleep(SECONDS)
-        capacity = callers.stop()["200"] / SECONDS
+        time.sleep(CAPACITY_S)
+        capacity = callers.stop()["200"] / CAPACITY_S
         rate = 10 * capacity
         offered = subprocess.run(
             [
