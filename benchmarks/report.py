@@ -163,12 +163,23 @@ def _overload(overload: Figures) -> str:
     return _table(["beyond capacity", "median (lowest to highest round)"], rows)
 
 
+def _failed(swap: Figures) -> str:
+    """How many, by status where that was counted."""
+    if not swap["failed"] or "failed_by_status" not in swap:
+        return str(swap["failed"])
+    every, without = (
+        ", ".join(f"{count} x {status}" for status, count in swap[name].items()) or "none"
+        for name in ("failed_by_status", "failed_by_status_without")
+    )
+    return f"{swap['failed']} ({every}; in pauses without swaps: {without})"
+
+
 def _swap(swap: Figures) -> str:
     rss = swap["rss_mb_after"]
     rows = [
         ["swaps asked for, done", f"{swap['swaps_asked']}, {swap['swaps_done']}"],
         ["requests", f"{swap['requests']} at {swap['rate_per_s']:.0f} a second ({swap['load']:.0%} of capacity)"],
-        ["failed", str(swap["failed"])],
+        ["failed", _failed(swap)],
         ["p50, ms: without swaps, with swaps", f"{swap['p50_ms_without']:.1f}, {swap['p50_ms_with']:.1f}"],
         ["p99, ms: without swaps, with swaps", f"{swap['p99_ms_without']:.1f}, {swap['p99_ms_with']:.1f}"],
         ["p99 inside the loading windows, ms", f"{swap['p99_ms_loading']:.1f}"],

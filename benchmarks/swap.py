@@ -10,9 +10,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, get_args
 
@@ -96,7 +98,9 @@ def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "swaps_asked": args.swaps,
         "swaps_done": len(loads),
         "requests": len(samples),
-        "failed": sum(sample.status != 200 for sample in samples),
+        "failed": sum(sample.status != HTTPStatus.OK for sample in samples),
+        "failed_by_status": _failed(samples),
+        "failed_by_status_without": _failed(_within(samples, log.without)),
         "p50_ms_without": _percentile(samples, log.without, 50),
         "p50_ms_with": _percentile(samples, log.with_swaps, 50),
         "p99_ms_without": _percentile(samples, log.without, 99),
@@ -166,8 +170,16 @@ def _during(seconds: float) -> tuple[float, float]:
 
 def _percentile(samples: Sequence[Sample], windows: Sequence[tuple[float, float]], percent: float) -> float:
     """Latency of the requests that were due within any of the windows, ms."""
-    latencies = [sample.latency_ms for sample in samples if any(start <= sample.due <= end for start, end in windows)]
-    return float(np.percentile(latencies, percent))
+    return float(np.percentile([sample.latency_ms for sample in _within(samples, windows)], percent))
+
+
+def _within(samples: Sequence[Sample], windows: Sequence[tuple[float, float]]) -> list[Sample]:
+    return [sample for sample in samples if any(start <= sample.due <= end for start, end in windows)]
+
+
+def _failed(samples: Sequence[Sample]) -> dict[str, int]:
+    """How many requests were answered otherwise than with 200, by status; 0 is no answer."""
+    return dict(Counter(str(sample.status) for sample in samples if sample.status != HTTPStatus.OK))
 
 
 def _last(by_number: dict[str, float]) -> float:
