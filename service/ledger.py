@@ -76,6 +76,7 @@ class Ledger:
         )
         self._timeout_s = timeout_s
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._gathered: list[_Entry] = []
         self._owed: list[_Entry] = []
         self._lock = threading.Lock()
         self._is_ending = False
@@ -96,6 +97,7 @@ class Ledger:
     def stop(self, patience_s: float) -> bool:
         """Write what waits, flush, close; False where that did not end within patience_s."""
         self._is_ending = True
+        self._hand_over()
         self._queue.put(None)
         self._thread.join(patience_s)
         return not self._thread.is_alive()
@@ -118,20 +120,17 @@ class Ledger:
 
         Raises LedgerUnavailable, where it is closed and they are not.
         """
-        now = _now()
+        now, loop = _now(), asyncio.get_running_loop()
         entries = [_Entry({"time": now, **facts}) for facts in lines]
         if self.policy == "open":
-            if self._queue.qsize() + len(entries) > _MOST_WAITING:
+            if self._queue.qsize() + len(self._gathered) + len(entries) > _MOST_WAITING:
                 self._lose(len(entries))
                 return
-            for entry in entries:
-                self._queue.put(entry)
+            self._gather(entries, loop)
             return
         self.check()
-        loop = asyncio.get_running_loop()
         entries[-1].written = written = loop.create_future()
-        for entry in entries:
-            self._queue.put(entry)
+        self._gather(entries, loop)
         patience = loop.call_later(self._timeout_s, _answer, written, None)  # asyncio.timeout() costs thrice as much
         try:
             is_written = await written
@@ -142,6 +141,17 @@ class Ledger:
             self._queue.put(_Entry({"time": now, "event": "withdrawn", "request_id": lines[-1].get("request_id")}))
         if not is_written:
             raise LedgerUnavailable
+
+    def _gather(self, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> None:
+        """Slices of a batch are answered in one turn of the loop: the thread is woken once for all their lines."""
+        if not self._gathered:
+            loop.call_soon(self._hand_over)
+        self._gathered += entries
+
+    def _hand_over(self) -> None:
+        for entry in self._gathered:
+            self._queue.put(entry)
+        self._gathered.clear()
 
     def count_stranger(self) -> None:
         """Somebody without a known key was refused: counted, and written at most once a second.

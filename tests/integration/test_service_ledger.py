@@ -17,7 +17,7 @@ from tests.slices import gif, jpeg_slice
 
 PACS = make_key()
 KEY = {"X-API-Key": PACS}
-OWN = ("seq", "time", "request_id", "hash")
+OWN = ("seq", "time", "request_id", "prev", "hash")
 """Fields in which any two lines differ."""
 _ROOT = Path(__file__).parent.parent.parent
 
