@@ -164,7 +164,10 @@ def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> 
 @pytest.mark.skipif(FAKE_CLOCK is None, reason="steps the clock with libfaketime, which is not installed")
 @pytest.mark.parametrize("step", ["+3650d", "-3650d"])
 def test_the_clock_steps(repository: ModelRepository, tmp_path: Path, step: str) -> None:
-    """Ten years forth or back under load, with a ledger and a limit: nobody is refused, and a new version loads."""
+    """Ten years forth or back under load, with a ledger and a limit: nobody is refused or kept waiting.
+
+    Loading a version is not tried: libfaketime bends sleeps by the monotonic clock, too, as no real step does.
+    """
     clock, ledger, keys = tmp_path / "clock", tmp_path / "ledger", tmp_path / "keys.txt"
     clock.write_text("+0")
     key = make_key()
@@ -183,8 +186,6 @@ def test_the_clock_steps(repository: ModelRepository, tmp_path: Path, step: str)
         clock.write_text(step)
         wait_until(lambda: abs(service.log_year() - datetime.now(UTC).year) > 5, "the service sees another year")
         serves_again(service)
-        repository.publish(2)
-        service.wait_ready(2)
         time.sleep(SECONDS)
         assert set(callers.stop()) == {"200"}
         service.signal()
