@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -114,7 +115,9 @@ def test_512_mb_are_enough_under_load(api: tuple[str, httpx.Client], repository:
     assert state["State"]["Running"]
     assert not state["State"]["OOMKilled"]
     assert state["RestartCount"] == 0
-    health = client.get("/health").json
+
+    def health() -> dict[str, Any]:
+        return dict(client.get("/health").json())
 
     def is_decided() -> bool:
         return health()["model_version"] == 2 or health()["status"] != "ok"
