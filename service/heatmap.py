@@ -23,7 +23,7 @@ def draw_overlay(explanation: Explanation, opacity: float) -> bytes:
     """
     grey = explanation.grey
     levels = np.asarray(np.rint(on_slice(explanation.grid, explanation.box, grey.shape) * 255), np.uint8)
-    # whole numbers throughout: a quarter of the time that floats take, and at most two grey values off
+    # whole numbers throughout: less than half the time that floats take, and at most two grey values off
     cover = opacity * np.arange(256) / 255
     colours = np.rint(_COLOURS * cover[:, np.newaxis]).astype(np.uint8)[:, np.newaxis]
     dimmed = cv2.multiply(grey, cv2.LUT(levels, np.rint(255 * (1 - cover)).astype(np.uint8)), scale=1 / 255)
