@@ -52,6 +52,22 @@ def test_a_large_layer_answers_nearly_the_same_with_a_quarter_of_the_weights(*, 
     assert np.abs(answers - entries @ weights.T).max() > 0
 
 
+def test_layers_of_several_models_keep_their_own_weights() -> None:
+    """Clones get the same levels, and no layer those of another one of its shape."""
+    entry = operations.parameter([2, 1024], np.float32)
+    matrices = [_RANDOM.normal(scale=0.03, size=(1024, 1024)).astype(np.float32) for _ in range(2)]
+    inner = operations.matmul(entry, operations.constant(matrices[0]), False, True)
+    model = openvino.Model([operations.matmul(inner, operations.constant(matrices[1]), False, True)], [entry])
+    clone = model.clone()
+    compress_large_weights(model, clone)
+    entries = _RANDOM.normal(size=(2, 1024)).astype(np.float32)
+    expected = entries @ matrices[0].T @ matrices[1].T
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    answers = [openvino.Core().compile_model(one, "CPU", hints)(entries)[0] for one in (model, clone)]
+    np.testing.assert_array_equal(*answers)
+    assert np.corrcoef(answers[0].ravel(), expected.ravel())[0, 1] > 0.999
+
+
 def test_compressed_weights_stay_small_in_the_compiled_model() -> None:
     """The engine keeps the 8-bit weights and does not multiply them out: the compiled graph holds them as they are."""
     model, _ = _dense(4096, 512, transposed=True)
