@@ -83,14 +83,13 @@ class Aside:
         self._child = self._end = None
 
     def _connection(self) -> Connection:
-        if self.pid is None:
+        child = self._child
+        if child is None or child[1].poll() is not None:
             self.close()
-            self._child = self._start()
-            self._end = weakref.finalize(self, _end, *self._child)
+            self._child = child = self._start()
+            self._end = weakref.finalize(self, _end, *child)
             self._end.atexit = False
-        if self._child is None:
-            raise RuntimeError("the process for explanations is not running")
-        return self._child[0]
+        return child[0]
 
     def _start(self) -> tuple[Connection, subprocess.Popen[bytes]]:
         with ExitStack() as ours:
