@@ -24,6 +24,9 @@ ASIDE_FILE = "aside.xml"
 _Quantized = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
 """Weights, levels and scales."""
 
+_BLOCK = 256
+"""Inputs that are quantized at a time: in a core's cache, and in the order in which OpenVINO reads them."""
+
 _LARGE = 1 << 20
 """Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
 
@@ -106,7 +109,11 @@ def quantized(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[n
     """
     largest = np.maximum(weights.max(axis=1, keepdims=True), -weights.min(axis=1, keepdims=True))
     scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return np.rint(weights / scales).astype(np.int8), scales
+    levels = np.empty(weights.shape, np.int8)
+    for start in range(0, weights.shape[1], _BLOCK):
+        block = weights[:, start : start + _BLOCK] / scales
+        levels[:, start : start + _BLOCK] = np.rint(block, out=block)
+    return levels, scales
 
 
 def not_compiled(error: RuntimeError) -> ArtifactError:
