@@ -1,13 +1,9 @@
 """Puts the parts together. Nothing happens at import."""
 
 import asyncio
-import os
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -22,6 +18,7 @@ from service.front import DirectRoute, Front
 from service.hot_reload import HotReload
 from service.ledger import Ledger
 from service.metrics import Metrics
+from service.model_loading import load_options
 from service.pages import add_pages
 from service.prediction import Predictor
 from service.problem_answers import ProblemAnswers
@@ -30,16 +27,10 @@ from service.recording import InputDigests, Recording
 from service.request_scope import RequestScope
 from service.routes import build_router, prediction_endpoints
 from service.self_check import SelfCheck
-from service.serving_model import LoadOptions, ServingModel, import_engine, load_model
 from service.settings import ServiceSettings
-from service.trial_load import trial_load
 from service.upload import ByteBudget
-from shared.signing import require_signature
 
 VERSION = "0.1.0"
-
-_PAUSE_S = 0.3
-"""Between steps of a load, while another version answers: what waited meanwhile is answered first."""
 
 _DESCRIPTION = f"""Classifies lung CT slices as Normal, Benign or Malignant.
 
@@ -50,13 +41,12 @@ Drop a slice on [the page](./) to try it by hand."""
 
 
 def create_app(service: Service) -> ASGIApp:
-    """The application: starts looking for models when it starts, and stops cleanly with it."""
+    """The application, which answers with whatever model service.reload has when a request comes."""
     settings = service.settings
     self_check = SelfCheck(service.reload, service.predictor, service.readiness, settings.self_check_interval_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.reload.start()
         if service.keys:
             service.keys.start()
         if service.ledger:
@@ -68,7 +58,6 @@ def create_app(service: Service) -> ASGIApp:
             service.keys.stop()
         if service.ledger:
             service.ledger.stop(patience_s=settings.ledger_timeout_s)
-        service.reload.stop(patience_s=1.0)
 
     app = FastAPI(
         title="lungct",
@@ -98,33 +87,15 @@ def create_app(service: Service) -> ASGIApp:
     return RequestScope(guarded, service.metrics, settings.root_path)
 
 
-def build_service(settings: ServiceSettings) -> Service:
-    """The parts, wired; none of them has started. Raises KeysError or OSError where keys are set and of no use."""
-    metrics = Metrics()
+def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload) -> Service:
+    """The parts, wired; none of them is started. Raises KeysError or OSError where keys are set and of no use."""
     keys = _api_keys(settings, metrics)
     digests = _input_digests(settings)
     ledger = _ledger(settings, metrics, digests)
     ledger_trouble = (lambda: ledger.trouble and f"the ledger cannot be written: {ledger.trouble}",) if ledger else ()
     is_closed = settings.ledger_policy == "closed"
     budget = ByteBudget(settings.max_inflight_bytes)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = settings.engine_threads or cores
-    trusted_key = None if settings.trusted_key is None else str(settings.trusted_key)
-    options = LoadOptions(
-        settings.engine, settings.precision, threads, settings.max_batch_size, trusted_key=trusted_key
-    )
-    predictor = Predictor(settings, metrics, options)
-
-    def pause() -> None:
-        if reload.serving is not None:
-            time.sleep(_PAUSE_S)
-
-    reload = HotReload(
-        settings.model_dir,
-        lambda version_dir: _prove_and_load(version_dir, options, settings.load_timeout_s, pause),
-        poll_interval_s=settings.poll_interval_s,
-        on_load=lambda outcome, _: metrics.loaded(outcome),
-    )
+    predictor = Predictor(settings, metrics, load_options(settings))
     readiness = Readiness(
         reload=reload,
         metrics=metrics,
@@ -173,16 +144,3 @@ def _ledger(settings: ServiceSettings, metrics: Metrics, digests: InputDigests |
         sync_interval_s=settings.ledger_sync_interval_s,
         timeout_s=settings.ledger_timeout_s,
     )
-
-
-def _prove_and_load(
-    version_dir: Path, options: LoadOptions, timeout_s: float, pause: Callable[[], None]
-) -> ServingModel:
-    """In a child process first, then here: what cannot be loaded never gets near the process that answers."""
-    if options.trusted_key is not None:
-        require_signature(version_dir)  # a thousand unsigned versions are no reason for a thousand processes
-    with tempfile.TemporaryDirectory(prefix="lungct-") as folder:
-        with ThreadPoolExecutor(1, "engine-import") as meanwhile:
-            meanwhile.submit(import_engine, options.engine)  # 0.2 s for OpenVINO, 4 s for TensorFlow, once
-            proven = trial_load(version_dir, options, Path(folder), timeout_s)
-        return load_model(version_dir, proven, Path(folder), pause)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from service.memory import trim_heap
 from service.openvino_conversion import ASIDE_FILE
 from shared.artifact import INPUT_NAME
+from shared.child_process import single_threaded_environment
 
 log = logging.getLogger("lungct.openvino_aside")
 
@@ -97,14 +98,9 @@ class Aside:
             for limit in (SO_RCVTIMEO, SO_SNDTIMEO):  # one that is stopped midway keeps nobody for ever
                 mine.setsockopt(SOL_SOCKET, limit, struct.pack("ll", _ANSWER_S, 0))
             task = {**self._task, "files": self._files, "connection": childs.fileno()}
-            environment = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
-                "OPENBLAS_NUM_THREADS": "1",  # nothing here multiplies with NumPy
-            }
             child = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", "service.openvino_aside", json.dumps(task)],
-                env=environment,
+                env=single_threaded_environment(),
                 pass_fds=[childs.fileno(), *self._files],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

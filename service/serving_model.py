@@ -137,7 +137,7 @@ def _no_pause() -> None:
     """Nobody is kept waiting."""
 
 
-def import_engine(engine: EngineName) -> ModuleType:
+def import_engine(engine: str) -> ModuleType:
     """The module of an engine, imported when first asked for: the other engine need not be installed."""
     return importlib.import_module(f"service.{engine}_engine")
 

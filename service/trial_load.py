@@ -4,13 +4,15 @@ import contextlib
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from service.serving_model import LoadOptions, prepare_model
+from service.serving_model import LoadOptions, import_engine, prepare_model
+from service.trial_process import TrialProcess
 from shared.artifact import ArtifactError
 
 log = logging.getLogger("lungct.trial_load")
@@ -18,31 +20,27 @@ log = logging.getLogger("lungct.trial_load")
 _BAD_CONTENT_EXIT = 3
 _TROUBLE_EXIT = 4
 _NICENESS = 10
+_PATIENCE_S = 30.0
+"""So long a process that was started ahead waits for a version: it has 0.1 GB."""
 
 
 class TrialFailed(Exception):
     """The trial ended without a verdict on the content: it crashed, hung or could not read. Another may pass."""
 
 
-def trial_load(version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float) -> LoadOptions:
-    """Have a child process of low priority verify, convert and prove the version; see serving_model.prepare_model().
+def trial_load(
+    process: TrialProcess, version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float
+) -> LoadOptions:
+    """Have that process, of low priority, verify, convert and prove the version; see serving_model.prepare_model().
 
     Most of the work of a load is done there, where it takes no time from requests. Raises ArtifactError where the
     content is bad, TrialFailed where the child crashed or took longer than timeout_s.
     """
-    arguments = json.dumps([str(version_dir), asdict(options), str(folder)])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
-    stdin, lifeline = os.pipe()  # closed when this process ends, however it ends: the child goes with it
+    task = json.dumps([str(version_dir), asdict(options), str(folder)])
     try:
-        child = subprocess.run(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "service.trial_load", arguments],
-            env=environment, stdin=stdin, capture_output=True, timeout=timeout_s, check=False,
-        )  # fmt: skip
+        child = process.run(task, timeout_s)
     except subprocess.TimeoutExpired as error:
         raise TrialFailed(f"a trial load took longer than {timeout_s:g} s") from error
-    finally:
-        os.close(stdin)
-        os.close(lifeline)
     said = child.stdout.decode("utf-8", "replace").strip()
     if child.returncode == _BAD_CONTENT_EXIT:
         raise ArtifactError(said)
@@ -59,7 +57,12 @@ def trial_load(version_dir: Path, options: LoadOptions, folder: Path, timeout_s:
 
 
 def _main() -> int:
-    version_dir, options, folder = json.loads(sys.argv[1])
+    with contextlib.suppress(ImportError):  # of an engine that is not there, the service says so itself
+        import_engine(sys.argv[1])
+    task = _next_line(_PATIENCE_S)
+    if not task:
+        return 0
+    version_dir, options, folder = json.loads(task)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)  # serving comes first
     with contextlib.suppress(OSError):  # also where memory runs out: of all in the container this process ends
@@ -76,8 +79,14 @@ def _main() -> int:
     return 0
 
 
+def _next_line(patience_s: float) -> bytes:
+    """Of standard input; nothing where none comes in that time, or the service ends."""
+    is_there, _, _ = select.select([sys.stdin.buffer], [], [], patience_s)
+    return sys.stdin.buffer.readline() if is_there else b""
+
+
 def _end_with_parent() -> None:
-    """Standard input is a pipe that nobody writes to: it ends when the service does."""
+    """Standard input is a pipe on which nothing more comes: it ends when the service does."""
     sys.stdin.buffer.read()
     os._exit(1)
 

@@ -7,7 +7,6 @@ of our own for what is wrong.
 """
 
 import json
-import os
 import socket
 import struct
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.child_process import single_threaded_environment
 from shared.dicom_errors import GAVE_UP, WORDS, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster import GreySlice, ImageBytes, RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import Window
@@ -117,15 +117,10 @@ class DicomProcess:
 
     def _start(self) -> None:
         self._door, parents = socket.socketpair()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
-            "OPENBLAS_NUM_THREADS": "1",  # a process with threads must not fork
-        }
         with parents:
             self._parent = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", "shared.dicom_child", str(parents.fileno())],
-                env=environment,
+                env=single_threaded_environment(),  # a process with threads must not fork
                 pass_fds=[parents.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

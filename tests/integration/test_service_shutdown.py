@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.model_repository import ModelRepository
 from tests.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.slices import jpeg_slice
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_what_comes_within_the_drain_delay_is_answered(tiny_network_repository: Path) -> None:
@@ -140,6 +143,25 @@ def test_it_ends_while_a_version_is_loaded(repository: ModelRepository) -> None:
         wait_until(lambda: not any(child.is_running() for child in children), "the trial load is gone")
 
 
+def test_an_end_in_the_middle_of_the_start_leaves_nothing(tiny_network_repository: Path, tmp_path: Path) -> None:
+    """SIGTERM in the first second, while the server is still imported: exit code 0, no temporary folder, no process."""
+    settings = {"LUNGCT_MODEL_REPOSITORY": str(tiny_network_repository), "LUNGCT_PORT": "0", "TMPDIR": str(tmp_path)}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "service"], cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: list(tmp_path.glob("lungct-*")), "a load has begun")
+        children = psutil.Process(started.pid).children()
+        started.send_signal(signal.SIGTERM)
+        _, said = started.communicate(timeout=DEADLINE_S)
+    finally:
+        started.kill()
+    assert (started.returncode, "Started server" in said) == (0, False)
+    assert list(tmp_path.iterdir()) == []
+    for child in children:
+        wait_until(lambda child=child: not child.is_running(), "its process is gone")
+
+
 def _make_fifo(path: Path) -> None:
     subprocess.run(["mkfifo", str(path)], check=True)
 
@@ -173,7 +195,7 @@ def test_help_lists_every_setting() -> None:
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "service", *arguments],
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from service.app import build_service
+from service.metrics import Metrics
+from service.model_loading import watch_models
 from service.prediction import Predicted
 from service.settings import ServiceSettings
 from shared.decisions import DecisionRules
@@ -15,7 +17,8 @@ from tests.fake_model import fake_model
 
 
 def _answer(probabilities: tuple[float, float, float], thresholds: DecisionRules | None) -> dict[str, Any]:
-    service = build_service(ServiceSettings(model_repository=Path("nowhere")))
+    settings, metrics = ServiceSettings(model_repository=Path("nowhere")), Metrics()
+    service = build_service(settings, metrics, watch_models(settings, metrics))
     model = fake_model()
     manifest = model.manifest.model_copy(update={"thresholds": thresholds})
     object.__setattr__(model, "manifest", manifest)

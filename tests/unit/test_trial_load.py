@@ -12,11 +12,16 @@ import pytest
 
 from service.serving_model import LoadOptions, load_model
 from service.trial_load import TrialFailed, trial_load
+from service.trial_process import TrialProcess
 from shared.artifact import ArtifactError
 from tests.serving import wait_until
 
 OPTIONS = LoadOptions(engine="openvino", precision="f32", threads=1, max_batch_size=2)
 ROOT = Path(__file__).parent.parent.parent
+
+
+def _process() -> TrialProcess:
+    return TrialProcess(OPTIONS.engine)
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def test_a_good_version_passes(tiny_network_repository: Path, tmp_path: Path) ->
     version_dir = tiny_network_repository / "lung-ct" / "1"
     prepared = tmp_path / "prepared"
     prepared.mkdir()
-    assert trial_load(version_dir, OPTIONS, prepared, timeout_s=300) == OPTIONS
+    assert trial_load(_process(), version_dir, OPTIONS, prepared, timeout_s=300) == OPTIONS
     model = load_model(version_dir, OPTIONS, prepared)
     assert (model.version, model.engine.precision) == (1, "f32")
 
@@ -42,7 +47,7 @@ def test_bad_content_is_told_apart(tmp_path: Path) -> None:
     """What is wrong with the content comes back as it was said in the child."""
     (tmp_path / "1").mkdir()
     with pytest.raises(ArtifactError, match=r"^manifest\.json is missing$"):
-        trial_load(tmp_path / "1", OPTIONS, tmp_path, timeout_s=300)
+        trial_load(_process(), tmp_path / "1", OPTIONS, tmp_path, timeout_s=300)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_a_child_that_breaks_down_gives_no_verdict(children_do: Path, tmp_path: 
     children_do.write_text(deed)
     started = time.monotonic()
     with pytest.raises(TrialFailed) as failed:
-        trial_load(tmp_path, OPTIONS, tmp_path, timeout_s=0.5 if "longer" in reason else 300)
+        trial_load(_process(), tmp_path, OPTIONS, tmp_path, timeout_s=0.5 if "longer" in reason else 300)
     assert str(failed.value) == reason
     assert time.monotonic() - started < 30
     assert not [child for child in psutil.Process().children() if "trial_load" in " ".join(child.cmdline())]
@@ -78,7 +83,7 @@ def test_trouble_of_the_disk_is_no_verdict_and_has_its_name(children_do: Path, t
         "as_ever, pathlib.Path.open = pathlib.Path.open, opened\n"
     )
     with pytest.raises(TrialFailed) as failed:
-        trial_load(tmp_path, OPTIONS, tmp_path, timeout_s=300)
+        trial_load(_process(), tmp_path, OPTIONS, tmp_path, timeout_s=300)
     assert str(failed.value) == "a trial load failed: Input/output error"
 
 
@@ -86,7 +91,7 @@ def test_what_breaks_in_a_library_is_no_verdict(children_do: Path, tmp_path: Pat
     """An exception that nobody foresaw is TrialFailed; its traceback stays out of what callers may read."""
     children_do.write_text("import json\njson.loads = None\n")
     with pytest.raises(TrialFailed, match=r"^a trial load ended with exit code 1$"):
-        trial_load(tmp_path, OPTIONS, tmp_path, timeout_s=300)
+        trial_load(_process(), tmp_path, OPTIONS, tmp_path, timeout_s=300)
 
 
 def test_the_child_is_of_lower_priority_and_ends_with_its_parent(children_do: Path, tmp_path: Path) -> None:
@@ -98,7 +103,9 @@ def test_the_child_is_of_lower_priority_and_ends_with_its_parent(children_do: Pa
         "from pathlib import Path\n"
         "from service.serving_model import LoadOptions\n"
         "from service.trial_load import trial_load\n"
-        f"trial_load(Path({str(tmp_path / '1')!r}), {OPTIONS!r}, Path({str(tmp_path)!r}), timeout_s=3600)\n"
+        "from service.trial_process import TrialProcess\n"
+        f"process, folder = TrialProcess('openvino'), Path({str(tmp_path)!r})\n"
+        f"trial_load(process, folder / '1', {OPTIONS!r}, folder, timeout_s=3600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:

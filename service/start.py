@@ -1,0 +1,89 @@
+"""The order in which the service starts: what takes longest first, and the rest meanwhile."""
+
+import importlib
+import importlib.util
+import signal
+import sys
+import threading
+
+from pydantic import ValidationError
+
+from service.hot_reload import HotReload
+from service.logs import configure_logging
+from service.memory import limit_arenas
+from service.metrics import Metrics
+from service.model_loading import watch_models
+from service.settings import ServiceSettings
+from service.trial_process import TrialProcess
+from shared import signing
+
+_EXIT_USAGE = 2
+_LET_GO_S = 10.0
+"""A load that has begun leaves nothing behind in the folder for temporary files."""
+
+
+class UnusableSetting(Exception):
+    """The service cannot start as it is set; str() names the variable and says what came."""
+
+
+def serve(ahead: TrialProcess) -> int:
+    """Read the settings, serve until SIGTERM, and return the exit code. ahead: the process of the first trial."""
+    try:
+        settings = _settings()
+        configure_logging(settings.log_level)
+        limit_arenas(2)
+        metrics = Metrics()
+        reload = watch_models(settings, metrics, ahead)
+        ended = threading.Event()
+        for number in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # until there is a server; an exception could be lost in an import
+            signal.signal(number, lambda *_: ended.set())
+        reload.start()
+        try:
+            return _serve_http(settings, metrics, reload, ended)
+        finally:
+            reload.stop(patience_s=_LET_GO_S)
+    except UnusableSetting as error:
+        sys.stderr.write(f"{error}\n")
+        return _EXIT_USAGE
+
+
+def _settings() -> ServiceSettings:
+    try:
+        settings = ServiceSettings()
+    except ValidationError as error:
+        lines = []
+        for one in error.errors():
+            name = "LUNGCT_" + "_".join(str(part) for part in one["loc"]).upper() if one["loc"] else "settings"
+            got = f", got {one['input']!r}" if one["loc"] else ""  # all settings would come, keys among them
+            lines.append(f"{name}: {one['msg']}{got}")
+        raise UnusableSetting("\n".join(lines)) from error
+    if importlib.util.find_spec(settings.engine) is None:
+        raise UnusableSetting(
+            f"LUNGCT_ENGINE: the package {settings.engine} is not installed; "
+            "OpenVINO comes with lungct[service], TensorFlow with lungct[trainer]"
+        )
+    if settings.trusted_key is not None:
+        try:
+            signing.require_library()
+            signing.trusted_keys(settings.trusted_key)
+        except signing.UnusableKey as error:
+            raise UnusableSetting(f"LUNGCT_TRUSTED_KEY: {error.strerror}") from error
+    return settings
+
+
+def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, ended: threading.Event) -> int:
+    """Import what answers, which takes as long as half a load of the model; the two go on side by side."""
+    from service.api_keys import KeysError
+    from service.app import build_service
+    from service.draining_server import serve_http
+
+    try:
+        service = build_service(settings, metrics, reload)
+    except KeysError as error:
+        raise UnusableSetting(f"LUNGCT_API_KEYS: {error}") from error
+    except OSError as error:
+        raise UnusableSetting(f"LUNGCT_LEDGER_KEY_FILE: {error}") from error
+    return serve_http(service, ended)
