@@ -117,7 +117,7 @@ class Explainer:
             doubts = self._gate.look(question.body, tensor, model.chest_gate)
         except Exception as error:  # it is this slice's answer, and says nothing of the engine
             return error
-        outputs = model.engine.infer_aside(tensor[np.newaxis])
+        outputs = model.infer_aside(tensor[np.newaxis])
         probabilities, attention = outputs[OUTPUT_NAME][0], outputs.get(ATTENTION_NAME)
         distance = float(outputs[DISTANCE_NAME][0]) if DISTANCE_NAME in outputs else None
         try:
@@ -128,7 +128,7 @@ class Explainer:
         asked = int(probabilities.argmax()) if index is None else index
         if attention is None:
             evidence = occlusion_grid(
-                tensor, probabilities, asked, lambda images: model.engine.infer_aside(images)[OUTPUT_NAME]
+                tensor, probabilities, asked, lambda images: model.infer_aside(images)[OUTPUT_NAME]
             )
         else:
             evidence = class_evidence(attention[0], asked)

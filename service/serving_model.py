@@ -132,6 +132,15 @@ class ServingModel:
         batches = np.split(golden.images, range(batch_size, len(golden.images), batch_size))
         golden.compare(np.concatenate([self.engine.infer(batch)[OUTPUT_NAME] for batch in batches]), tolerance)
 
+    @functools.cached_property
+    def infer_aside(self) -> Callable[[NDArray[np.uint8]], Outputs]:
+        """Engine.infer_aside(), once it has answered the golden slices, too: it may run another conversion.
+
+        Raises shared.artifact.GoldenMismatch where it does not.
+        """
+        self.golden.compare(self.engine.infer_aside(self.golden.images)[OUTPUT_NAME], self.manifest.golden_tolerance)
+        return self.engine.infer_aside
+
 
 def _no_pause() -> None:
     """Nobody is kept waiting."""
