@@ -25,7 +25,7 @@ _Quantized = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
 """Weights, levels and scales."""
 
 _BLOCK = 256
-"""Inputs that are quantized at a time: in a core's cache, and in the order in which OpenVINO reads them."""
+"""Rows of memory that are quantized at a time: they stay in a core's cache."""
 
 _LARGE = 1 << 20
 """Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
@@ -110,9 +110,11 @@ def quantized(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[n
     largest = np.maximum(weights.max(axis=1, keepdims=True), -weights.min(axis=1, keepdims=True))
     scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
     levels = np.empty(weights.shape, np.int8)
-    for start in range(0, weights.shape[1], _BLOCK):
-        block = weights[:, start : start + _BLOCK] / scales
-        levels[:, start : start + _BLOCK] = np.rint(block, out=block)
+    by_outputs = weights.flags.c_contiguous
+    for start in range(0, len(weights) if by_outputs else weights.shape[1], _BLOCK):
+        part = np.s_[start : start + _BLOCK] if by_outputs else np.s_[:, start : start + _BLOCK]
+        block = weights[part] / (scales[part] if by_outputs else scales)
+        levels[part] = np.rint(block, out=block)
     return levels, scales
 
 

@@ -12,6 +12,7 @@ from functools import reduce
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 _layers, _ops = keras.layers, keras.ops
 
@@ -59,6 +60,26 @@ def attention(network: keras.Model, head: Affine) -> Any:
     return whole + reduce(_ops.add, [head.offsets, *walk.offsets])[:, None, None, :]
 
 
+class _Back(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
+    """[B, C, outputs] → [B, C, inputs], by the weights of a dense layer.
+
+    A layer, because what is computed of a variable outside of one becomes a constant of the graph: the exported model
+    would hold these weights twice. They are on the right, where engines keep them small.
+    """
+
+    def __init__(self, dense: keras.layers.Dense) -> None:
+        super().__init__(trainable=False)
+        self._dense = dense
+
+    def compute_output_spec(self, passed: Any) -> Any:
+        """Float32 [B, C, inputs]; Keras cannot find out what an operation of TensorFlow makes of a symbolic tensor."""
+        return keras.KerasTensor((*passed.shape[:2], self._dense.kernel.shape[0]), "float32")
+
+    def call(self, passed: Any) -> Any:
+        """The product."""
+        return tf.matmul(passed, self._dense.kernel.value, transpose_b=True)
+
+
 class _WayBack:
     """From features back to feature maps, carrying slopes [B, D, C] and collecting what arrives there."""
 
@@ -84,8 +105,7 @@ class _WayBack:
                     raise NotSeparable(step.name)
                 passed = slopes * _ops.cast(features > 0, "float32")[:, :, None]
                 self.offsets.append(_ops.sum(step.bias[None, :, None] * passed, axis=1))
-                # the weights on the right, where engines keep them small
-                back = _ops.matmul(_ops.transpose(passed, (0, 2, 1)), _ops.transpose(step.kernel))
+                back = _Back(step)(_ops.transpose(passed, (0, 2, 1)))
                 self.follow(step.input, _ops.transpose(back, (0, 2, 1)))
             case _:
                 self.grids.append(self._from_pooling(step, features, slopes))

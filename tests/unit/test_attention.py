@@ -6,6 +6,7 @@ import pytest
 
 from shared.imaging import PreprocessingSpec
 from trainer.ensemble import assemble
+from trainer.exporting import export
 from trainer.features import extract, extractor_of
 from trainer.fine_tuning import TunedFold, attended
 from trainer.from_scratch import taken_apart
@@ -99,3 +100,11 @@ def test_other_weights_look_elsewhere(images):
     after = assemble([member], 1.0).predict_on_batch(images)["attention"]
     pairs = zip(before[..., 0].reshape(12, -1), after[..., 0].reshape(12, -1), strict=True)
     assert np.median([np.corrcoef(*pair)[0, 1] for pair in pairs]) < 0.5
+
+
+def test_dense_weights_are_exported_once(tmp_path):
+    """The way back through a dense layer uses that layer's weights: the graph holds no copy of them."""
+    model = assemble([from_scratch("cnn")], temperature=1.0)
+    export(model, PreprocessingSpec(height=SIDE, width=SIDE), tmp_path)
+    (weights,) = (tmp_path / "variables").glob("*.data*")
+    assert (tmp_path / "saved_model.pb").stat().st_size < weights.stat().st_size / 20
