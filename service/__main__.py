@@ -6,7 +6,9 @@ Imports stand where they are needed: FastAPI, NumPy and OpenVINO take a second, 
 import argparse
 import os
 import sys
+from contextlib import suppress
 
+from service.early_end import EarlyEnd
 from service.trial_process import TrialProcess
 
 
@@ -21,10 +23,16 @@ def main() -> int:
         from service.operators import verify_ledger
 
         return verify_ledger(args)
-    ahead = TrialProcess(os.environ.get("LUNGCT_ENGINE", "openvino"))  # a wrong guess costs an import, no more
+    return _serve()
+
+
+def _serve() -> int:
+    end, ahead = EarlyEnd(), None
+    with suppress(OSError):  # no memory, no process: a trial is begun again, when there is a version
+        ahead = TrialProcess(os.environ.get("LUNGCT_ENGINE", "openvino"))  # a wrong guess costs an import, no more
     from service.start import serve
 
-    return serve(ahead)
+    return serve(ahead, end)
 
 
 class _Parser(argparse.ArgumentParser):

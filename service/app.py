@@ -88,7 +88,7 @@ def create_app(service: Service) -> ASGIApp:
 
 
 def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload) -> Service:
-    """The parts, wired; none of them is started. Raises KeysError or OSError where keys are set and of no use."""
+    """The parts, wired; none but reload is started. Raises KeysError or OSError where keys are set and of no use."""
     keys = _api_keys(settings, metrics)
     digests = _input_digests(settings)
     ledger = _ledger(settings, metrics, digests)

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from types import FrameType
 
@@ -13,18 +12,22 @@ from starlette.types import ASGIApp
 
 from service.answering import Service
 from service.app import create_app
+from service.early_end import EarlyEnd
 from service.memory import collect_rarely
 from service.settings import ServiceSettings
 
 log = logging.getLogger("lungct.service")
 
 
-def serve_http(service: Service, ended: threading.Event) -> int:
-    """Answer until SIGTERM or SIGINT, and return the exit code. ended: whether one came before this."""
-    server = DrainingServer(_uvicorn_config(create_app(service), service.settings), service, ended)
+def serve_http(service: Service, end: EarlyEnd) -> int:
+    """Answer until SIGTERM or SIGINT, and return the exit code. end: whether one came before this."""
+    server = DrainingServer(_uvicorn_config(create_app(service), service.settings), service, end)
     collect_rarely()
     server.run()
-    return 0 if ended.is_set() else _end(server, service)
+    if end.came and not server.started:
+        log.info("stopped", extra={"is_clean": True})
+        return 0
+    return _end(server, service)
 
 
 class DrainingServer(uvicorn.Server):
@@ -33,15 +36,15 @@ class DrainingServer(uvicorn.Server):
     uvicorn's own handler closes the door at once, so that a load balancer which has not noticed yet sends into a void.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, ended: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, end: EarlyEnd) -> None:
         super().__init__(config)
-        self._ended = ended
+        self._early = end
         self._service = service
         self._close_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Nothing is started where the signal came before uvicorn took signals."""
-        if self._ended.is_set():
+        if self._early.came:
             self.should_exit = True
         else:
             await super().startup(sockets)

@@ -53,7 +53,8 @@ class HotReload:
     """Which version serves, and why not another.
 
     load(version_dir) gives a proven model or raises ArtifactError (bad content), OSError, MemoryError or TrialFailed
-    (trouble of this machine, retried with backoff). on_load(outcome, version) is told of every attempt.
+    (trouble of this machine, retried with backoff); stop_loading() makes one that is under way end. on_load(outcome,
+    version) is told of every attempt.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class HotReload:
         model_dir: Path,
         load: Callable[[Path], ServingModel],
         *,
+        stop_loading: Callable[[], None],
         poll_interval_s: float,
         on_load: Callable[[str, int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model_dir = model_dir
         self._load = load
+        self._stop_loading = stop_loading
         self._poll_interval_s = poll_interval_s
         self._on_load = on_load
         self._clock = clock
@@ -87,8 +90,9 @@ class HotReload:
         self._thread.start()
 
     def stop(self, patience_s: float) -> bool:
-        """End polling; False where a stalled poll did not end within patience_s."""
+        """End polling, and a load that is under way; False where a stalled poll did not end within patience_s."""
         self._stop.set()
+        self._stop_loading()
         self._thread.join(patience_s)
         return not self._thread.is_alive()
 
@@ -153,6 +157,8 @@ class HotReload:
             self.loading = None
 
     def _failed(self, version: int, reason: str, seen: Fingerprint, *, is_content: bool) -> None:
+        if self._stop.is_set():
+            return  # it was ended, and says nothing of the version
         before = self.failures.get(version)
         attempts = before.attempts + 1 if before else 1
         backoff_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** min(attempts - 1, 10))

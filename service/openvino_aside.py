@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from service.memory import trim_heap
 from service.openvino_conversion import ASIDE_FILE
 from shared.artifact import INPUT_NAME
-from shared.child_process import single_threaded_environment
+from shared.child_process import unthreaded_numpy_environment
 
 log = logging.getLogger("lungct.openvino_aside")
 
@@ -100,7 +100,7 @@ class Aside:
             task = {**self._task, "files": self._files, "connection": childs.fileno()}
             child = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", "service.openvino_aside", json.dumps(task)],
-                env=single_threaded_environment(),
+                env=unthreaded_numpy_environment(),
                 pass_fds=[childs.fileno(), *self._files],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

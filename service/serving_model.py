@@ -142,7 +142,7 @@ class ServingModel:
         return self.engine.infer_aside
 
 
-def _no_pause() -> None:
+def no_pause() -> None:
     """Nobody is kept waiting."""
 
 
@@ -186,7 +186,7 @@ def _prove_in_some_precision(source: Path, options: LoadOptions, folder: Path) -
 
 
 def load_model(
-    version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = _no_pause
+    version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = no_pause
 ) -> ServingModel:
     """The model that prepare_model() proved and left in folder. Raises like it.
 
@@ -218,9 +218,7 @@ def _prove(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions
     return replace(options, few=model.engine.few())
 
 
-def _start(
-    version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = _no_pause
-) -> ServingModel:
+def _start(version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = no_pause) -> ServingModel:
     manifest = read_manifest(folder, number=version_dir.name)
     module, spec = import_engine(options.engine), manifest.preprocessing
     arguments = (options.threads, options.max_batch_size, (spec.height, spec.width))

@@ -1,13 +1,13 @@
 """The order in which the service starts: what takes longest first, and the rest meanwhile."""
 
-import importlib
 import importlib.util
-import signal
+import logging
+import os
 import sys
-import threading
 
 from pydantic import ValidationError
 
+from service.early_end import EarlyEnd
 from service.hot_reload import HotReload
 from service.logs import configure_logging
 from service.memory import limit_arenas
@@ -18,36 +18,43 @@ from service.trial_process import TrialProcess
 from shared import signing
 
 _EXIT_USAGE = 2
-_LET_GO_S = 10.0
-"""A load that has begun leaves nothing behind in the folder for temporary files."""
+_LET_GO_S = 5.0
+"""A load that has begun is ended, and leaves nothing behind in the folder for temporary files."""
 
 
 class UnusableSetting(Exception):
     """The service cannot start as it is set; str() names the variable and says what came."""
 
 
-def serve(ahead: TrialProcess) -> int:
+def serve(ahead: TrialProcess | None, end: EarlyEnd) -> int:
     """Read the settings, serve until SIGTERM, and return the exit code. ahead: the process of the first trial."""
     try:
         settings = _settings()
-        configure_logging(settings.log_level)
-        limit_arenas(2)
-        metrics = Metrics()
-        reload = watch_models(settings, metrics, ahead)
-        ended = threading.Event()
-        for number in (
-            signal.SIGTERM,
-            signal.SIGINT,
-        ):  # until there is a server; an exception could be lost in an import
-            signal.signal(number, lambda *_: ended.set())
-        reload.start()
-        try:
-            return _serve_http(settings, metrics, reload, ended)
-        finally:
-            reload.stop(patience_s=_LET_GO_S)
     except UnusableSetting as error:
-        sys.stderr.write(f"{error}\n")
-        return _EXIT_USAGE
+        if ahead is not None:
+            ahead.end()
+        return _refused(error)
+    configure_logging(settings.log_level)
+    limit_arenas(2)
+    metrics = Metrics()
+    reload = watch_models(settings, metrics, ahead)
+    reload.start()
+    try:
+        code = _serve_http(settings, metrics, reload, end)
+    except UnusableSetting as error:
+        code = _refused(error)
+    finally:
+        is_over = reload.stop(patience_s=_LET_GO_S)
+    if not is_over:  # a load hangs in a stalled volume or in the engine, and must not keep the process alive
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _refused(error: UnusableSetting) -> int:
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+    return _EXIT_USAGE
 
 
 def _settings() -> ServiceSettings:
@@ -74,7 +81,7 @@ def _settings() -> ServiceSettings:
     return settings
 
 
-def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, ended: threading.Event) -> int:
+def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, end: EarlyEnd) -> int:
     """Import what answers, which takes as long as half a load of the model; the two go on side by side."""
     from service.api_keys import KeysError
     from service.app import build_service
@@ -86,4 +93,4 @@ def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, 
         raise UnusableSetting(f"LUNGCT_API_KEYS: {error}") from error
     except OSError as error:
         raise UnusableSetting(f"LUNGCT_LEDGER_KEY_FILE: {error}") from error
-    return serve_http(service, ended)
+    return serve_http(service, end)

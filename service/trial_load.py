@@ -19,6 +19,7 @@ log = logging.getLogger("lungct.trial_load")
 
 _BAD_CONTENT_EXIT = 3
 _TROUBLE_EXIT = 4
+_NO_TASK_EXIT = 5
 _NICENESS = 10
 _PATIENCE_S = 30.0
 """So long a process that was started ahead waits for a version: it has 0.1 GB."""
@@ -46,6 +47,8 @@ def trial_load(
         raise ArtifactError(said)
     if child.returncode == _TROUBLE_EXIT:
         raise TrialFailed(f"a trial load failed: {said}")
+    if child.returncode == _NO_TASK_EXIT:
+        raise TrialFailed("a trial load was asked for too late")
     if child.returncode:
         last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-5:]
         log.error("trial load broke", extra={"exit_code": child.returncode, "last_words": last_words})
@@ -57,16 +60,16 @@ def trial_load(
 
 
 def _main() -> int:
+    os.nice(_NICENESS)  # serving comes first
+    with contextlib.suppress(OSError):  # also where memory runs out: of all in the container this process ends
+        Path("/proc/self/oom_score_adj").write_text("1000")
     with contextlib.suppress(ImportError):  # of an engine that is not there, the service says so itself
         import_engine(sys.argv[1])
     task = _next_line(_PATIENCE_S)
     if not task:
-        return 0
+        return _NO_TASK_EXIT
     version_dir, options, folder = json.loads(task)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(_NICENESS)  # serving comes first
-    with contextlib.suppress(OSError):  # also where memory runs out: of all in the container this process ends
-        Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         proven = prepare_model(Path(version_dir), LoadOptions(**options), Path(folder))
     except ArtifactError as error:

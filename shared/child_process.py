@@ -9,6 +9,6 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
 
 
-def single_threaded_environment() -> dict[str, str]:
-    """The same for a child in which NumPy starts no threads: it multiplies nothing there, or has to fork."""
+def unthreaded_numpy_environment() -> dict[str, str]:
+    """The same for a child in which NumPy starts no threads: it multiplies nothing with it, or has to fork."""
     return {**child_environment(), "OPENBLAS_NUM_THREADS": "1"}

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.child_process import single_threaded_environment
+from shared.child_process import unthreaded_numpy_environment
 from shared.dicom_errors import GAVE_UP, WORDS, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster import GreySlice, ImageBytes, RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import Window
@@ -120,7 +120,7 @@ class DicomProcess:
         with parents:
             self._parent = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", "shared.dicom_child", str(parents.fileno())],
-                env=single_threaded_environment(),  # a process with threads must not fork
+                env=unthreaded_numpy_environment(),  # a process with threads must not fork
                 pass_fds=[parents.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

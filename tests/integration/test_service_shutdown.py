@@ -137,26 +137,42 @@ def test_it_ends_while_a_version_is_loaded(repository: ModelRepository) -> None:
     (folder / "manifest.json").unlink()
     _make_fifo(folder / "manifest.json")
     with serving(repository.root, is_ready=False) as service:
-        children = wait_until(lambda: service.children, "the trial load is there")
+        wait_until(lambda: service.model_info()["loading"] == 1, "the load has begun")
+        children = service.children
+        assert children
         service.signal(signal.SIGTERM)
         assert service.wait_end(30) == 0
         wait_until(lambda: not any(child.is_running() for child in children), "the trial load is gone")
 
 
 def test_an_end_in_the_middle_of_the_start_leaves_nothing(tiny_network_repository: Path, tmp_path: Path) -> None:
-    """SIGTERM in the first second, where there may be no server yet: exit code 0, no temporary folder, no process."""
-    settings = {"LUNGCT_MODEL_REPOSITORY": str(tiny_network_repository), "LUNGCT_PORT": "0", "TMPDIR": str(tmp_path)}
-    started = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=settings, stderr=subprocess.DEVNULL)
+    """SIGTERM while the server is still imported and the first version proven: exit code 0, no folder, no process."""
+    scratch, go_on = tmp_path / "scratch", tmp_path / "go on"
+    scratch.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib, sys, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        while name == 'uvicorn' and not pathlib.Path({str(go_on)!r}).exists():\n"
+        "            time.sleep(0.01)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+    )
+    settings = {"LUNGCT_MODEL_REPOSITORY": str(tiny_network_repository), "LUNGCT_PORT": "0", "TMPDIR": str(scratch)}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "service"], cwd=ROOT, env={**settings, "PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        wait_until(lambda: list(tmp_path.glob("lungct-*")), "a load has begun")
+        wait_until(lambda: list(scratch.glob("lungct-*")), "a load has begun")
         children = psutil.Process(started.pid).children()
         started.send_signal(signal.SIGTERM)
-        assert started.wait(DEADLINE_S) == 0
+        go_on.touch()
+        _, said = started.communicate(timeout=DEADLINE_S)
     finally:
         started.kill()
-    assert list(tmp_path.iterdir()) == []
-    for child in children:
-        wait_until(lambda child=child: not child.is_running(), "its process is gone")
+    assert (started.returncode, "running on" in said) == (0, False), said
+    assert list(scratch.iterdir()) == []
+    assert not any(child.is_running() for child in children)
 
 
 def _make_fifo(path: Path) -> None:

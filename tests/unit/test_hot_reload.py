@@ -34,6 +34,7 @@ class Shelf:
         self.reload = HotReload(
             model_dir,
             self._load,
+            stop_loading=lambda: None,
             poll_interval_s=0.01,
             on_load=lambda outcome, version: self.outcomes.append((outcome, version)),
             clock=lambda: self.now,
@@ -283,7 +284,7 @@ def test_a_stalled_load_is_left_behind_at_the_end(tmp_path: Path) -> None:
         raise ArtifactError("late")
 
     shelf = Shelf(tmp_path / "lung-ct", 1)
-    reload = HotReload(shelf.model_dir, stall, poll_interval_s=0.01, on_load=lambda *_: None)
+    reload = HotReload(shelf.model_dir, stall, stop_loading=lambda: None, poll_interval_s=0.01, on_load=lambda *_: None)
     reload.start()
     assert has_begun.wait(10)
     assert reload.loading == 1
