@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from service.serving_model import LoadOptions, import_engine, prepare_model
-from service.trial_process import TrialProcess
+from service.trial_process import Ended, TrialProcess
 from shared.artifact import ArtifactError
 
 log = logging.getLogger("lungct.trial_load")
@@ -42,6 +42,8 @@ def trial_load(
         child = process.run(task, timeout_s)
     except subprocess.TimeoutExpired as error:
         raise TrialFailed(f"a trial load took longer than {timeout_s:g} s") from error
+    except Ended as error:
+        raise TrialFailed("a trial load was ended with the service") from error
     said = child.stdout.decode("utf-8", "replace").strip()
     if child.returncode == _BAD_CONTENT_EXIT:
         raise ArtifactError(said)

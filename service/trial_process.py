@@ -12,6 +12,10 @@ from contextlib import suppress
 from shared.child_process import child_environment
 
 
+class Ended(Exception):
+    """It was ended by end() while it worked: the service does not want its verdict any more."""
+
+
 class TrialProcess:
     """Waits for one task; see service.trial_load for what it does with it."""
 
@@ -43,7 +47,7 @@ class TrialProcess:
         return self._child.poll() is None
 
     def run(self, task: str, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-        """Give it its task, one line, and wait for its end. Raises subprocess.TimeoutExpired after timeout_s."""
+        """Give it its task, one line, and wait for its end. Raises Ended, or subprocess.TimeoutExpired after timeout_s."""
         self._is_at_work = True
         with self._child:  # closes its pipes
             try:
@@ -51,6 +55,8 @@ class TrialProcess:
                     with suppress(BrokenPipeError):  # it has ended: its exit code says more
                         os.write(self._lifeline, task.encode() + b"\n")
                 stdout, stderr = self._child.communicate(timeout=timeout_s)
+                if self._lifeline is None:
+                    raise Ended
             finally:
                 self.end()
         return subprocess.CompletedProcess(self._child.args, self._child.returncode, stdout, stderr)
