@@ -47,7 +47,10 @@ class TrialProcess:
         return self._child.poll() is None
 
     def run(self, task: str, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-        """Give it its task, one line, and wait for its end. Raises Ended, or subprocess.TimeoutExpired after timeout_s."""
+        """Give it its task, one line, and wait for its end.
+
+        Raises Ended, or subprocess.TimeoutExpired after timeout_s.
+        """
         self._is_at_work = True
         with self._child:  # closes its pipes
             try:
