@@ -77,7 +77,10 @@ class _Back(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
 
     def call(self, passed: Any) -> Any:
         """The product."""
-        return tf.matmul(passed, self._dense.kernel.value, transpose_b=True)
+        inputs, outputs = self._dense.kernel.shape
+        # as one matrix: TensorFlow would repeat the weights for each slice of a batch
+        flat = tf.matmul(tf.reshape(passed, (-1, outputs)), self._dense.kernel.value, transpose_b=True)
+        return tf.reshape(flat, (-1, passed.shape[1], inputs))
 
 
 class _WayBack:
