@@ -6,7 +6,6 @@ Nothing that takes long is imported here: this is the first that the service sta
 import os
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 
 from shared.child_process import child_environment
@@ -38,8 +37,6 @@ class TrialProcess:
             raise
         finally:
             os.close(stdin)
-        # after a while without a task it ends, and somebody has to notice
-        threading.Thread(target=self._child.wait, name="trial-end", daemon=True).start()
 
     @property
     def is_alive(self) -> bool:
