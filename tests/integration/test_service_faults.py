@@ -166,7 +166,7 @@ def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> 
 def test_the_clock_steps(repository: ModelRepository, tmp_path: Path, step: str) -> None:
     """Ten years forth or back under load, with a ledger and a limit: nobody is refused or kept waiting.
 
-    Loading a version is not tried: libfaketime bends sleeps by the monotonic clock, too, as no real step does.
+    Loading a version is not tried: libfaketime bends waits by the monotonic clock, too, as no real step does.
     """
     clock, ledger, keys = tmp_path / "clock", tmp_path / "ledger", tmp_path / "keys.txt"
     clock.write_text("+0")
@@ -175,12 +175,17 @@ def test_the_clock_steps(repository: ModelRepository, tmp_path: Path, step: str)
     environment = {
         "LD_PRELOAD": str(FAKE_CLOCK),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",  # seconds; without, every look at the clock reads the file
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as when an administrator or NTP sets the time
     }
-    repository.publish(1)
-    with serving(repository.root, environment=environment, ledger_dir=ledger, api_keys_file=keys) as service:
+    with serving(
+        repository.root, environment=environment, is_ready=False, ledger_dir=ledger, api_keys_file=keys
+    ) as service:
         service.client.headers["X-API-Key"] = key
+        repository.publish(
+            1
+        )  # not before: where waits end at once, who waits for the trial keeps imports from going on
+        service.wait_ready(1)
         callers = Callers(service, key=key)
         wait_until(lambda: len(callers.answered) > 20, "some were answered")
         clock.write_text(step)
