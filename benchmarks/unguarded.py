@@ -5,9 +5,9 @@ from typing import Any, Self
 
 from prometheus_client import Counter, Gauge, Histogram
 
-import service.app
-from service.__main__ import main
+from service.early_end import EarlyEnd
 from service.metrics import Metrics
+from service.start import serve
 
 
 class _Silent:
@@ -33,5 +33,4 @@ class SilentMetrics(Metrics):
 
 
 if __name__ == "__main__":
-    service.app.Metrics = SilentMetrics  # type: ignore[misc]
-    sys.exit(main())
+    sys.exit(serve(None, EarlyEnd(), SilentMetrics))

@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from pydantic import ValidationError
 
@@ -26,7 +27,7 @@ class UnusableSetting(Exception):
     """The service cannot start as it is set; str() names the variable and says what came."""
 
 
-def serve(ahead: TrialProcess | None, end: EarlyEnd) -> int:
+def serve(ahead: TrialProcess | None, end: EarlyEnd, make_metrics: Callable[[], Metrics] = Metrics) -> int:
     """Read the settings, serve until SIGTERM, and return the exit code. ahead: the process of the first trial."""
     try:
         settings = _settings()
@@ -36,7 +37,7 @@ def serve(ahead: TrialProcess | None, end: EarlyEnd) -> int:
         return _refused(error)
     configure_logging(settings.log_level)
     limit_arenas(2)
-    metrics = Metrics()
+    metrics = make_metrics()
     reload = watch_models(settings, metrics, ahead)
     reload.start()
     try:
