@@ -45,7 +45,9 @@ def train_by_image(dataset: Dataset, settings: TrainerSettings) -> Candidate:
 
 def _from_scratch(dataset: Dataset, split: Split, settings: TrainerSettings) -> Candidate:
     trained = fit(dataset, split, settings)
-    metrics = evaluate(dataset.labels[split.validation], trained.probabilities, dataset.classes, settings.seed)
+    member = taken_apart(trained.model, dataset.images)
+    probabilities = softmax(member.logits(split.validation))
+    metrics = evaluate(dataset.labels[split.validation], probabilities, dataset.classes, settings.seed)
     history: JsonValue = TypeAdapter(History).dump_python(trained.history, mode="json")
     training: dict[str, JsonValue] = {
         **training_record(settings),
@@ -54,7 +56,6 @@ def _from_scratch(dataset: Dataset, split: Split, settings: TrainerSettings) -> 
         "parameters": trained.model.count_params(),
         "history": history,
     }
-    member = taken_apart(trained.model, dataset.images)
     chest = fit_gate(dataset, [member], [split])
     model = assemble([member], 1.0, name=settings.network, distances=chest.distances)
     facts = _facts(dataset, split, metrics.model_dump(mode="json"), training, settings, gate=chest.gate)

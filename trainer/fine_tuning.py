@@ -5,7 +5,7 @@ say more about the case than about the class.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,10 +41,16 @@ class TunedFold:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
     images: NDArray[np.uint8]
+    _known: dict[int, NDArray[np.float32]] = field(default_factory=dict, compare=False, repr=False)
 
     def features_of(self, rows: Indices) -> Features:
-        """What the network gives for rows of the dataset, float32 [m, D]."""
-        return np.asarray(self.network.predict(self.images[rows], batch_size=8, verbose=0), np.float32)
+        """What the network gives for rows of the dataset, float32 [m, D]; each is computed once."""
+        new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._known]
+        if new:
+            computed = self.network.predict(self.images[new], batch_size=8, verbose=0)
+            self._known.update(zip(new, computed, strict=True))
+        known = [self._known[row] for row in rows.tolist()]
+        return np.asarray(known, np.float32).reshape(len(rows), len(self.weights))
 
     def logits(self, rows: Indices) -> Logits:
         """Uncalibrated logits float64 [m, C] for rows of the dataset."""

@@ -35,12 +35,10 @@ class History:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted network, and its probabilities float32 [n, classes] for the split's validation slices in order."""
+    """A fitted network, image uint8 [B, H, W, 1] → probabilities float32 [B, classes], and how it came to be."""
 
     model: keras.Model
     history: History
-    probabilities: NDArray[np.float32]
-    duration_s: float
 
 
 def seed_everything(seed: int) -> None:
@@ -54,7 +52,6 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
 
     A split that holds nothing out trains for all epochs and keeps the last one.
     """
-    started = time.monotonic()
     seed_everything(settings.seed)
     model = build_network(settings.network, settings.preprocessing, len(dataset.classes.names))
     model.compile(
@@ -83,16 +80,7 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
         validation_accuracy=tuple(fitted.get("val_accuracy", ())),
         best_epoch=best.epoch if is_judged else settings.epochs,
     )
-    if is_judged:
-        probabilities = predict(model, dataset.images[split.validation], settings.batch_size)
-    else:
-        probabilities = np.empty((0, len(dataset.classes.names)), np.float32)
-    return Trained(model, history, probabilities, time.monotonic() - started)
-
-
-def predict(model: keras.Model, images: NDArray[np.uint8], batch_size: int = 8) -> NDArray[np.float32]:
-    """Probabilities float32 [n, classes] for uint8 [n, H, W, 1]."""
-    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
+    return Trained(model, history)
 
 
 def _balanced(dataset: Dataset, split: Split, settings: TrainerSettings) -> tuple[Indices, dict[int, float] | None]:

@@ -11,7 +11,7 @@ from trainer.calibration import softmax
 from trainer.dataset import Dataset
 from trainer.ensemble import assemble
 from trainer.exporting import export, load_and_predict
-from trainer.fine_tuning import FineTuning, attended, unfreeze
+from trainer.fine_tuning import FineTuning, TunedFold, attended, unfreeze
 from trainer.pretrained import build_backbone
 from trainer.settings import TrainerSettings
 
@@ -71,6 +71,20 @@ def test_it_lies_in_a_model_as_it_was(member, stripes, tmp_path):
     np.testing.assert_allclose(model.predict_on_batch(stripes.images)[OUTPUT_NAME], expected, atol=1e-4)
     export(model, SETTINGS.preprocessing, tmp_path / "model")
     np.testing.assert_allclose(load_and_predict(tmp_path / "model", stripes.images), expected, atol=1e-4)
+
+
+def test_a_member_computes_each_slice_once(member, stripes):
+    """Rows that were asked for before come from memory: in any order, some twice, beside others that are new."""
+    network = member[0].network
+    images = stripes.images.copy()
+    fold = TunedFold(network, member[0].weights, member[0].bias, images)
+    first = fold.features_of(np.array([3, 5]))
+    images[[3, 5]] = 0
+    again = fold.features_of(np.array([5, 7, 3, 5]))
+    np.testing.assert_array_equal(again[[2, 0]], first)
+    np.testing.assert_array_equal(again[3], again[0])
+    np.testing.assert_allclose(again[1:2], network.predict_on_batch(images[7:8]), atol=1e-5)
+    assert fold.features_of(np.empty(0, np.int64)).shape == (0, first.shape[1])
 
 
 def test_a_saved_member_comes_back(member, stripes, tmp_path):
