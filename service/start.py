@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from service.early_end import EarlyEnd
 from service.hot_reload import HotReload
 from service.logs import configure_logging
-from service.memory import limit_arenas
+from service.memory import set_heap
 from service.metrics import Metrics
 from service.model_loading import watch_models
 from service.settings import ServiceSettings
@@ -36,7 +36,7 @@ def serve(ahead: TrialProcess | None, end: EarlyEnd, make_metrics: Callable[[], 
             ahead.end()
         return _refused(error)
     configure_logging(settings.log_level)
-    limit_arenas(2)
+    set_heap(2)
     metrics = make_metrics()
     reload = watch_models(settings, metrics, ahead)
     reload.start()
