@@ -42,10 +42,10 @@ def on_slice(grid: NDArray[np.float32], box: Box, shape: tuple[int, ...]) -> NDA
     rows, columns = grid.shape
     down = _shares(rows, box.top, box.height, shape[0])
     across = _shares(columns, box.left, box.width, shape[1])
-    return down @ grid @ across.T
+    return np.asarray(down @ grid @ across.T, np.float32)
 
 
 def _shares(cells: int, start: float, extent: float, pixels: int) -> NDArray[np.float32]:
     """How much of each cell each pixel along one axis gets, float32 [pixels, cells]: linear between their centres."""
     at = (np.arange(pixels, dtype=np.float32)[:, np.newaxis] + 0.5 - start) * (cells / extent) - 0.5
-    return np.maximum(1 - np.abs(at - np.arange(cells, dtype=np.float32)), 0, dtype=np.float32)
+    return np.asarray(np.maximum(1 - np.abs(at - np.arange(cells)), 0), np.float32)
