@@ -3,7 +3,7 @@ r"""What a published version refuses, of chest slices that were left out of its 
     python -m benchmarks.chest_gate split DATA OUT          # OUT/train and OUT/held-out, whole cases in either
     python -m trainer run --data OUT/train --model-repository OUT/models
     python -m benchmarks.chest_gate report OUT/models/lung-ct/1 --slices OUT/held-out \\
-        --folder "drawings=/usr/share/openclipart/png" --volume "MR=ch2.nii.gz" --json gate.json
+        --folder "drawings=/usr/share/openclipart/png" --volume "MR=ch2.nii.gz" --dicom DIR --json gate.json
 
 The report goes the way of POST /predict: an encoded file, decoding, image checks, one inference, distance.
 """
@@ -20,14 +20,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.chest_gate_dicom import dicom_kinds
 from benchmarks.chest_gate_pictures import TUNED_ON, Picture, drawn_kinds, folder, packaged_photographs, volume
 from service.gate import Gate
 from service.metrics import Metrics
 from service.serving_model import LoadOptions, ServingModel, load_model, prepare_model
 from shared.artifact import DISTANCE_NAME
 from shared.chest_ct import DEFAULT_GATE, Check
-from shared.imaging import PreprocessingSpec, read_slice
+from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster import SliceError, decode_grey
+from shared.slices import SliceDecoder
 
 _BOUND_FROM = 300
 """Kinds with fewer pictures get no confidence bound."""
@@ -47,6 +49,7 @@ def main() -> None:
     report.add_argument("--slices", type=Path, help="chest slices that the version was not trained on")
     report.add_argument("--folder", action="append", default=[], metavar="KIND=DIR", help="more pictures")
     report.add_argument("--volume", action="append", default=[], metavar="KIND=FILE", help="NIfTI volumes, in slices")
+    report.add_argument("--dicom", type=Path, help="folder of DICOM files, counted by modality")
     report.add_argument("--count", type=int, default=300, help="pictures of each kind at most (default 300)")
     report.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -78,6 +81,7 @@ class GateUnderTest:
 
     def __init__(self, version_dir: Path | None) -> None:
         self._gate = Gate("flag", Metrics())
+        self._decoder = SliceDecoder()
         self._model: ServingModel | None = None
         if version_dir is None:
             self._spec, self._limits = PreprocessingSpec(crop="body-mask", intensity="anchored"), DEFAULT_GATE
@@ -95,7 +99,8 @@ class GateUnderTest:
             seen = []
             for body in some:
                 try:
-                    tensor = read_slice(body, self._spec)
+                    decoded = self._decoder.decode(body, self._spec.window)
+                    tensor = to_tensor(decoded.grey, self._spec, decoded.air_grey)
                     seen.append((tensor, self._gate.look(body, tensor, self._limits)))
                 except SliceError:
                     seen.append(None)
@@ -108,6 +113,10 @@ class GateUnderTest:
                 else:
                     distance = float(next(distances))
                     yield self._gate.judge(one[1], None if np.isnan(distance) else distance, self._limits), distance
+
+    def close(self) -> None:
+        """End the decoder's process."""
+        self._decoder.close()
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
@@ -123,6 +132,8 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
     more += [(kind, folder(Path(path), count)) for kind, path in _named(arguments.folder)]
     more += [(kind, volume(Path(path), count)) for kind, path in _named(arguments.volume)]
     rows += [_row(kind, gate, map(_encoded, pictures, range(10 * count))) for kind, pictures in more]
+    if arguments.dicom:
+        rows += [_row(f"DICOM: {kind}", gate, bodies[:count]) for kind, bodies in dicom_kinds(arguments.dicom).items()]
     if arguments.slices:
         files = [
             path for path in sorted(arguments.slices.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")
@@ -131,6 +142,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
         for kind, change in _CHANGES.items():
             changed = (_encoded(change(decode_grey(path.read_bytes())), 0) for path in files[::3])
             rows.append(_row(f"chest slices, {kind}", gate, changed))
+    gate.close()
     return rows
 
 
