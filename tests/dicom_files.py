@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gdcm
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileMetaDataset, dcmread, uid
@@ -27,11 +28,16 @@ LOSSLESS: dict[str, UID] = {
     "jpeg-lossless-sv1": uid.JPEGLosslessSV1,
     "jpeg-ls": uid.JPEGLSLossless,
     "jpeg-2000": uid.JPEG2000Lossless,
+    "htj2k": uid.HTJ2KLossless,
+    "htj2k-rpcl": uid.HTJ2KLosslessRPCL,
 }
-LOSSY: dict[str, UID] = {"jpeg-ls-near": uid.JPEGLSNearLossless, "jpeg-2000-lossy": uid.JPEG2000}
+LOSSY: dict[str, UID] = {
+    "jpeg-ls-near": uid.JPEGLSNearLossless, "jpeg-2000-lossy": uid.JPEG2000, "htj2k-lossy": uid.HTJ2K,
+}  # fmt: skip
 
 _BY_GDCM = {uid.JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
             uid.JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1}  # fmt: skip
+_BY_OPENJPH = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 
 
 def hounsfield(grey: NDArray[np.uint8]) -> NDArray[np.int16]:
@@ -71,6 +77,11 @@ def written(dataset: Dataset, syntax: UID = uid.ExplicitVRLittleEndian) -> bytes
     """The file of a native dataset in a transfer syntax."""
     if syntax in _BY_GDCM:
         return _by_gdcm(written(dataset), _BY_GDCM[syntax])
+    if syntax in _BY_OPENJPH:
+        frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+        is_lossless = syntax != uid.HTJ2K
+        coded = [bytes(imagecodecs.htj2k_encode(frame, reversible=is_lossless)) for frame in frames]
+        return _encapsulated(dataset, coded, syntax)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if syntax == uid.JPEGLSNearLossless:
@@ -99,9 +110,14 @@ def jpeg_ct_file(grey: NDArray[np.uint8], jpeg: bytes) -> bytes:
     step = LUNG_WINDOW.width / 256
     low = LUNG_WINDOW.level - LUNG_WINDOW.width / 2
     dataset = ct_dataset(grey, slope=step, intercept=low + step / 2)
-    dataset.PixelData = encapsulate([jpeg])
+    return _encapsulated(dataset, [jpeg], uid.JPEGBaseline8Bit)
+
+
+def _encapsulated(dataset: Dataset, frames: list[bytes], syntax: UID) -> bytes:
+    dataset.PixelData = encapsulate(frames)
+    dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
-    dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+    dataset.file_meta.TransferSyntaxUID = syntax
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True, implicit_vr=False, little_endian=True)
     return file.getvalue()

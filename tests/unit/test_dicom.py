@@ -37,7 +37,7 @@ def test_lossless_forms_give_the_same_pixels(syntax):
 
 @pytest.mark.parametrize("syntax", LOSSY.values(), ids=LOSSY.keys())
 def test_lossy_forms_give_nearly_the_same_pixels(syntax):
-    """Near-lossless JPEG-LS and JPEG 2000."""
+    """Near-lossless JPEG-LS, JPEG 2000, HTJ2K."""
     assert np.abs(decode(ct_file(HU, syntax)).astype(int) - SLICE).mean() < 2
 
 
@@ -47,7 +47,7 @@ def test_baseline_jpeg_of_8_bits_is_read():
 
 
 @pytest.mark.parametrize(
-    "syntax", [LOSSLESS["rle"], LOSSLESS["jpeg-ls"], LOSSLESS["jpeg-2000"], LOSSLESS["jpeg-lossless"]]
+    "syntax", [LOSSLESS[name] for name in ("rle", "jpeg-ls", "jpeg-2000", "htj2k", "jpeg-lossless")]
 )
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_pixels_that_end_early_are_refused(syntax, share):
