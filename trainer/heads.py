@@ -32,6 +32,7 @@ _SPREAD = 1000.0  # squared length of a typical standardised slice; fixes what a
 _ROUNDING = 1e-8  # variances below this share of the largest are zero
 _COMPONENTS = 150
 _SHRINKAGE = 0.7
+_PRIOR = 0.5  # 0: classes count alike; 1: as often as they come
 _PENALTY = 0.01  # C of the logistic regression
 _SHARPNESS = 0.01  # of cosine similarities: the most alike slice decides, unless others are as alike
 _DOUBT = 0.02  # added to each class's share of the neighbours: nothing is certain, and every logit is finite
@@ -127,8 +128,9 @@ def fit_head(
 ) -> Head:
     """Fit to slices float32 [n, D] of cases; every class is there. blocks: widths that weigh alike, D in all.
 
-    Classes weigh alike, and a slice of a case of m slices weighs 1 / sqrt(m): a long case counts more than a short one,
-    but not by as much as it is longer. Deterministic.
+    A slice of a case of m slices weighs 1 / sqrt(m): a long case counts more than a short one, but not by as much as it
+    is longer. Classes weigh alike, but for the discriminant's priors, which lie halfway between that and what comes.
+    Deterministic.
     """
     mean = features.mean(axis=0, dtype=np.float64)
     standardiser = Standardiser(mean, _floored(features.std(axis=0, dtype=np.float64), blocks))
@@ -169,18 +171,21 @@ def _slice_weights(groups: Groups) -> Matrix:
 
 
 def _discriminant(reduced: Matrix, labels: Labels, weights: Matrix, classes: int) -> tuple[Matrix, Matrix]:
-    """Linear discriminant analysis with a covariance shrunk towards a sphere, equal priors.
+    """Linear discriminant analysis with a covariance shrunk towards a sphere.
 
-    Shrinkage as in Friedman 1989 (10.1080/01621459.1989.10478752), of the covariance that the classes share.
+    Shrinkage as in Friedman 1989 (10.1080/01621459.1989.10478752), of the covariance that the classes share. Priors are
+    proportional to the square root of what the slices of a class weigh together.
     """
     one_hot = np.eye(classes)[labels] * weights[:, np.newaxis]
-    means = one_hot.T @ reduced / one_hot.sum(axis=0)[:, np.newaxis]
+    weight_of_class = one_hot.sum(axis=0)
+    means = one_hot.T @ reduced / weight_of_class[:, np.newaxis]
     residual = reduced - means[labels]
     covariance = (residual * weights[:, np.newaxis]).T @ residual / weights.sum()
     width = len(covariance)
     sphere = np.eye(width) * np.trace(covariance) / width
     directions = np.linalg.solve((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere, means.T)
-    return directions, -0.5 * (means.T * directions).sum(axis=0)
+    priors = _PRIOR * np.log(weight_of_class / weight_of_class.mean())
+    return directions, priors - 0.5 * (means.T * directions).sum(axis=0)
 
 
 def _logistic(reduced: Matrix, labels: Labels, weights: Matrix, classes: int) -> tuple[Matrix, Matrix]:

@@ -94,7 +94,7 @@ class TrainerSettings(BaseSettings):
     balance: BalanceName | None = Field(
         default=None,
         description="How unequal class sizes are evened out; default undersample for cnn and tiny, batches for "
-        "fine-tuning. Heads on frozen features weigh classes alike whatever is asked for.",
+        "fine-tuning. Heads on frozen features have a balance of their own.",
     )
     epochs: int = Field(default=50, ge=1, description="Passes over the training slices at most.")
     patience: int = Field(default=20, ge=1, description="Epochs without a better one after which training stops.")

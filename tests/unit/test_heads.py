@@ -69,16 +69,22 @@ def test_repeating_slices_of_a_case_adds_less_than_new_cases(name):
     assert moved < moved_more
 
 
-def test_lda_is_shrunk_lda():
-    """With equal classes and cases and all components kept, the directions are scikit-learn's of the same shrinkage."""
+@pytest.mark.parametrize("counts", [(30, 30, 30), (30, 12, 27)])
+def test_lda_is_shrunk_lda(counts):
+    """With cases of equal length and all components kept, it is scikit-learn's of the same shrinkage, whose priors are
+    the square roots of the classes' numbers of slices.
+    """
     features, labels, groups = slices()
+    kept = np.concatenate([np.flatnonzero(labels == label)[:count] for label, count in enumerate(counts)])
+    features, labels, groups = features[kept], labels[kept], groups[kept]
+    priors = np.sqrt(counts) / np.sqrt(counts).sum()
     standardised = fitted("lda", features, labels, groups).standardiser.apply(features)
     assert np.abs(standardised).max() <= CLIP
     evened = standardised * np.sqrt(1000 / 2 / np.repeat(BLOCKS, BLOCKS))
     residual = evened - np.stack([evened[labels == label].mean(axis=0) for label in range(3)])[labels]
     covariance = residual.T @ residual / len(labels)
     covariance = 0.3 * covariance + 0.7 * np.trace(covariance) / 20 * np.eye(20)
-    expected = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Given(covariance), priors=[1 / 3] * 3)
+    expected = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Given(covariance), priors=priors)
     expected = expected.fit(evened, labels).predict_proba(evened)
     logits = fitted("lda", features, labels, groups).logits(features)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
