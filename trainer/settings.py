@@ -29,7 +29,7 @@ PRETRAINED = ("efficientnet_lite0", "chest_resnet")
 # for those that are not named here, the last value
 _LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01, "": 0.001}
 _BALANCE: dict[NetworkName, BalanceName] = {"cnn": "undersample", "tiny": "undersample", "": "batches"}
-_AUGMENTATION: dict[NetworkName, AugmentationName] = {"cnn": "light", "tiny": "none", "": "strong"}
+_AUGMENTATION: dict[NetworkName, AugmentationName] = {"tiny": "none", "": "light"}
 # The reference resizes whole frames, and its network is trained its way. See docs/training.md for what that gives away.
 _CROP: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body", "": "body-mask"}
 _ANCHORED = ("chest_resnet",)  # was trained on Hounsfield units
@@ -107,7 +107,7 @@ class TrainerSettings(BaseSettings):
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
     augmentation: AugmentationName | None = Field(
         default=None,
-        description="Change training slices each epoch; default light for cnn, none for tiny, else strong.",
+        description="Change training slices each epoch; default none for tiny, else light.",
     )
     crop: CropName | None = Field(
         default=None, description="What is cut out; default none for cnn, body for tiny, else body-mask."
