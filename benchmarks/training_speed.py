@@ -21,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.training import PROTOCOL, ROOT, trainer_run
-from trainer.batches import training_batches
+from trainer.batches import prefetched, training_batches
 from trainer.networks import build_network
 from trainer.run import read_labelled
 from trainer.settings import TrainerSettings
@@ -46,7 +46,7 @@ def epoch(data: Path, rounds: int, steps: int | None) -> dict:
     )
     # whole batches only: the floor's are all alike
     steps = steps or len(split.training) // settings.batch_size
-    resident = tf.data.Dataset.from_tensors(next(iter(batches))).cache().repeat()
+    resident = prefetched(tf.data.Dataset.from_tensors(next(iter(batches))).cache().repeat())
     seconds: dict[str, list[float]] = {"epoch": [], "floor": []}
     processor: dict[str, list[float]] = {"epoch": [], "floor": []}
     sources = {"epoch": batches.take(steps), "floor": resident.take(steps)}

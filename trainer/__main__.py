@@ -6,12 +6,14 @@ TensorFlow takes seconds to import, so each verb imports what it needs when it r
 # ruff: noqa: PLC0415 - see above
 
 import argparse
+import gc
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
 
@@ -67,13 +69,27 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
     raise Stopped(number)
 
 
+@contextmanager
+def _imports_of_tensorflow() -> Iterator[None]:
+    """Python looks for garbage all along, and there is none: that is a sixth of the import, and a part of each later
+    look, which leaves out what is there now.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import newest_valid_version
 
     if args.if_empty and (there := newest_valid_version(settings.model_dir)) is not None:
         print(f"{settings.model_dir} already holds version {there}; nothing to do.")
         return 0
-    from trainer.run import run, without_empty_data
+    with _imports_of_tensorflow():
+        from trainer.run import run, without_empty_data
 
     outcome = run(
         settings if "data" in args else without_empty_data(settings), is_forced=args.force, is_resumed=args.resume
@@ -109,7 +125,8 @@ def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
     if settings.data is None:
         print("trainer: error: crossval needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
         return _USAGE
-    from trainer.repeated import repeat, summary
+    with _imports_of_tensorflow():
+        from trainer.repeated import repeat, summary
 
     report = repeat(settings.data, settings, args.seeds, has_baseline=args.baseline)
     print(report.model_dump_json(indent=2) if args.json else summary(report))
@@ -120,7 +137,8 @@ def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
     if settings.data is None:
         print("trainer: error: evaluate needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
         return _USAGE
-    from trainer.published_model import evaluate_published, report
+    with _imports_of_tensorflow():
+        from trainer.published_model import evaluate_published, report
 
     version, metrics = evaluate_published(settings.data, settings.model_dir, args.version, settings.decode_threads)
     as_json = json.dumps({"version": version, **metrics.model_dump(mode="json")}, indent=2)

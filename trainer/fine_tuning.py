@@ -31,6 +31,7 @@ _layers = keras.layers
 _HEAD_SHARE = 0.25  # of the epochs train the head alone
 _SLOWER = 0.1  # the step size of pretrained layers, against the head's own
 _DROPOUT = 0.2
+_BATCH = 8  # slices, where features are asked for
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class TunedFold:
     def features_of(self, rows: Indices) -> Features:
         """What the network gives for rows of the dataset, float32 [m, D]; each is computed once."""
         new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._known]
-        if new:
-            computed = self.network.predict(self.images[new], batch_size=8, verbose=0)
-            self._known.update(zip(new, computed, strict=True))
+        for start in range(0, len(new), _BATCH):
+            batch = new[start : start + _BATCH]
+            self._known.update(zip(batch, self.network.predict_on_batch(self.images[batch]), strict=True))
         known = [self._known[row] for row in rows.tolist()]
         return np.asarray(known, np.float32).reshape(len(rows), len(self.weights))
 

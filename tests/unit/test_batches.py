@@ -132,3 +132,10 @@ def test_holes_are_black_and_at_most_a_quarter_of_each_side():
     assert 60 < holes.any(axis=(1, 2)).sum() < 120
     assert holes.any(axis=1).sum(axis=1).max() <= 11
     assert holes.any(axis=2).sum(axis=1).max() <= 11
+
+
+@pytest.mark.parametrize("batches_of", [training_batches, balanced_batches, validation_batches])
+def test_nothing_waits_for_the_tuner(ten, batches_of):
+    """tf.data's tuner is off: the end of an epoch would wait for its next look, seconds away."""
+    settings = (4,) if batches_of is validation_batches else (4, 0)
+    assert batches_of(ten, np.arange(10), *settings).options().autotune.enabled is False
