@@ -64,6 +64,7 @@ def test_a_crash_is_one_files_problem(process):
     """The system ends the child as it ends one that reads where it must not."""
     slow = ct_file(np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16), LOSSLESS["jpeg-2000"])
     assert _works(process)
+    wait_until(lambda: not _parent().children(), "the child that answered is gone")
     raised: list[BaseException] = []
 
     def decode() -> None:
