@@ -3,7 +3,6 @@
 A picture comes once, whatever number of files hold it in different transfer syntaxes.
 """
 
-import hashlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
+
+from service.png import encode_png
 
 _KINDS = {
     "CT": "CT, other parts", "CR": "X-ray", "DX": "X-ray", "MR": "MR", "US": "ultrasound", "NM": "scintigram",
@@ -22,7 +23,7 @@ _WINDOW = (1, 99.5)  # percentiles that become black and white
 
 
 def dicom_kinds(folder: Path) -> dict[str, list[bytes]]:
-    """Bodies to post, by kind; files that cannot be decoded are left out."""
+    """Bodies to post, by kind; files of other modalities, and those that cannot be decoded, are left out."""
     kinds: dict[str, list[bytes]] = defaultdict(list)
     known: set[bytes] = set()
     for file in sorted(folder.rglob("*.dcm")):
@@ -32,15 +33,14 @@ def dicom_kinds(folder: Path) -> dict[str, list[bytes]]:
             pixels = pixel_array(file)
         except Exception:  # pydicom ships files that are broken on purpose, each in its own way
             continue
-        axes = 3 if header.SamplesPerPixel > 1 else 2
+        is_ct, axes = header.Modality == "CT", 3 if header.SamplesPerPixel > 1 else 2
         frames = pixels.reshape(-1, *pixels.shape[-axes:])
-        for number, frame in enumerate(frames[::_EVERY]):
-            digest = hashlib.sha256(_small(frame).tobytes()).digest()
-            if min(frame.shape[:2]) < _MIN_SIDE or digest in known or (kind == _KINDS["CT"] and number):
-                continue
-            known.add(digest)
-            shown = _shown(frame, is_inverted=header.PhotometricInterpretation == "MONOCHROME1")
-            kinds[kind].append(file.read_bytes() if kind == _KINDS["CT"] else _png(shown))
+        for frame in frames[:1] if is_ct else frames[::_EVERY]:
+            picture = _shown(frame, is_inverted=header.PhotometricInterpretation == "MONOCHROME1")
+            look = _coarse(picture)
+            if min(frame.shape[:2]) >= _MIN_SIDE and look not in known:
+                known.add(look)
+                kinds[kind].append(file.read_bytes() if is_ct else encode_png(picture))
     return dict(kinds)
 
 
@@ -51,11 +51,6 @@ def _shown(frame: NDArray[np.generic], *, is_inverted: bool) -> NDArray[np.uint8
     return 255 - grey if is_inverted else grey
 
 
-def _small(frame: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Coarse enough to be the same for one picture stored with and without loss."""
-    return cv2.resize(_shown(frame, is_inverted=False), (8, 8), interpolation=cv2.INTER_AREA) // 32
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    shown = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
-    return cv2.imencode(".png", shown)[1].tobytes()
+def _coarse(picture: NDArray[np.uint8]) -> bytes:
+    """Mostly the same for one picture stored with and without loss."""
+    return (cv2.resize(picture, (8, 8), interpolation=cv2.INTER_AREA) // 32).tobytes()

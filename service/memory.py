@@ -40,7 +40,7 @@ def collect_rarely() -> None:
 def set_heap(arenas: int) -> None:
     """Let all threads share so many heaps; by default each thread keeps its own peak for ever.
 
-    Each heap keeps the last 8 MiB that were freed. By default it gives back all but 2, so that the 5 MB which
+    Each heap keeps 8 MiB that were freed. By default it keeps twice the largest block, so that most of the 5 MB which
     drawing an explanation takes were mapped anew for every picture: 550 page faults, a third of its time.
     """
     if libc := _glibc():

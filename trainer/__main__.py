@@ -71,14 +71,11 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
 
 @contextmanager
 def _imports_of_tensorflow() -> Iterator[None]:
-    """Python looks for garbage all along, and there is none: that is a sixth of the import, and a part of each later
-    look, which leaves out what is there now.
-    """
+    """Python looks for garbage all along, and there is none: that is a sixth of the import."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
 
 

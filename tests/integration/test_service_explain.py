@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,6 +217,42 @@ def test_a_frame_that_is_none_is_refused(attentive: RunningService, frame: str, 
         assert [answer.status_code for answer in answers] == [422, 422]
         assert {answer.json()["type"] for answer in answers} == {f"urn:lungct:problem:{problem}"}
         assert answers[0].json()["detail"] == answers[1].json()["detail"]
+
+
+def test_the_strongest_place_is_yellow(attentive: RunningService) -> None:
+    """Opaque, where the grid is 1, the picture has the brightest colour of the scale, red before blue."""
+    body = explain(attentive).json()
+    grid, box = np.array(body["grid"]), body["box"]
+    row, column = np.unravel_index(grid.argmax(), grid.shape)
+    x = int(box["left"] + (column + 0.5) * box["width"] / grid.shape[1])
+    y = int(box["top"] + (row + 0.5) * box["height"] / grid.shape[0])
+    picture = attentive.client.post("/explain", params={"opacity": 1}, content=jpeg_slice(1)).content
+    red, green, blue = np.asarray(Image.open(io.BytesIO(picture)))[y, x].astype(int)
+    assert min(red, green) > 200
+    assert blue < 180
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_costs_no_more_than_its_drawing(attentive: RunningService) -> None:
+    """The process that predicts draws it in a few milliseconds, takes no memory anew, and spins for nothing after."""
+    slice_ = png(grey_slice(1, 512))
+    process = psutil.Process(attentive.process.pid)
+    for _ in range(3):
+        attentive.client.post("/explain", content=slice_).raise_for_status()
+    before, faults = process.cpu_times(), _page_faults(process.pid)
+    for _ in range(10):
+        attentive.client.post("/explain", content=slice_).raise_for_status()
+        time.sleep(0.05)  # what spins would do so now
+    after = process.cpu_times()
+    assert (after.user + after.system - before.user - before.system) / 10 < 0.03
+    assert (_page_faults(process.pid) - faults) / 10 < 100
+
+
+def _page_faults(pid: int) -> int:
+    """Minor ones of all its threads (proc(5))."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
 # --- what is no chest slice -------------------------------------------------------------------------------------------
