@@ -1,7 +1,6 @@
 """Pictures → PNG, quickly: a fixed filter, compressed by ISA-L: less than half the time of OpenCV's encoder."""
 
 import struct
-import zlib
 
 import numpy as np
 from isal import isal_zlib
@@ -27,13 +26,13 @@ def encode_png(picture: NDArray[np.uint8], comment: str | None = None) -> bytes:
     filtered[:, 1 : 1 + channels] = rows[:, :channels]
     np.subtract(rows[:, channels:], rows[:, :-channels], out=filtered[:, 1 + channels :])
     header = struct.pack(">IIBBBBB", width, height, 8, _GREY if channels == 1 else _COLOUR, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", header)]
+    parts = [_SIGNATURE, *_chunk(b"IHDR", header)]
     if comment is not None:
-        chunks.append(_chunk(b"tEXt", b"Comment\0" + comment.encode("latin-1", "replace")))
-    return b"".join(
-        [_SIGNATURE, *chunks, _chunk(b"IDAT", isal_zlib.compress(filtered, _COMPRESSION)), _chunk(b"IEND", b"")]
-    )
+        parts += _chunk(b"tEXt", b"Comment\0" + comment.encode("latin-1", "replace"))
+    parts += _chunk(b"IDAT", isal_zlib.compress(filtered, _COMPRESSION))
+    return b"".join([*parts, *_chunk(b"IEND", b"")])
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+def _chunk(name: bytes, content: bytes) -> tuple[bytes, ...]:
+    checksum = isal_zlib.crc32(content, isal_zlib.crc32(name))
+    return struct.pack(">I", len(content)), name, content, struct.pack(">I", checksum)
