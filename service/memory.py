@@ -41,7 +41,7 @@ def set_heap(arenas: int) -> None:
     """Let all threads share so many heaps; by default each thread keeps its own peak for ever.
 
     Each heap keeps 8 MiB that were freed. By default it keeps twice the largest block, so that most of the 5 MB which
-    drawing an explanation takes were mapped anew for every picture: 550 page faults, a third of its time.
+    drawing an explanation takes were mapped anew for every picture: 550 page faults, a millisecond.
     """
     if libc := _glibc():
         libc.mallopt(_M_ARENA_MAX, arenas)
