@@ -1,4 +1,4 @@
-"""Keys in the OpenAPI document, of a service that has keys: Swagger's Authorize, and what is answered without one."""
+"""Keys in the OpenAPI document: what is answered without one and, of a service that has keys, Swagger's Authorize."""
 
 from typing import Any
 
@@ -17,26 +17,31 @@ _SECURITY = {
 }
 
 
-def add_keys(app: FastAPI, public: frozenset[PublicPart]) -> None:
-    """Have the document say which addresses need a key. That of a service without keys speaks of none."""
+def add_keys(app: FastAPI, public: frozenset[PublicPart], *, are_set: bool) -> None:
+    """Have the document say which addresses can ask for a key, and that they do where keys are set.
+
+    401 and 429 stand in every document: a client generated from a service without keys will meet one that has some.
+    """
     build = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = build()
-            document["components"].setdefault("securitySchemes", {})[_SCHEME] = _SECURITY
+            if are_set:
+                document["components"].setdefault("securitySchemes", {})[_SCHEME] = _SECURITY
             for path, operations in document["paths"].items():
                 if not is_public(path, public):
                     for method, operation in operations.items():
-                        _require(method, operation)
+                        if are_set:
+                            operation["security"] = [{_SCHEME: []}]
+                        _add_problems(method, operation)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # the way that FastAPI documents
 
 
-def _require(method: str, operation: dict[str, Any]) -> None:
-    operation["security"] = [{_SCHEME: []}]
+def _add_problems(method: str, operation: dict[str, Any]) -> None:
     kinds = [problems.UNAUTHORIZED, problems.KEYS_UNAVAILABLE]
     if method == "post":
         kinds.append(problems.RATE_LIMITED)

@@ -26,7 +26,7 @@ from service.recording import InputDigests, facts_of
 from service.schemas import BatchItem, Decision, Prediction
 from service.serving_model import ServingModel
 from service.settings import ServiceSettings
-from service.upload import ByteBudget, Part, TooManyFiles, WrongField, read_parts
+from service.upload import ByteBudget, NoFiles, Part, TooManyFiles, WrongField, read_parts
 from shared.raster import ImageBytes
 
 Answer = TypeVar("Answer")
@@ -208,12 +208,12 @@ async def only_part(service: Service, request: Request) -> Part:
                     continue
                 if wanted is not None:
                     part.close()
-                    raise WrongField("file")
+                    raise WrongField
                 wanted = part
                 if part.error:
                     raise part.error  # the rest of the body is not wanted
         if wanted is None:
-            raise WrongField("file")
+            raise WrongField
     except BaseException:
         if wanted is not None:
             wanted.close()
@@ -274,7 +274,7 @@ async def predict_files(service: Service, request: Request) -> list[BatchItem]:
                 start(part)
                 patience.reschedule(loop.time() + settings.request_timeout_s)
         if not items:
-            raise WrongField("files")
+            raise NoFiles
         async with cancelled_when_gone(request):
             return await asyncio.gather(*items)
     except TimeoutError:
@@ -304,7 +304,8 @@ async def _predict_item(
         problem = problem_of(error)
     else:
         result = service.note_answer(facts, model, service.prediction(model, predicted, request_id, frame))
-        return BatchItem(index=index, status=200, result=result)
+        return BatchItem(index=index, file_name=part.file_name, status=200, result=result)
     facts["outcome"] = problem.kind.name
     service.metrics.rejected.labels(problem.kind.name).inc()
-    return BatchItem(index=index, status=problem.kind.status, problem=problem_body(problem, request_id))
+    said = problem_body(problem, request_id)
+    return BatchItem(index=index, file_name=part.file_name, status=problem.kind.status, problem=said)

@@ -12,7 +12,7 @@ from service.access import Access
 from service.access_document import add_keys
 from service.answering import DISCLAIMER, Service
 from service.api_keys import ApiKeys
-from service.browsers import allow_origins
+from service.browsers import CrossOrigin
 from service.explain import Explainer
 from service.front import DirectRoute, Front
 from service.hot_reload import HotReload
@@ -77,13 +77,12 @@ def create_app(service: Service) -> ASGIApp:
     direct = {settings.root_path + path: DirectRoute(path, endpoint) for path, endpoint in endpoints.items()}
     front = Front(app, direct, answers.of)
     guarded: ASGIApp = front
+    add_keys(app, settings.public, are_set=service.keys is not None)
     if service.keys:
-        add_keys(app, settings.public)
         guarded = Access(front, service.keys, service.metrics, settings.public, settings.root_path)
     if service.ledger:
         guarded = Recording(guarded, service.ledger, service.metrics)
-    if settings.cors_origins:
-        guarded = allow_origins(guarded, settings.cors_origins)
+    guarded = CrossOrigin(guarded, settings.cors_origins, answers.of)
     return RequestScope(guarded, service.metrics, settings.root_path)
 
 

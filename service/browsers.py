@@ -1,9 +1,13 @@
 """What browsers are told about this service: security headers on every answer, and which other sites may call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.problems import ORIGIN_NOT_ALLOWED, ProblemError
 
 _CSP = b"content-security-policy"
 
@@ -33,12 +37,33 @@ def secure(headers: list[tuple[bytes, bytes]]) -> None:
     headers.append(_NO_FRAMES)
 
 
-def allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Let pages of these origins call, without cookies; browsers ask first (preflight), and without a key."""
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=("Content-Type", "X-API-Key", "X-Request-ID"),
-        expose_headers=_READABLE,
-    )
+class CrossOrigin(CORSMiddleware):
+    """Lets pages of these origins call, without cookies; browsers ask first (preflight), and without a key.
+
+    A page of another origin sees only that it failed; the answer to its preflight names the setting, for who looks.
+    """
+
+    def __init__(
+        self, app: ASGIApp, origins: Sequence[str], as_problem: Callable[[Request, Exception], Response]
+    ) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Content-Type", "X-API-Key", "X-Request-ID"),
+            expose_headers=_READABLE,
+        )
+        self._as_problem = as_problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            request = Request(scope)
+            is_preflight = "access-control-request-method" in request.headers
+            if is_preflight and not self.is_allowed_origin(request.headers.get("origin", "")):
+                await self._as_problem(request, ProblemError(ORIGIN_NOT_ALLOWED))(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)

@@ -6,10 +6,12 @@ from service import problems
 from service.render import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER
 from service.schemas import ExplanationAnswer, Health
 
-_IMAGE = {"type": "string", "format": "binary", "description": "A JPEG, PNG or DICOM slice."}
+_BYTES = {"type": "string", "format": "binary"}  # OpenAPI 3.0's word for bytes, which generators of clients know
+_IMAGE = {**_BYTES, "description": "A JPEG, PNG or DICOM slice."}
 _RAW_IMAGES = {
-    kind: {"schema": {"type": "string", "format": "binary"}}
-    for kind in ("image/jpeg", "image/png", "application/dicom")
+    kind: {"schema": {**_BYTES, "contentMediaType": kind}}
+    # the last one for generators that know bytes of no other type; whatever type is sent, the bytes say what they are
+    for kind in ("image/jpeg", "image/png", "application/dicom", "application/octet-stream")
 }
 FRAME = {
     "name": "frame",
@@ -26,7 +28,7 @@ WINDOW = [
     }
     for name, what, least in (("level", "Middle", -1e6), ("width", "Extent", 1))
 ]
-_PNG = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a PNG file"}
+_PNG = {"schema": {**_BYTES, "contentMediaType": "image/png"}, "example": "the bytes of a PNG file"}
 RENDERED: dict[str, Any] = {
     "description": "The slice as 8-bit grey PNG.",
     "content": {"image/png": _PNG},
@@ -94,9 +96,7 @@ METRICS: dict[int | str, dict[str, Any]] = {
 CARD: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# Model card\n"}}}
 }
-FIGURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}}}
-}
+FIGURE: dict[int | str, dict[str, Any]] = {200: {"description": "The figure.", "content": {"image/png": _PNG}}}
 FIGURE_NAME = {
     "name": "name",
     "in": "path",

@@ -14,6 +14,7 @@ from service.schemas import Problem
 from service.upload import (
     EmptyPart,
     MalformedMultipart,
+    NoFiles,
     NothingSent,
     TooManyBytes,
     TooManyBytesInFlight,
@@ -46,9 +47,15 @@ _REFUSAL = NotAChestCT(("colour", "lungs"))
 
 NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingSent()))
 EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
-WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField("file")))
+WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField()))
 MALFORMED_MULTIPART = ProblemType("malformed-multipart", 400, "Not a form", str(MalformedMultipart("no boundary")))
 UNAUTHORIZED = ProblemType("unauthorized", 401, "Key missing or wrong", "This address needs a key in X-API-Key.")
+ORIGIN_NOT_ALLOWED = ProblemType(
+    "origin-not-allowed",
+    403,
+    "Pages of this origin may not call",
+    "Pages of this origin may not call; LUNGCT_CORS_ORIGINS names the origins that may.",
+)
 NOT_FOUND = ProblemType("not-found", 404, "No such resource", "There is nothing at this address.")
 NO_SUCH_DOCUMENT = ProblemType(
     "no-such-document", 404, "No such document", "The version that serves has no document of this name."
@@ -97,6 +104,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     NothingSent: NOTHING_SENT,
     EmptyPart: EMPTY_PART,
     WrongField: WRONG_FIELD,
+    NoFiles: WRONG_FIELD,
     MalformedMultipart: MALFORMED_MULTIPART,
     TooManyBytes: TOO_MANY_BYTES,
     TooManyPixels: TOO_MANY_PIXELS,

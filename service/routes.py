@@ -55,6 +55,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         endpoints["/predict"],
         methods=["POST"],
         tags=["prediction"],
+        operation_id="predict",
         summary="Classify one slice",
         response_model=Prediction,
         responses=problems.documented(*openapi.BODY_PROBLEMS, *openapi.SLICE_PROBLEMS, *openapi.UNAVAILABLE),
@@ -65,6 +66,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         endpoints["/predict/batch"],
         methods=["POST"],
         tags=["prediction"],
+        operation_id="predict_batch",
         summary="Classify several slices",
         response_model=BatchAnswer,
         responses=problems.documented(
@@ -78,6 +80,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
         endpoints["/render"],
         methods=["POST"],
         tags=["display"],
+        operation_id="render",
         summary="Show one slice",
         response_class=Response,
         responses={200: openapi.RENDERED, **problems.documented(*openapi.BODY_PROBLEMS, *openapi.RENDER_PROBLEMS)},
@@ -86,25 +89,47 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
 
     _add_explain(router, service)
 
-    @router.get("/health", tags=["operation"], summary="State of the service", responses=openapi.HEALTH_503)
+    @router.get(
+        "/health",
+        operation_id="health",
+        tags=["operation"],
+        summary="State of the service",
+        responses=openapi.HEALTH_503,
+    )
     async def health(response: Response) -> Health:
         """200 while it can answer (`ok`, or `degraded` with reasons), else 503."""
         verdict = service.readiness.health()
         response.status_code = 503 if verdict.status == "unavailable" else 200
         return verdict
 
-    @router.get("/health/live", tags=["operation"], summary="Is the process alive?", responses=openapi.ALIVE)
+    @router.get(
+        "/health/live",
+        operation_id="health_live",
+        tags=["operation"],
+        summary="Is the process alive?",
+        responses=openapi.ALIVE,
+    )
     async def live() -> dict[str, str]:
         """200 as long as the process answers at all: a missing model is no reason to restart it."""
         return {"status": "alive"}
 
-    @router.get("/health/ready", tags=["operation"], summary="May traffic come?", responses=openapi.HEALTH_503)
+    @router.get(
+        "/health/ready",
+        operation_id="health_ready",
+        tags=["operation"],
+        summary="May traffic come?",
+        responses=openapi.HEALTH_503,
+    )
     async def ready(response: Response) -> Health:
         """200 after a real inference and as long as they succeed; 503 before, while draining, or while they fail."""
         return await health(response)
 
     @router.get(
-        "/model-info", name="model_info", tags=["operation"], summary="Which model serves, and what else is published"
+        "/model-info",
+        name="model_info",
+        operation_id="model_info",
+        tags=["operation"],
+        summary="Which model serves, and what else is published",
     )
     async def info() -> ModelInfo:
         """The manifest of the serving version, how it was measured, and every version that could not be loaded."""
@@ -112,6 +137,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
 
     @router.get(
         "/model-info/card",
+        operation_id="model_card",
         tags=["operation"],
         summary="The serving version's model card",
         response_class=Response,
@@ -123,6 +149,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
 
     @router.get(
         "/model-info/figures/{name}",
+        operation_id="model_figure",
         tags=["operation"],
         summary="A figure of the serving version",
         response_class=Response,
@@ -135,6 +162,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
 
     @router.get(
         "/metrics",
+        operation_id="metrics",
         tags=["operation"],
         summary="Metrics for Prometheus",
         response_class=Response,
@@ -150,6 +178,7 @@ def build_router(service: Service, endpoints: Mapping[str, Endpoint]) -> APIRout
 def _add_explain(router: APIRouter, service: Service) -> None:
     @router.post(
         "/explain",
+        operation_id="explain",
         tags=["prediction"],
         summary="Show where the model looked",
         response_class=Response,

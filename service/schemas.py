@@ -137,6 +137,9 @@ class BatchItem(BaseModel):
     """The answer for one file of a batch."""
 
     index: int = Field(ge=0, description="Position of the file in the request.")
+    file_name: str | None = Field(
+        default=None, description="As the form named it, at most 255 characters; kept nowhere.", exclude_if=_is_none
+    )
     status: int = Field(description="The status that POST /predict would have given.")
     result: Prediction | None = Field(default=None, exclude_if=_is_none)
     problem: Problem | None = Field(default=None, exclude_if=_is_none)
@@ -150,15 +153,16 @@ class BatchAnswer(BaseModel):
             "examples": [
                 {
                     "results": [
-                        {"index": 0, "status": 200, "result": _PREDICTION},
+                        {"index": 0, "file_name": "slice-01.dcm", "status": 200, "result": _PREDICTION},
                         {
                             "index": 1,
+                            "file_name": "photo.gif",
                             "status": 415,
                             "problem": {
                                 "type": "urn:lungct:problem:not-an-image-type",
-                                "title": "Not a JPEG or PNG",
+                                "title": "Not a JPEG, PNG or DICOM",
                                 "status": 415,
-                                "detail": "Expected a JPEG or PNG image, got a GIF image.",
+                                "detail": "Expected a JPEG, PNG or DICOM image, got a GIF image.",
                                 "request_id": _REQUEST_ID,
                             },
                         },

@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 _MAX_PART_HEADER_BYTES = 8 * 1024
+_MAX_FILE_NAME = 255  # characters; what file systems take
 
 
 class Digest(Protocol):
@@ -45,8 +46,17 @@ class EmptyPart(UploadError):
 class WrongField(UploadError):
     """A form without the field that is read, or with more of it than is answered."""
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Expected exactly one form field named '{expected}', with the image as its content.")
+    def __init__(self) -> None:
+        super().__init__("Expected exactly one form field named 'file', with the image as its content.")
+
+
+class NoFiles(UploadError):
+    """No form, or one without the field that several slices are read from."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Expected a form (multipart/form-data) with fields named 'files', each with an image as its content."
+        )
 
 
 class MalformedMultipart(UploadError):
@@ -100,9 +110,19 @@ class ByteBudget:
 class Part:
     """One image as it arrived: a form part, or the whole body. A context: on leaving, its bytes leave the budget."""
 
-    def __init__(self, field: str | None, budget: ByteBudget, max_bytes: int, digest: Digest | None = None) -> None:
+    def __init__(
+        self,
+        field: str | None,
+        budget: ByteBudget,
+        max_bytes: int,
+        digest: Digest | None = None,
+        *,
+        file_name: str | None = None,
+    ) -> None:
         """digest: is fed with the bytes while they arrive and lie in the processor's cache."""
         self.field = field
+        self.file_name = file_name
+        """As the sender calls it, cut; for the sender alone: it may name a patient."""
         self.digest = digest
         self.error: UploadError | None = None
         self._budget = budget
@@ -242,6 +262,7 @@ class _Form:
         self._is_ended = False
         self._name, self._value = bytearray(), bytearray()
         self._field: str | None = None
+        self._file_name: str | None = None
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -283,7 +304,7 @@ class _Form:
         self._count += 1
         if self._count > self._max_parts:  # empty parts are few bytes to send, and work to parse
             raise MalformedMultipart(f"it has more than {self._max_parts} parts")
-        self._field = None
+        self._field = self._file_name = None
 
     def _header_begin(self) -> None:
         self._name, self._value = bytearray(), bytearray()
@@ -300,9 +321,12 @@ class _Form:
         if self._name.lower() == b"content-disposition":
             _, options = parse_options_header(bytes(self._value))
             self._field = options.get(b"name", b"").decode("utf-8", "replace")
+            if b"filename" in options:
+                self._file_name = options[b"filename"].decode("utf-8", "replace")[:_MAX_FILE_NAME]
 
     def _headers_finished(self) -> None:
-        self._current = Part(self._field, self._budget, self._max_bytes, self._begin_digest and self._begin_digest())
+        digest = self._begin_digest and self._begin_digest()
+        self._current = Part(self._field, self._budget, self._max_bytes, digest, file_name=self._file_name)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:

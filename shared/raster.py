@@ -145,8 +145,14 @@ def image_type(body: ImageBytes) -> ImageType:
             raise NotAnImageType(name)
     if not body:
         raise NotAnImageType("an empty file")
-    is_text = b"\0" not in body[:256] and body[:256].isascii()
-    raise NotAnImageType("text" if is_text else "bytes of an unknown type")
+    start = body[:256]
+    if b"\0" in start or not start.isascii():
+        raise NotAnImageType("bytes of an unknown type")
+    if start.lstrip()[:1] in (b"{", b"["):
+        raise NotAnImageType("JSON: send the bytes of the file itself, as a form field or as the raw body")
+    if start.startswith(b"data:"):
+        raise NotAnImageType("a data: address: send the bytes that it encodes")
+    raise NotAnImageType("text")
 
 
 def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS, window: Window = WHOLE_16_BIT) -> GreySlice:

@@ -148,7 +148,7 @@ def test_keys_change_without_a_restart(tiny_network_repository: Path, tmp_path: 
 
 
 def test_the_document_says_where_a_key_is_needed(guarded: RunningService, service: RunningService) -> None:
-    """Swagger's Authorize: one scheme, required where a key is; a service without keys speaks of none."""
+    """Swagger's Authorize: one scheme, required where a key is; a service without keys asks for none."""
     document: dict[str, Any] = guarded.client.get("/openapi.json").json()
     validate(document)
     assert document["components"]["securitySchemes"]["ApiKey"]["name"] == "X-API-Key"
@@ -158,9 +158,9 @@ def test_the_document_says_where_a_key_is_needed(guarded: RunningService, servic
             assert ("security" in operation) == is_needed, path
             assert ("401" in operation["responses"]) == is_needed, path
             assert ("429" in operation["responses"]) == (method == "post"), path
-    without = service.client.get("/openapi.json").text
-    assert "X-API-Key" not in without
-    assert "securitySchemes" not in without
+    without = service.client.get("/openapi.json").json()
+    assert "securitySchemes" not in without["components"]
+    assert not any("security" in one for methods in without["paths"].values() for one in methods.values())
 
 
 def test_every_answer_has_the_security_headers(guarded: RunningService, service: RunningService) -> None:
@@ -193,6 +193,17 @@ def test_other_sites_may_call_only_where_it_is_set(guarded: RunningService, serv
         service.client.get("/health", headers=mine),
     ):
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_refused_preflight_names_its_setting(guarded: RunningService, service: RunningService) -> None:
+    """Who looks why a page of another site may not call reads which setting decides that; no key is asked for."""
+    for running, path in ((guarded, "/predict"), (service, "/predict"), (service, "/health")):
+        asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        answer = running.client.options(path, headers=asked)
+        assert answer.status_code == 403
+        assert answer.json()["type"] == "urn:lungct:problem:origin-not-allowed"
+        assert "LUNGCT_CORS_ORIGINS" in answer.json()["detail"]
+    assert service.client.options("/predict").status_code == 405  # no preflight
 
 
 def test_a_refusal_costs_next_to_nothing(guarded: RunningService) -> None:

@@ -14,7 +14,7 @@ from tests.slices import gif, jpeg_slice, png_slice, tiny_png
 
 
 def form(*contents: bytes) -> list[tuple[str, tuple[str, bytes]]]:
-    """Files of a batch, with names that nobody should see again."""
+    """Files of a batch, with names that nobody but their sender should see again."""
     return [("files", (f"smith_{number}.jpg", content)) for number, content in enumerate(contents)]
 
 
@@ -37,7 +37,8 @@ def test_each_file_gets_its_own_answer_in_order(service: RunningService) -> None
     assert [item["index"] for item in items] == list(range(len(contents)))
     assert [item["status"] for item in items] == [status for _, status, _ in contents]
     for item, (content, _, name) in zip(items, contents, strict=True):
-        assert set(item) == {"index", "status", "problem" if name else "result"}
+        assert set(item) == {"index", "file_name", "status", "problem" if name else "result"}
+        assert item["file_name"] == f"smith_{item['index']}.jpg"
         if name:
             assert item["problem"]["type"] == f"urn:lungct:problem:{name}"
             assert item["problem"]["status"] == item["status"]
@@ -46,8 +47,8 @@ def test_each_file_gets_its_own_answer_in_order(service: RunningService) -> None
             alone = service.client.post("/predict", content=content).json()
             assert item["result"]["all_predictions"] == pytest.approx(alone["all_predictions"], abs=1e-5)
             assert item["result"]["request_id"] == answer.headers["x-request-id"]
-    assert "smith" not in answer.text
     service.wait_idle()
+    assert "smith" not in service.log_text()
 
 
 def test_256_files_are_answered_and_257_are_too_many(service: RunningService) -> None:
@@ -79,7 +80,11 @@ def test_a_batch_without_files_is_refused(service: RunningService) -> None:
         if name:
             assert (answer.status_code, answer.json()["type"]) == (400, f"urn:lungct:problem:{name}")
         else:  # a text field of that name is an empty file
-            assert answer.json()["results"][0]["problem"]["type"] == "urn:lungct:problem:empty-part"
+            (item,) = answer.json()["results"]
+            assert item["problem"]["type"] == "urn:lungct:problem:empty-part"
+            assert "file_name" not in item
+        if name == "wrong-field":
+            assert "'files'" in answer.json()["detail"]
 
 
 def test_items_wait_where_a_single_request_would_be_refused(tiny_network_repository: Path) -> None:

@@ -48,6 +48,24 @@ def test_whatever_takes_a_slice_takes_a_frame(document: dict[str, Any], path: st
     assert [one["schema"] for one in named] == [{"type": "integer", "minimum": 1, "default": 1}]
 
 
+def test_a_client_can_be_generated_from_any_document(document: dict[str, Any]) -> None:
+    """Operations have short unique names, bytes a type that generators know, and keyed answers stand in it always."""
+    operations = {(method, path): o for path, methods in document["paths"].items() for method, o in methods.items()}
+    names = [operation["operationId"] for operation in operations.values()]
+    assert sorted(names) == sorted(set(names))
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)?", name) for name in names), names
+    for (method, path), operation in operations.items():
+        is_guarded = not path.startswith("/health")
+        assert ("401" in operation["responses"]) == is_guarded, path
+        assert ("429" in operation["responses"]) == (method == "post"), path
+    for path in ("/predict", "/render", "/explain"):
+        content = operations["post", path]["requestBody"]["content"]
+        assert {"multipart/form-data", "application/octet-stream"} <= set(content), path
+    for at in (("post", "/render"), ("post", "/explain"), ("get", "/model-info/figures/{name}")):
+        schema = operations[at]["responses"]["200"]["content"]["image/png"]["schema"]
+        assert schema == {"type": "string", "format": "binary", "contentMediaType": "image/png"}, at
+
+
 def test_every_answer_and_error_has_an_example(document: dict[str, Any]) -> None:
     """Each status of each route has at least one example, in place or with its schema."""
     for path, methods in document["paths"].items():
@@ -76,10 +94,9 @@ def test_examples_of_problems_are_of_their_type_and_status(document: dict[str, A
                     assert (value["type"], value["title"]) == (kind.uri, kind.title)
                     assert value["status"] == kind.status == int(status)
                     assert value["detail"] == kind.example
-                    assert ("retry_after_s" in value) == (kind.status == 503)
-    # the others belong to no route, for an address that does not exist has no documentation; or to services with keys
-    without_route = {"not-found", "method-not-allowed"}
-    assert set(types) - seen == {*without_route, "unauthorized", "rate-limited", "keys-unavailable"}
+                    assert ("retry_after_s" in value) == (kind.status in (429, 503))
+    # the others belong to no route, for an address that does not exist has no documentation; or to no route alone
+    assert set(types) - seen == {"not-found", "method-not-allowed", "origin-not-allowed"}
 
 
 def test_real_problems_look_like_their_examples(service: RunningService, document: dict[str, Any]) -> None:

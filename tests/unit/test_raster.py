@@ -66,7 +66,8 @@ def difference(one, other):
     [
         (b"", "an empty file"),
         (b"hello, this is a report", "text"),
-        (b'{"image": "..."}', "text"),
+        (b' {"image": "..."}', "JSON: send the bytes of the file itself, as a form field or as the raw body"),
+        (b"data:image/png;base64,iVBORw0KGgo", "a data: address: send the bytes that it encodes"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "text"),
         (b"GIF89a\1\0\1\0", "a GIF image"),
         (b"GIF87a\1\0\1\0", "a GIF image"),

@@ -96,6 +96,22 @@ def test_names_outside_ascii_are_read() -> None:
     assert received[1] == b"x"
 
 
+def test_a_file_is_called_as_its_sender_calls_it() -> None:
+    """A part keeps its file name, cut to what file systems take, and a part without one does not get the last one's."""
+
+    async def names(body: bytes) -> list[str | None]:
+        async def stream() -> AsyncIterator[bytes]:
+            yield body
+
+        budget = ByteBudget(10_000)
+        parts = read_parts(stream(), FORM, budget, max_part_bytes=1000, max_body_bytes=5000, max_parts=10)
+        return [one.file_name async for one in parts]
+
+    unnamed = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n'
+    body = part("files", b"x", "Müller 1.dcm") + unnamed + part("files", b"x", "n" * 300) + b"--b--\r\n"
+    assert asyncio.run(names(body)) == ["Müller 1.dcm", None, "n" * 255]
+
+
 @pytest.mark.parametrize(
     ("headers", "chunks", "expected"),
     [
