@@ -92,6 +92,7 @@ def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload
     digests = _input_digests(settings)
     ledger = _ledger(settings, metrics, digests)
     ledger_trouble = (lambda: ledger.trouble and f"the ledger cannot be written: {ledger.trouble}",) if ledger else ()
+    ledger_damage = (lambda: ledger.damage and f"the ledger is damaged: {ledger.damage}",) if ledger else ()
     is_closed = settings.ledger_policy == "closed"
     budget = ByteBudget(settings.max_inflight_bytes)
     predictor = Predictor(settings, metrics, load_options(settings))
@@ -102,7 +103,7 @@ def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload
         stuck_after_s=settings.request_timeout_s,
         stale_after_s=max(30.0, 10 * settings.poll_interval_s),
         clock=time.monotonic,
-        watched=(*([lambda: keys.complaint] if keys else []), *(() if is_closed else ledger_trouble)),
+        watched=(*([lambda: keys.complaint] if keys else []), *(() if is_closed else ledger_trouble), *ledger_damage),
         required=ledger_trouble if is_closed else (),
     )
     metrics.queue_depth.set_function(lambda: predictor.batcher.depth)

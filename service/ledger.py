@@ -18,7 +18,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from service.ledger_chain import BrokenLine
 from service.ledger_file import Facts, LedgerFile, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
@@ -82,11 +81,13 @@ class Ledger:
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._lost = 0
-        self._strangers = 0
+        self._strangers = self._strangers_told = 0  # each is changed by one thread only
         self._busy_since: float | None = None
         self._anchored: tuple[float, int] = (0.0, 0)
         self.complaint: str | None = "it is not open yet"
         """Why lines cannot be written now; None where they can."""
+        self.damage: str | None = None
+        """What this run found that no crash of a process explains; lines are written all the same."""
 
     # --- the event loop's side ----------------------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class Ledger:
             is_last = self._is_ending
             try:
                 self._turn(waiting)
-            except (OSError, BrokenLine) as error:
+            except OSError as error:
                 self._fail(error, waiting)
             except Exception as error:
                 log.exception("the ledger broke")
@@ -204,9 +205,12 @@ class Ledger:
         try:
             if not self._file.is_open:
                 self._open()
-            if self._strangers:
-                count, self._strangers = self._strangers, 0
+            elif not waiting:
+                self._file.check_place()
+            strangers = self._strangers
+            if count := strangers - self._strangers_told:
                 self._event("refused", problem="unauthorized", count=count)
+                self._strangers_told = strangers
             while waiting:
                 self._write_group(waiting)
             due_s = self._file.seconds_to_sync()
@@ -240,15 +244,18 @@ class Ledger:
         self._metrics.ledger_sequence.set(self._file.link.seq)
 
     def _open(self) -> None:
-        """Go on where the ledger ends, and say so in a line. Raises OSError or BrokenLine."""
-        torn_bytes, lost = self._file.open(), self._lost
-        self._event("opened", **self._opening, torn_bytes=torn_bytes, lost_lines=lost)
+        """Go on where the ledger ends, and say so in a line. Raises OSError."""
+        end, lost = self._file.open(), self._lost
+        if end.damage and end.damage != self.damage:
+            self.damage = end.damage
+            log.error("ledger damaged", extra={"reason": end.damage})
+        found = {**end.findings, "lost_lines": lost}
+        self._event("opened", **self._opening, **found)
         with self._lock:
             self._lost -= lost
         self._file.sync()
         if self.complaint:
-            anchor = str(self._file.link)
-            log.info("ledger open", extra={"lost_lines": lost, "torn_bytes": torn_bytes, "anchor": anchor})
+            log.info("ledger open", extra={**found, "anchor": str(self._file.link)})
         self.complaint = None
         self._metrics.ledger_up.set(1)
 

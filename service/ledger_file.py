@@ -1,5 +1,6 @@
 """A ledger's files as their one writer sees them: where it goes on, a write that tore, the next file, the flush."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -8,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.ledger_chain import START, End, file_for, find_end, ledger_files, write_line
+from service.ledger_chain import START, End, find_end, new_file_for, write_line
 
 log = logging.getLogger("lungct.ledger")
 
@@ -24,8 +25,15 @@ class Torn(Exception):
         self.cause = cause
 
 
+class Moved(OSError):
+    """The folder's name or the file's leads to something else than what is open, or to nothing."""
+
+
 class LedgerFile:
-    """The newest file of a folder, to which lines are appended; the next one where it is full. For one thread."""
+    """The newest file of a folder, to which lines are appended; the next one where it is full. For one thread.
+
+    A folder is made where there is none at first; one that was written and is gone is not made again.
+    """
 
     def __init__(
         self, folder: Path, *, max_bytes: int, sync_interval_s: float, observe_sync: Callable[[float], None]
@@ -35,8 +43,10 @@ class LedgerFile:
         self._max_bytes = max_bytes
         self._sync_interval_s = sync_interval_s
         self._observe_sync = observe_sync
+        self._folder_fd = -1
         self._lock_fd = -1
         self._fd = -1
+        self._path = folder
         self._size = 0
         self._unsynced_since: float | None = None
         self.link = START
@@ -47,25 +57,34 @@ class LedgerFile:
         """Whether lines can be appended."""
         return self._fd >= 0
 
-    def open(self) -> int:
-        """Go on where the ledger ends: how many bytes of a torn line stand there.
-
-        Raises OSError, BlockingIOError where another process has it, or service.ledger_chain.BrokenLine.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def open(self) -> End:
+        """Go on where the ledger ends: what was found there. Raises OSError, BlockingIOError where another has it."""
+        if self.link == START:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._keep_others_out()
-        end = find_end(self._folder)
-        _remove_hollow(self._folder, end)
+        end = find_end(self._folder, self.link)
         self.link = end.link
-        if end.path is not None and not end.torn_bytes and end.size < self._max_bytes:
+        if end.path is not None and end.size < self._max_bytes:
             self._fd = os.open(end.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            self._size = end.size
+            self._path, self._size = end.path, end.size
         else:
             self._create()
-        return end.torn_bytes
+        return end
+
+    def check_place(self) -> None:
+        """Raises Moved where lines would go into what no name leads to, or into what somebody else wrote too."""
+        try:
+            folder, file = self._folder.stat(), self._path.stat()
+        except OSError as error:
+            raise Moved(error.errno, f"the ledger is not in its place any more: {error.strerror}") from error
+        if not (os.path.samestat(folder, os.fstat(self._folder_fd)) and os.path.samestat(file, os.fstat(self._fd))):
+            raise Moved(errno.ESTALE, "the ledger is not in its place any more: another folder or file is there")
+        if file.st_size != self._size:
+            raise Moved(errno.ESTALE, f"{self._path.name} was changed by somebody else")
 
     def append(self, lines: Sequence[Facts]) -> None:
         """Write one line for each, all with one write(). Raises Torn, or OSError where no next file can be made."""
+        self.check_place()
         if self._size >= self._max_bytes:
             self._next_file()
         contents, ends, links = [], [0], [self.link]
@@ -112,40 +131,37 @@ class LedgerFile:
     def leave(self) -> None:
         """Let the folder go, too."""
         self.close()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        for fd in (self._lock_fd, self._folder_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._lock_fd = self._folder_fd = -1
 
     def _keep_others_out(self) -> None:
-        """One process at a time. Raises BlockingIOError where one is in."""
-        if self._lock_fd < 0:
-            fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(fd)
-                raise
-            self._lock_fd = fd
+        """One process at a time, in the folder that the name leads to now. Raises BlockingIOError where one is in.
+
+        The folder itself is locked, because a file in it can be removed; and a file, because only that is seen by other
+        machines on a network's volume, and by versions that knew no other lock.
+        """
+        if self._folder_fd >= 0 and os.path.samestat(self._folder.stat(), os.fstat(self._folder_fd)):
+            return
+        self.leave()
+        try:
+            self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._folder_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.leave()
+            raise
 
     def _create(self) -> None:
-        path = file_for(self._folder, self.link.seq + 1)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._path = new_file_for(self._folder, self.link.seq + 1)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = 0
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.fsync(self._folder_fd)
 
     def _next_file(self) -> None:
         self.sync()
         self.close()
         self._create()
         log.info("ledger file", extra={"first_seq": self.link.seq + 1, "anchor": str(self.link)})
-
-
-def _remove_hollow(folder: Path, end: End) -> None:
-    """Files behind the last whole line hold none: their first one was not written to its end."""
-    for path in ledger_files(folder):
-        if end.path is None or path.name > end.path.name:
-            path.unlink()

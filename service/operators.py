@@ -27,7 +27,7 @@ def print_key(args: argparse.Namespace) -> int:
 
 
 def verify_ledger(args: argparse.Namespace) -> int:
-    """Exit code 0 where the chain is whole, 1 where it is not."""
+    """Exit code 0 where the chain is whole, 1 where it is not, 2 where there is none or it cannot be read."""
     folder = args.folder or os.environ.get("LUNGCT_LEDGER_DIR")
     try:
         if not folder:
