@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,8 @@ def key_line(name: str, key: str, limit: Limit | None = None) -> str:
 def parse_keys(lines: Iterable[str]) -> tuple[Caller, ...]:
     """Callers from lines `NAME sha256:HEX [COUNT/SECONDS]`; empty lines and those that begin with # are skipped.
 
-    Two lines may have one name: the old and the new key of a caller, while it changes over. Raises KeysError.
+    Two lines may have one name: the old and the new key of a caller, while it changes over. No line: nobody may call.
+    Raises KeysError.
     """
     callers = []
     for number, line in enumerate(lines, start=1):
@@ -74,16 +75,14 @@ def parse_keys(lines: Iterable[str]) -> tuple[Caller, ...]:
         except ValueError as error:
             raise KeysError(f"line {number}: {error}") from None
         callers.append(Caller(words[0], bytes.fromhex(hashed[1]), Allowance(limit) if limit else None))
-    if not callers:
-        raise KeysError("it holds no key")
     return tuple(callers)
 
 
 class ApiKeys:
     """The keys in force. A thread looks at the file in the rhythm of the repository, so that no request has to.
 
-    A file that cannot be read lets nobody in; one that can be read and not understood, as in the moment in which an
-    editor writes it, leaves the keys before it in force. Either shows in `complaint`.
+    A file that is gone, cannot be read or cannot be understood, as in the moment in which somebody writes it, leaves
+    the keys before it in force. One that can be read and holds no key revokes all of them. Each shows in `complaint`.
     """
 
     def __init__(
@@ -96,10 +95,15 @@ class ApiKeys:
     ) -> None:
         """fixed: lines as in the file, separated by line ends or semicolons. Raises KeysError where they are wrong."""
         self._file = file
-        self._fixed = parse_keys(fixed.replace(";", "\n").splitlines()) if fixed.strip() else ()
+        self._fixed = parse_keys(fixed.replace(";", "\n").splitlines())
+        if fixed.strip() and not self._fixed:
+            raise KeysError("it holds no key")
         self.poll_interval_s = poll_interval_s
         self._on_change = on_change
         self._from_file: tuple[Caller, ...] = ()
+        self._remembered: tuple[Caller, ...] = ()
+        """Those of the file, and those that were and have used some of their limit."""
+        self._was_read = file is None
         self._seen: FileStatus = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
@@ -110,8 +114,8 @@ class ApiKeys:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody can be let in, because there is a file and it gave no key."""
-        return not self.callers
+        """Whether nobody can be let in, because it is not known who may: the file was never read."""
+        return not self.callers and not self._was_read
 
     def find(self, key: bytes) -> Caller | None:
         """Who holds the key. Every hash is compared, each in constant time."""
@@ -141,9 +145,9 @@ class ApiKeys:
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen == self._seen:
                 return
-            lines = self._file.read_text("utf-8").splitlines()
+            lines = self._file.read_text("utf-8-sig").splitlines()
         except OSError as error:
-            self._seen, self._from_file = None, ()
+            self._seen = None
             self._complain(f"the key file cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             self._seen = seen
@@ -151,15 +155,28 @@ class ApiKeys:
         else:
             self._seen = seen
             try:
-                self._from_file = _keeping_allowances(parse_keys(lines), self._from_file)
+                self._put_in_force(parse_keys(lines))
             except KeysError as error:
                 self._complain(f"the key file cannot be understood: {error}")
-            else:
-                self.complaint = None
         before, self.callers = self.callers, (*self._fixed, *self._from_file)
         if before != self.callers:
             log.info("keys in force", extra={"callers": [caller.name for caller in self.callers]})
         self._on_change(len(self.callers))
+
+    def _put_in_force(self, news: Sequence[Caller]) -> None:
+        """A key keeps what it has used of its limit: in another line, with another limit, and while it is away."""
+        before = {one.digest: one for one in self._remembered}
+        self._from_file = tuple(_going_on(one, before.get(one.digest)) for one in news)
+        now = {one.digest for one in news}
+        away = [
+            one for one in self._remembered if one.digest not in now and one.allowance and one.allowance.share_left < 1
+        ]
+        self._remembered = (*self._from_file, *away)
+        self._was_read = True
+        if news:
+            self.complaint = None
+        else:
+            self._complain("the key file holds no key: all of its keys are revoked")
 
     def _complain(self, complaint: str) -> None:
         if complaint != self.complaint:
@@ -174,7 +191,12 @@ class ApiKeys:
                 log.exception("a look at the key file failed")
 
 
-def _keeping_allowances(news: Iterable[Caller], before: Iterable[Caller]) -> tuple[Caller, ...]:
-    """A key whose line has not changed keeps what it has used of its limit."""
-    known = {(one.name, one.digest, one.allowance and one.allowance.limit): one for one in before}
-    return tuple(known.get((one.name, one.digest, one.allowance and one.allowance.limit), one) for one in news)
+def _going_on(news: Caller, before: Caller | None) -> Caller:
+    if before is None:
+        return news
+    limits = [one.allowance and one.allowance.limit for one in (before, news)]
+    if before.name == news.name and limits[0] == limits[1]:
+        return before
+    if news.allowance and before.allowance:
+        news.allowance.go_on_from(before.allowance)
+    return news

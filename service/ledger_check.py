@@ -62,7 +62,7 @@ class Verdict:
             )
         told += self.problems
         if self.problem_count:
-            told.append(f"The chain is not whole: {self.problem_count} problems")
+            told.append(f"The chain is not whole. Problems: {self.problem_count}")
         else:
             told.append(f"The chain is whole from line {self.first} to anchor {self.last}")
         return "\n".join(told) + "\n"
@@ -84,7 +84,7 @@ def check_ledger(folder: Path, anchors: Iterable[Link] = (), *, is_part: bool = 
         check.follow(path)
     verdict = check.end()
     if not files or not (verdict.lines or verdict.problems):
-        raise NoLedger(f"{folder} holds no ledger: there is nothing to verify")
+        raise NoLedger(f"{str(folder)!r} holds no ledger: there is nothing to verify")
     return verdict
 
 

@@ -43,6 +43,15 @@ class Allowance:
         self._left = float(limit.count)
         self._at = clock()
 
+    @property
+    def share_left(self) -> float:
+        """1 where all of it is there; below 0 where there is a debt. Changes nothing: another thread may ask."""
+        return self._left_at(self._clock()) / self.limit.count
+
+    def go_on_from(self, before: "Allowance") -> None:
+        """Leave the share that another limit has left: who had used up that one has used up this one."""
+        self._left = before.share_left * self.limit.count
+
     def take(self) -> bool:
         """Take one slice; False where there is none, and nothing is taken."""
         self._grow()
@@ -73,8 +82,10 @@ class Allowance:
     def _seconds_until(self, left: int) -> float:
         return (left - self._left) * self.limit.seconds / self.limit.count
 
+    def _left_at(self, now: float) -> float:
+        limit = self.limit
+        return min(limit.count, self._left + (now - self._at) * limit.count / limit.seconds)
+
     def _grow(self) -> None:
         now = self._clock()
-        limit = self.limit
-        self._left = min(limit.count, self._left + (now - self._at) * limit.count / limit.seconds)
-        self._at = now
+        self._left, self._at = self._left_at(now), now

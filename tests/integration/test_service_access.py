@@ -123,25 +123,29 @@ def test_names_are_recorded_and_keys_never(guarded: RunningService) -> None:
 
 
 def test_keys_change_without_a_restart(tiny_network_repository: Path, tmp_path: Path) -> None:
-    """A new key opens and a removed one closes within the polling time; a file that is gone closes and is told."""
+    """A new key opens and a removed one closes within the polling time, the last one too; a lost file is told."""
     file = tmp_path / "keys"
-    file.write_text(key_line("pacs", PACS), "utf-8")
     with serving(tiny_network_repository, api_keys_file=file) as service:
 
         def status(value: str) -> int:
             return service.client.post("/predict", content=jpeg_slice(), headers=key(value)).status_code
 
-        assert (status(PACS), status(RIS)) == (200, 401)
+        answer = service.client.post("/predict", content=jpeg_slice(), headers=key(RIS))
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:lungct:problem:keys-unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+        file.write_text(key_line("pacs", PACS), "utf-8-sig")
+        wait_until(lambda: (status(PACS), status(RIS)) == (200, 401), "the list is in force")
         (tmp_path / "aside").write_text(key_line("ris", RIS), "utf-8")
         (tmp_path / "aside").rename(file)
         wait_until(lambda: (status(PACS), status(RIS)) == (401, 200), "the new list is in force")
         file.unlink()
-        wait_until(lambda: status(RIS) == 503, "nobody is let in")
-        answer = service.client.post("/predict", content=jpeg_slice(), headers=key(RIS))
-        assert answer.json()["type"] == "urn:lungct:problem:keys-unavailable"
-        assert int(answer.headers["retry-after"]) >= 1
-        assert service.health()["status"] == "degraded"
+        wait_until(lambda: service.health()["status"] == "degraded", "the file is missed")
         assert service.health()["reasons"] == ["the key file cannot be read: No such file or directory"]
+        assert status(RIS) == 200
+        file.write_text("# nobody")
+        wait_until(lambda: status(RIS) == 401, "all keys are revoked")
+        reasons = ["the key file holds no key: all of its keys are revoked"]
+        wait_until(lambda: service.health()["reasons"] == reasons, "and it is told")
         file.write_text(key_line("ris", RIS), "utf-8")
         wait_until(lambda: status(RIS) == 200, "the list is back")
         assert service.health()["status"] == "ok"

@@ -107,6 +107,9 @@ def test_verify_ledger_finds_what_was_changed(ledger: Path, tmp_path: Path) -> N
     cut = verify(str(tmp_path), "--anchor", anchor)
     assert (cut.returncode, "the end was cut off" in cut.stdout) == (1, True)
     assert verify(str(tmp_path / "nowhere")).returncode == 2
+    (tmp_path / "empty").mkdir()
+    empty = verify(str(tmp_path / "empty"))
+    assert (empty.returncode, empty.stdout, "nothing to verify" in empty.stderr) == (2, "", True)
     assert verify(str(tmp_path), "--anchor", "x").returncode == 2
 
 
@@ -161,6 +164,51 @@ def test_a_ledger_that_cannot_be_written_is_never_silent(
     verdict = check_ledger(folder)
     assert (verdict.problems, verdict.lost_lines) == ([], int(policy == "open"))
     assert sum("outcome" in line for line in lines_of(folder)) == 1
+
+
+@pytest.mark.parametrize("policy", ["closed", "open"])
+def test_a_ledger_that_is_moved_away_is_never_silent(
+    tiny_network_repository: Path, tmp_path: Path, policy: str
+) -> None:
+    """While it runs, too: closed refuses the next slice, open counts it; both go on when the folder is back."""
+    folder, elsewhere = tmp_path / "ledger", tmp_path / "elsewhere"
+    with serving(tiny_network_repository, ledger_dir=folder, ledger_policy=policy) as service:
+        assert service.client.post("/predict", content=jpeg_slice()).status_code == 200
+        wait_until(lambda: service.metric("lungct_ledger_lines_total") == 1, "its line is written")
+        folder.rename(elsewhere)
+        answer = service.client.post("/predict", content=jpeg_slice())
+        why = ["the ledger cannot be written: No such file or directory"]
+        wait_until(lambda: service.health()["reasons"] == why, "it is missed")
+        assert not folder.exists()
+        if policy == "closed":
+            assert (answer.status_code, service.health()["status"]) == (503, "unavailable")
+            assert answer.json()["type"] == "urn:lungct:problem:ledger-unavailable"
+        else:
+            assert (answer.status_code, service.health()["status"]) == (200, "degraded")
+        elsewhere.rename(folder)
+        wait_until(lambda: service.health()["status"] == "ok", "it goes on")
+        assert service.client.post("/predict", content=jpeg_slice()).status_code == 200
+    verdict = check_ledger(folder)
+    assert (verdict.problems, verdict.lost_lines) == ([], int(policy == "open"))
+    assert sum("outcome" in line for line in lines_of(folder)) == 2
+
+
+def test_what_a_loss_of_power_left_is_told_and_kept(tiny_network_repository: Path, tmp_path: Path) -> None:
+    """Zeros behind the last line: the service answers, health is degraded and says why, verify-ledger ends with 1."""
+    for _ in range(2):
+        with serving(tiny_network_repository, ledger_dir=tmp_path) as service:
+            assert service.client.post("/predict", content=jpeg_slice()).status_code == 200
+            health = service.health()
+            log = service.log_lines()
+        (path,) = tmp_path.glob("ledger-000000000001*")
+        with path.open("ab") as file:
+            file.write(bytes(200_000))
+    reason = f"{path.name} holds 200000 bytes behind line 2 of the chain that are no line"
+    assert (health["status"], health["reasons"]) == ("degraded", [f"the ledger is damaged: {reason}"])
+    assert [line["reason"] for line in log if line["message"] == "ledger damaged"] == [reason]
+    verdict = verify(str(tmp_path))
+    assert verdict.returncode == 1
+    assert f"{path.name}, line 3: " in verdict.stdout
 
 
 def test_a_killed_service_leaves_a_line_for_every_answer(tiny_network_repository: Path, tmp_path: Path) -> None:

@@ -46,6 +46,20 @@ def test_a_batch_may_leave_a_debt(clock: Clock) -> None:
     assert allowance.take()
 
 
+def test_another_limit_goes_on_with_the_share_that_is_left(clock: Clock) -> None:
+    """A caller whose limit is changed has neither a fresh quota nor a debt that the smaller limit takes hours over."""
+    before = Allowance(Limit(100, 10), clock)
+    for _ in range(75):
+        before.take()
+    assert before.share_left == pytest.approx(0.25)
+    clock.now += 2.5
+    after = Allowance(Limit(4, 400), clock)
+    after.go_on_from(before)
+    assert [after.take() for _ in range(3)] == [True, True, False]
+    clock.now += 10_000
+    assert (before.share_left, after.share_left) == (1, 1)
+
+
 def test_fields_are_those_of_the_draft(clock: Clock) -> None:
     """RateLimit-Policy has quota and window; RateLimit what is left, and whole seconds until there is more."""
     allowance = Allowance(Limit(600, 60), clock)
