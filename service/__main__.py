@@ -72,7 +72,7 @@ def _parse_arguments() -> argparse.Namespace:
     verify = verbs.add_parser(
         "verify-ledger",
         help="find what was changed, removed or moved in a ledger",
-        description="Follow the chain through all files of a ledger. Exit code 0: whole; 1: not; 2: not to be read.",
+        description="Follow the chain through all files of a ledger. Exit code 0: whole; 1: not; 2: nothing to verify.",
     )
     verify.add_argument("folder", nargs="?", help="the ledger's folder (default: LUNGCT_LEDGER_DIR)")
     verify.add_argument(
