@@ -7,8 +7,8 @@ when the machine loses power, at most the lines of that time are gone, and `veri
 Policy "closed": an answer leaves only once its line is written; where it cannot be, the caller gets 503. Policy "open":
 answers leave at once; how many lines are missing is counted, and written down as soon as there is a disk again.
 
-Nothing is ever deleted. What lies behind the last sound line stays as it is; a new file goes on, and its first line says
-what was found. Lines go only to where the names of folder and file lead: a folder that is gone is not made again.
+Nothing is ever deleted. What lies behind the last sound line stays as it is; a new file goes on, and its first line
+says what was found. Lines go only where the names of folder and file lead: a folder that is gone is not made again.
 """
 
 import asyncio

@@ -47,6 +47,8 @@ class LedgerFile:
         self._lock_fd = -1
         self._fd = -1
         self._path = folder
+        self._opened: tuple[os.stat_result, ...] = ()
+        """Folder and file; their inodes are not used again while they are open."""
         self._size = 0
         self._unsynced_since: float | None = None
         self.link = START
@@ -69,6 +71,7 @@ class LedgerFile:
             self._path, self._size = end.path, end.size
         else:
             self._create()
+        self._opened = (os.fstat(self._folder_fd), os.fstat(self._fd))
         return end
 
     def check_place(self) -> None:
@@ -77,7 +80,7 @@ class LedgerFile:
             folder, file = self._folder.stat(), self._path.stat()
         except OSError as error:
             raise Moved(error.errno, f"the ledger is not in its place any more: {error.strerror}") from error
-        if not (os.path.samestat(folder, os.fstat(self._folder_fd)) and os.path.samestat(file, os.fstat(self._fd))):
+        if not all(map(os.path.samestat, self._opened, (folder, file))):
             raise Moved(errno.ESTALE, "the ledger is not in its place any more: another folder or file is there")
         if file.st_size != self._size:
             raise Moved(errno.ESTALE, f"{self._path.name} was changed by somebody else")
@@ -164,4 +167,5 @@ class LedgerFile:
         self.sync()
         self.close()
         self._create()
+        self._opened = (self._opened[0], os.fstat(self._fd))
         log.info("ledger file", extra={"first_seq": self.link.seq + 1, "anchor": str(self.link)})
