@@ -29,8 +29,7 @@ from service.routes import build_router, prediction_endpoints
 from service.self_check import SelfCheck
 from service.settings import ServiceSettings
 from service.upload import ByteBudget
-
-VERSION = "0.1.0"
+from shared import VERSION
 
 _DESCRIPTION = f"""Classifies lung CT slices as Normal, Benign or Malignant.
 
@@ -52,7 +51,9 @@ def create_app(service: Service) -> ASGIApp:
         if service.ledger:
             service.ledger.start()
         checking = asyncio.create_task(self_check.run())
+        watching = asyncio.create_task(service.readiness.watch())
         yield
+        watching.cancel()
         checking.cancel()
         if service.keys:
             service.keys.stop()

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,11 @@ class HotReload:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        repository = self._model_dir.parent
+        with suppress(OSError):  # the first look says why it cannot be read
+            if not repository.is_dir():
+                extra = {"model_repository": str(repository.absolute())}
+                log.warning("the model repository does not exist", extra=extra)
         while not self._stop.is_set():
             try:
                 self.poll()
@@ -112,10 +118,10 @@ class HotReload:
                 self.versions = published_versions(self._model_dir)
                 policy = read_policy(self._model_dir)
             except OSError as error:
-                self._complain(f"the repository cannot be read: {error.strerror}")
+                self.complaint = f"the repository cannot be read: {error.strerror}"
                 break
             except PolicyError as error:
-                self._complain(str(error))
+                self.complaint = str(error)
                 break
             self.pin = policy.pin
             if is_first_look:  # once a poll: for each of a thousand bad versions it would look at all of them
@@ -124,7 +130,7 @@ class HotReload:
             decision = decide(self.versions, policy, self.serving.version if self.serving else None, self._failed_now())
             if decision.load is None:
                 failure = self.failures.get(decision.about or 0)
-                self._complain(f"{decision.complaint}: {failure.reason}" if failure else decision.complaint)
+                self.complaint = f"{decision.complaint}: {failure.reason}" if failure else decision.complaint
                 break
             self._try(decision.load)
         self.last_poll = self._clock()
@@ -192,8 +198,3 @@ class HotReload:
         return {
             version for version, failure in self.failures.items() if failure.retry_at is None or now < failure.retry_at
         }
-
-    def _complain(self, complaint: str | None) -> None:
-        if complaint and complaint != self.complaint:
-            log.warning("not as wanted", extra={"reason": complaint})
-        self.complaint = complaint

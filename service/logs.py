@@ -1,30 +1,56 @@
-"""Log lines as JSON objects, one a line, to stderr."""
+"""Log lines to stderr: JSON objects for programs, plain lines for a person at a terminal."""
 
 import logging
 import logging.config
+import sys
+from typing import Literal
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
+_RESERVED = [*RESERVED_ATTRS, "color_message"]
 
-def configure_logging(level: str) -> None:
-    """Make everything that logs, uvicorn included, write JSON; uvicorn's access log gives way to ours."""
+LogFormat = Literal["auto", "json", "plain"]
+
+
+class PlainFormatter(logging.Formatter):
+    """12:34:56 WARNING message name=value …; what would do something to a terminal is escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("{asctime} {levelname:<7} {message}", "%H:%M:%S", "{")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """The line without a traceback."""
+        given = {name: value for name, value in vars(record).items() if name not in _RESERVED and value is not None}
+        record.message = record.message if record.message.isprintable() else repr(record.message)
+        return " ".join([super().formatMessage(record), *(f"{name}={_plain(value)}" for name, value in given.items())])
+
+
+def _plain(value: object) -> str:
+    text = str(value)
+    return text if text and text.isprintable() and " " not in text else repr(text)
+
+
+def configure_logging(level: str, log_format: LogFormat) -> None:
+    """Make everything that logs, uvicorn included, write so; uvicorn's access log gives way to ours."""
     # looked up for every record otherwise, and in no line
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    is_plain = sys.stderr.isatty() if log_format == "auto" else log_format == "plain"
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {
+                "plain": {"()": PlainFormatter},
                 "json": {
                     "()": "pythonjsonlogger.json.JsonFormatter",
                     "format": "{levelname}{name}{message}",
                     "style": "{",
                     "timestamp": "time",  # with its zone
-                    "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
+                    "reserved_attrs": _RESERVED,
                     "rename_fields": {"levelname": "level", "name": "logger"},
-                }
+                },
             },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain" if is_plain else "json"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {"uvicorn.access": {"level": "CRITICAL", "propagate": False}},
         }

@@ -1,7 +1,9 @@
 """What Prometheus may read of the service."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.process_collector import ProcessCollector
+
+from shared import VERSION
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -12,6 +14,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        Info("lungct_build", "Which software this is.", registry=registry).info({"version": VERSION})
         self.requests = Counter(
             "lungct_requests", "Requests answered.", ("route", "method", "status"), registry=registry
         )

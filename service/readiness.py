@@ -1,14 +1,27 @@
-"""Whether the service can answer now, told from what it did and not from what it hopes."""
+"""Whether the service can answer now, told from what it did and not from what it hopes.
 
+Whoever asks, and the service itself once a second, has the log say which reasons appeared and which are gone.
+"""
+
+import asyncio
+import logging
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from service.batching import MicroBatcher
 from service.hot_reload import HotReload
 from service.metrics import Metrics
 from service.schemas import Health
+from shared import VERSION
+
+log = logging.getLogger("lungct.health")
 
 _FAILING_AFTER = 3  # batches in a row; one may be bad luck
+_LOOK_S = 1.0
+_SECONDS = re.compile(r"\b\d+ s\b")  # a reason that counts them stays the same one
+_PASSING = re.compile(r"version \d+ is being loaded|the service is shutting down")  # no cause for a warning
 
 
 @dataclass
@@ -31,6 +44,8 @@ class Readiness:
     """The engine gave another answer to a golden slice than when the model was loaded."""
     is_closed: bool = False
     """What comes now is refused."""
+    _told: dict[str, str] = field(default_factory=dict)
+    """Reasons that hold, as they were told, by what they are without their seconds."""
 
     @property
     def engine_is_failing(self) -> bool:
@@ -38,7 +53,7 @@ class Readiness:
         return self.metrics.consecutive_failures >= _FAILING_AFTER or self.batcher.oldest_batch_s > self.stuck_after_s
 
     def health(self) -> Health:
-        """The verdict and its reasons."""
+        """The verdict and its reasons; what is new of them, or gone, is logged."""
         serving = self.reload.serving
         hindrances: list[str] = []
         reasons: list[str] = []
@@ -60,8 +75,31 @@ class Readiness:
         if seen is not None and self.reload.loading is None and self.clock() - seen > self.stale_after_s:
             reasons.append(f"no look at the repository has ended for {self.clock() - seen:.0f} s")
         reasons += filter(None, (one() for one in self.watched))
+        status: Literal["ok", "degraded", "unavailable"] = (
+            "unavailable" if hindrances else "degraded" if reasons else "ok"
+        )
+        self._tell(status, hindrances + reasons)
         return Health(
-            status="unavailable" if hindrances else "degraded" if reasons else "ok",
+            status=status,
+            service_version=VERSION,
             model_version=serving.version if serving else None,
             reasons=hindrances + reasons,
         )
+
+    async def watch(self) -> None:
+        """Look every second until cancelled, so that the log is true where nobody asks."""
+        while True:
+            try:
+                self.health()
+            except Exception:
+                log.exception("health cannot be told")
+            await asyncio.sleep(_LOOK_S)
+
+    def _tell(self, status: str, reasons: list[str]) -> None:
+        now = {_SECONDS.sub("", reason): reason for reason in reasons}
+        for reason in [now[one] for one in now.keys() - self._told.keys()]:
+            level = logging.INFO if _PASSING.fullmatch(reason) else logging.WARNING
+            log.log(level, "health: a reason appeared", extra={"reason": reason, "status": status})
+        for reason in [self._told[one] for one in self._told.keys() - now.keys()]:
+            log.info("health: a reason is gone", extra={"reason": reason, "status": status})
+        self._told = now

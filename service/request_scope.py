@@ -16,6 +16,8 @@ log = logging.getLogger("lungct.request")
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _HEADER = REQUEST_ID_HEADER.lower().encode()
+_PROBES = ("/health", "/health/live", "/health/ready", "/metrics")
+_FIRST_ERROR = 400
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -63,7 +65,8 @@ class RequestScope:
         state, route = scope["state"], getattr(scope.get("route"), "path", "unmatched")
         self._metrics.requests.labels(route, scope["method"], status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
-        log.info(
+        log.log(
+            logging.DEBUG if route in _PROBES and status < _FIRST_ERROR else logging.INFO,
             "request",
             extra={
                 "request_id": request_id,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
 from service.explain import NOTE, Method
+from shared import VERSION
 from shared.decisions import Verdict
 
 _REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
@@ -181,10 +182,16 @@ class Health(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"status": "ok", "model_version": 3, "reasons": []},
-                {"status": "degraded", "model_version": 2, "reasons": ["version 3 is bad: golden.npz is missing"]},
+                {"status": "ok", "service_version": VERSION, "model_version": 3, "reasons": []},
+                {
+                    "status": "degraded",
+                    "service_version": VERSION,
+                    "model_version": 2,
+                    "reasons": ["version 3 is bad: golden.npz is missing"],
+                },
                 {
                     "status": "unavailable",
+                    "service_version": VERSION,
                     "model_version": None,
                     "reasons": ["no valid model version is published yet"],
                 },
@@ -193,7 +200,8 @@ class Health(BaseModel):
     )
 
     status: Literal["ok", "degraded", "unavailable"]
-    model_version: int | None = Field(description="The version that serves.")
+    service_version: str = Field(description="Which software answers; no number of a model.")
+    model_version: int | None = Field(description="The version of the model that serves.")
     reasons: list[str] = Field(description="Why the status is not ok.")
 
 
@@ -229,7 +237,7 @@ class ModelInfo(BaseModel):
                         }
                     ],
                     "warnings": ["Research and education only: not for diagnosis."],
-                    "health": {"status": "ok", "model_version": 2, "reasons": []},
+                    "health": {"status": "ok", "service_version": VERSION, "model_version": 2, "reasons": []},
                     "documents": ["model-info/card", "model-info/figures/confusion_matrix.png"],
                     "manifest": {
                         "schema_version": 1,

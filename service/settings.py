@@ -1,4 +1,4 @@
-"""What an operator can set, each from an environment variable LUNGCT_<NAME>."""
+"""What an operator can set, each by an environment variable LUNGCT_<NAME> or an option --<name>."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.settings import PREFIX, is_service_link
 
 PublicPart = Literal["page", "docs", "metrics", "model-info"]
 LedgerPolicy = Literal["closed", "open"]
@@ -16,7 +18,7 @@ _MIB = 1024 * 1024
 class ServiceSettings(BaseSettings):
     """Settings of the service, checked once at start and passed as arguments."""
 
-    model_config = SettingsConfigDict(env_prefix="LUNGCT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     model_repository: Path = Field(default=Path("models"), description="Folder that holds the model folders.")
     model_name: str = Field(default="lung-ct", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Model to serve.")
@@ -91,6 +93,14 @@ class ServiceSettings(BaseSettings):
         default=5.0, gt=0, description="A line that takes longer is as good as not written."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: Literal["auto", "json", "plain"] = Field(
+        default="auto", description="auto: plain lines where standard error is a terminal, JSON objects elsewhere."
+    )
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _is_no_link(cls, value: object) -> object:
+        return cls.model_fields["port"].default if is_service_link(value) else value
 
     @field_validator("public", "cors_origins", mode="before")
     @classmethod

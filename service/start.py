@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
@@ -16,7 +16,10 @@ from service.metrics import Metrics
 from service.model_loading import watch_models
 from service.settings import ServiceSettings
 from service.trial_process import TrialProcess
-from shared import signing
+from shared import VERSION, signing
+from shared.settings import PREFIX, option, unknown_settings
+
+log = logging.getLogger("lungct.service")
 
 _EXIT_USAGE = 2
 _LET_GO_S = 5.0
@@ -27,15 +30,26 @@ class UnusableSetting(Exception):
     """The service cannot start as it is set; str() names the variable and says what came."""
 
 
-def serve(ahead: TrialProcess | None, end: EarlyEnd, make_metrics: Callable[[], Metrics] = Metrics) -> int:
-    """Read the settings, serve until SIGTERM, and return the exit code. ahead: the process of the first trial."""
+def serve(
+    ahead: TrialProcess | None,
+    end: EarlyEnd,
+    make_metrics: Callable[[], Metrics] = Metrics,
+    given: Mapping[str, str] | None = None,
+) -> int:
+    """Read the settings, serve until SIGTERM, and return the exit code.
+
+    ahead: the process of the first trial. given: settings that win over the environment, beside what is none.
+    """
+    fields = ServiceSettings.model_fields
     try:
-        settings = _settings()
+        settings = _settings({name: value for name, value in (given or {}).items() if name in fields})
     except UnusableSetting as error:
         if ahead is not None:
             ahead.end()
         return _refused(error)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
+    repository = str(settings.model_repository.absolute())
+    log.info("starting", extra={"version": VERSION, "model_repository": repository, "model_name": settings.model_name})
     set_heap(2)
     metrics = make_metrics()
     reload = watch_models(settings, metrics, ahead)
@@ -58,13 +72,16 @@ def _refused(error: UnusableSetting) -> int:
     return _EXIT_USAGE
 
 
-def _settings() -> ServiceSettings:
+def _settings(given: Mapping[str, str]) -> ServiceSettings:
+    if unknown := unknown_settings(os.environ, ServiceSettings.model_fields):
+        raise UnusableSetting("\n".join(unknown))
     try:
-        settings = ServiceSettings()
+        settings = ServiceSettings(**given)  # type: ignore[arg-type]  # pydantic makes of the text what it should be
     except ValidationError as error:
         lines = []
         for one in error.errors():
-            name = "LUNGCT_" + "_".join(str(part) for part in one["loc"]).upper() if one["loc"] else "settings"
+            field = str(one["loc"][0]) if one["loc"] else ""
+            name = option(field) if field in given else PREFIX + field.upper() if field else "settings"
             got = f", got {one['input']!r}" if one["loc"] else ""  # all settings would come, keys among them
             lines.append(f"{name}: {one['msg']}{got}")
         raise UnusableSetting("\n".join(lines)) from error

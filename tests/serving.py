@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -36,13 +36,19 @@ def wait_until(holds: Callable[[], Any], what: str, deadline_s: float = DEADLINE
 class RunningService:
     """One `python -m service` process. Settings are given by field name: poll_interval_s=0.1."""
 
-    def __init__(self, repository: Path, settings: dict[str, Any], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        repository: Path,
+        settings: dict[str, Any],
+        environment: dict[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed by close()
         named = {"model_repository": repository, "port": 0, "poll_interval_s": 0.1, "drain_delay_s": 0, **settings}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUNGCT_")}
         self.started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "service"],
+            [sys.executable, "-m", "service", *arguments],
             cwd=_ROOT,
             env={
                 **inherited,
@@ -168,10 +174,15 @@ class RunningService:
 
 @contextmanager
 def serving(
-    repository: Path, *, environment: dict[str, str] | None = None, is_ready: bool = True, **settings: Any
+    repository: Path,
+    *,
+    environment: dict[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    is_ready: bool = True,
+    **settings: Any,
 ) -> Iterator[RunningService]:
     """A running service, ready unless told otherwise; ended on leaving."""
-    service = RunningService(repository, settings, environment)
+    service = RunningService(repository, settings, environment, arguments)
     try:
         yield service.wait_ready() if is_ready else service
     finally:

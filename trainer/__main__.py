@@ -19,6 +19,7 @@ from types import FrameType
 
 from pydantic import ValidationError
 
+from shared.settings import unknown_settings
 from trainer.command_line import build_parser
 from trainer.errors import TrainerError
 from trainer.settings import TrainerSettings
@@ -39,6 +40,9 @@ class Stopped(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status."""
     args = build_parser().parse_args(arguments)
+    if unknown := unknown_settings(os.environ, TrainerSettings.model_fields):
+        print(*(f"trainer: error: {one}" for one in unknown), sep="\n", file=sys.stderr)
+        return _USAGE
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # says where it writes assets, which are none
     try:

@@ -1,13 +1,13 @@
 """What may be typed after `python -m trainer`.
 
-Options that are settings are drawn from their fields: name, choices, default and sentence stand there once. One that is
-not given is absent from the result, so that the environment or the default decides; pydantic checks the values.
+Options that are settings are drawn from their fields: name, choices, default and sentence stand there once.
 """
 
 import argparse
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
+from shared import VERSION
+from shared.settings import add_options
 from trainer.settings import TrainerSettings
 
 _EXAMPLES = """\
@@ -99,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"lungct {VERSION}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     run = _add_verb(verbs, "run", "train, evaluate, and publish the next version", _RUN_EXAMPLES)
@@ -197,32 +198,7 @@ def _add_verb(
 
 
 def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
-    group = parser.add_argument_group("settings")
-    for name in names:
-        field = TrainerSettings.model_fields[name]
-        default = "" if field.default is None else f" (default: {field.default})"
-        choices = _choices(field.annotation)
-        group.add_argument(
-            "--" + name.replace("_", "-"),
-            dest=name,
-            choices=choices,
-            default=argparse.SUPPRESS,
-            metavar=None if choices else _placeholder(field.annotation),
-            help=f"{field.description}{default}",
-        )
-
-
-def _choices(annotation: object) -> tuple[str, ...] | None:
-    """The values of a Literal, also of an optional one; None for any other type."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    return next((found for part in get_args(annotation) if (found := _choices(part))), None)
-
-
-def _placeholder(annotation: object) -> str:
-    """What stands for the value in the help."""
-    types = (annotation, *get_args(annotation))
-    return next((word for kind, word in ((Path, "DIR"), (int, "N"), (float, "X")) if kind in types), "TEXT")
+    add_options(parser.add_argument_group("settings"), {name: TrainerSettings.model_fields[name] for name in names})
 
 
 def _at_least_one(text: str) -> int:
