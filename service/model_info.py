@@ -27,6 +27,7 @@ def model_info(service: Service) -> ModelInfo:
         ],
         warnings=service.warnings(serving) if serving else [],
         health=service.readiness.health(),
+        ledger=service.ledger is not None,
         documents=[_address(name) for name in serving.documents] if serving else [],
         manifest=serving.manifest.model_dump(mode="json", exclude={"files"}) if serving else None,
     )

@@ -238,6 +238,7 @@ class ModelInfo(BaseModel):
                     ],
                     "warnings": ["Research and education only: not for diagnosis."],
                     "health": {"status": "ok", "service_version": VERSION, "model_version": 2, "reasons": []},
+                    "ledger": False,
                     "documents": ["model-info/card", "model-info/figures/confusion_matrix.png"],
                     "manifest": {
                         "schema_version": 1,
@@ -264,6 +265,10 @@ class ModelInfo(BaseModel):
     failures: list[Failure] = Field(description="Versions that could not be loaded, newest first.")
     warnings: list[str] = Field(description="What a reader of this model's answers must know.")
     health: Health = Field(description="What /health says, here always with status 200.")
+    ledger: bool = Field(
+        description="Whether every answer gets a line in a ledger: what it said, when, whose key it was, and a keyed "
+        "digest of the image. The image itself is kept nowhere."
+    )
     documents: list[str] = Field(
         description="The serving version's card and figures, as addresses relative to this one: model-info/card."
     )

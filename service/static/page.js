@@ -75,6 +75,7 @@ queue.addEventListener("change", ({ detail: slice }) => {
 });
 
 status.addEventListener("model", async ({ detail: info }) => {
+  find("ledger").hidden = !info.ledger;
   offerPhantoms(info.manifest?.dataset.kind === "phantoms");
   result.show(chosen);
   drawModel();

@@ -363,3 +363,21 @@ def test_window_and_frame_are_chosen_by_hand(shown: RunningService, visit: Visit
         page.get_by_role("button", name="Classify frame 3").click()
     wanted = {"level": "40", "width": "400", "frame": "3"}
     until(page, lambda: wanted in queries, "it is drawn so, once the hand rests")
+
+
+def test_the_page_says_what_is_kept(
+    shown: RunningService, shown_repository: Path, tmp_path: Path, visit: VisitOf
+) -> None:
+    """No image is, anywhere; where the service has a ledger, the page says that each answer gets a line there."""
+    page = visit(shown.url).page
+    page.goto(shown.url)
+    expect(page.locator("#chip")).to_have_text("Model version 1")
+    kept = page.locator("#kept")
+    expect(kept).to_contain_text("Images go to this service and nowhere else. No image is stored, here or there.")
+    expect(kept).not_to_contain_text("keeps", use_inner_text=True)
+    with serving(shown_repository, ledger_dir=tmp_path) as service:
+        page = visit(service.url).page
+        page.goto(service.url)
+        expect(page.locator("#kept")).to_contain_text(
+            "The service keeps a line about every answer", use_inner_text=True
+        )
