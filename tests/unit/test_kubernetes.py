@@ -62,11 +62,12 @@ def test_kustomize_builds_it() -> None:
 
 
 def test_every_pod_is_as_the_restricted_standard_wants_it() -> None:
-    """No root, no capability, no way to more rights, no writable root, no token, and limits for memory and scratch."""
+    """No root, no capability, no way to more rights, no writable root, no token or links, limits of memory."""
     assert len(pods()) == 3
     for pod in pods():
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["runAsUser"] == UID
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

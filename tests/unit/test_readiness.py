@@ -1,5 +1,6 @@
 """ok, degraded or unavailable, and why: told from what the parts did."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,3 +136,19 @@ def test_hindrances_come_before_complaints(parts: Parts) -> None:
     parts.reload.complaint = "version 4 is bad: x"
     parts.readiness.is_draining = True
     assert parts.verdict == ("unavailable", ["the service is shutting down", "version 4 is bad: x"])
+
+
+def test_a_reason_is_logged_once_and_when_it_is_gone(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is asked about, and though it counts seconds; what passes by itself is no warning."""
+    caplog.set_level(logging.INFO, "lungct.health")
+    for parts.now in (161, 162, 163):
+        parts.readiness.health()
+    parts.now = 100
+    parts.readiness.is_draining = True
+    for _ in range(3):
+        parts.readiness.health()
+    assert [(line.levelname, line.getMessage().rsplit(" ", 1)[1], vars(line)["reason"]) for line in caplog.records] == [
+        ("WARNING", "appeared", "no look at the repository has ended for 61 s"),
+        ("INFO", "appeared", "the service is shutting down"),
+        ("INFO", "gone", "no look at the repository has ended for 63 s"),
+    ]
