@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.stress import settings_of
 from trainer.approach import make_approach
 from trainer.balance import Indices, Labels
-from trainer.cases import Groups
+from trainer.cases import Groups, find_cases
 from trainer.dataset import Dataset
 from trainer.resampling import draw_cases
 from trainer.run import folds_of, read_labelled
@@ -37,11 +37,12 @@ def learning_curve(
     """Rightness, the mean number of training cases of each class float64 [shares, classes], and the cases."""
     classes = len(dataset.classes.names)
     right, counts = np.zeros((len(SHARES), len(dataset))), np.zeros((len(SHARES), classes))
-    groups = folds_of(dataset, data, settings).cases.groups
+    cases = find_cases(dataset, data, settings.cases, settings.expected_cases)
+    groups = cases.groups
     approach = make_approach(dataset, groups, settings)
     fits = np.zeros(len(SHARES))
     for seed in range(seeds):
-        folds = folds_of(dataset, data, settings.model_copy(update={"split_seed": seed}))
+        folds = folds_of(dataset, cases, settings.model_copy(update={"split_seed": seed}))
         for fold in range(len(folds)):
             split = folds.split(fold)
             for row, share in enumerate(SHARES):

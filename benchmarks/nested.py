@@ -20,7 +20,7 @@ from shared.chest_ct import ImageLimits, look_at
 from shared.decisions import DecisionRules
 from trainer.approach import make_approach
 from trainer.calibration import cross_fit, softmax
-from trainer.cases import Cases
+from trainer.cases import Cases, find_cases
 from trainer.chest_gate import fit_gate
 from trainer.dataset import Dataset
 from trainer.fold import Approach
@@ -35,7 +35,7 @@ POINTS = ("high_sensitivity", "specificity_90", "specificity_95", "high_specific
 def nested(data: Path, settings: TrainerSettings) -> str:
     """The table for one seed of the folds."""
     dataset = read_labelled(data, settings)
-    folds = folds_of(dataset, data, settings)
+    folds = folds_of(dataset, find_cases(dataset, data, settings.cases, settings.expected_cases), settings)
     approach = make_approach(dataset, folds.cases.groups, settings)
     n, classes = len(dataset), dataset.classes
     target = classes.names.index(classes.target)

@@ -23,6 +23,7 @@ from shared.imaging import SliceTensor, to_tensor
 from shared.slices import DecodedSlice
 from trainer.approach import make_approach
 from trainer.balance import Indices
+from trainer.cases import find_cases
 from trainer.command_line import build_parser
 from trainer.cross_validation import cross_validate
 from trainer.dataset import Dataset, LabelledFile, index_folder
@@ -65,7 +66,7 @@ class Stressed:
 def stress(data: Path, settings: TrainerSettings, every: int) -> list[Stressed]:
     """One row a change, the unchanged slices first; every: judge each so-manieth slice of a class."""
     dataset = read_labelled(data, settings)
-    folds = folds_of(dataset, data, settings)
+    folds = folds_of(dataset, find_cases(dataset, data, settings.cases, settings.expected_cases), settings)
     result = cross_validate(dataset, folds, make_approach(dataset, folds.cases.groups, settings), settings)
     classes = dataset.classes
     target = classes.names.index(classes.target)

@@ -5,24 +5,30 @@ TensorFlow takes seconds to import, so each verb imports what it needs when it r
 
 # ruff: noqa: PLC0415 - see above
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to clear away: no traceback of imports
+
 import argparse
 import gc
 import json
-import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import FrameType
 
 from pydantic import ValidationError
 
 from shared.settings import unknown_settings
 from trainer.command_line import build_parser
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, WrongArgument
 from trainer.settings import TrainerSettings
+from trainer.terminal import complain, have_our_lines_alone, let_go_of_output, say
+from trainer.wording import counted
 
 # before TensorFlow is imported: its notes on instruction sets help nobody who reads this command's output
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,28 +45,45 @@ class Stopped(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status."""
-    args = build_parser().parse_args(arguments)
-    if unknown := unknown_settings(os.environ, TrainerSettings.model_fields):
-        print(*(f"trainer: error: {one}" for one in unknown), sep="\n", file=sys.stderr)
-        return _USAGE
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # says where it writes assets, which are none
     try:
+        args = build_parser().parse_args(arguments)
+        if unknown := unknown_settings(os.environ, TrainerSettings.model_fields):
+            for one in unknown:
+                complain(f"error: {one}")
+            return _USAGE
         given = {name: value for name, value in vars(args).items() if name in TrainerSettings.model_fields}
         settings = TrainerSettings(**given)
-        return _VERBS[args.verb](settings, args)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_context=False):
-            where = "".join(f"{part} (LUNGCT_{str(part).upper()}): " for part in problem["loc"])
-            print(f"trainer: error: {where}{problem['msg']}", file=sys.stderr)
-        return _USAGE
-    except (TrainerError, OSError) as error:
-        print(f"trainer: {error}", file=sys.stderr)
-        return _FAILED
+        status = _VERBS[args.verb](settings, args)
+        sys.stdout.flush()
+    except (ValidationError, TrainerError, OSError, MemoryError) as error:
+        return _explained(error)
     except Stopped as stopped:
         name = signal.Signals(stopped.number).name
-        print(f"trainer: stopped by {name}; every published version is whole.", file=sys.stderr)
+        complain(f"stopped by {name}; every published version is whole.")
         return 128 + stopped.number
+    else:
+        return status
+
+
+def _explained(error: Exception) -> int:
+    """A line on standard error for what nobody can do anything about here, and the exit status."""
+    match error:
+        case ValidationError():
+            for problem in error.errors(include_url=False, include_context=False):
+                where = "".join(f"{part} (LUNGCT_{str(part).upper()}): " for part in problem["loc"])
+                complain(f"error: {where}{problem['msg'].rpartition('Value error, ')[2]}")
+            return _USAGE
+        case WrongArgument():
+            complain(f"error: {error}")
+            return _USAGE
+        case OSError():
+            let_go_of_output()
+            if not isinstance(error, BrokenPipeError):  # whoever read the output has enough, as `head` does
+                of_file = f"{error.filename}: " if error.filename is not None else ""
+                complain(f"{of_file}{error.strerror}." if error.strerror else str(error))
+        case _:
+            complain(str(error) or "There is not enough memory.")
+    return _FAILED
 
 
 def stop_on_signals() -> None:
@@ -70,6 +93,7 @@ def stop_on_signals() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+    signal.signal(number, signal.SIG_DFL)  # a second one does not wait for what is cleared away
     raise Stopped(number)
 
 
@@ -94,63 +118,89 @@ def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import newest_valid_version
 
     if args.if_empty and (there := newest_valid_version(settings.model_dir)) is not None:
-        print(f"{settings.model_dir} already holds version {there}; nothing to do.")
+        say(f"{settings.model_dir} already holds version {there}; nothing to do.")
         return 0
-    with _imports_of_tensorflow():
-        from trainer.run import run, without_empty_data
-
-    outcome = run(
-        settings if "data" in args else without_empty_data(settings), is_forced=args.force, is_resumed=args.resume
+    from trainer.preflight import (
+        check_signing_key,
+        check_training,
+        demo_settings,
+        require_folder,
+        without_empty_data,
     )
-    print(f"Published version {outcome.version} in {settings.model_dir} after {outcome.duration_s:.0f} s.")
-    print(outcome.verdict.reason)
+
+    settings = settings if "data" in args else without_empty_data(settings)
+    check_training(demo_settings(settings) if settings.data is None else settings)
+    check_signing_key(settings.signing_key)
+    require_folder("model_repository", settings.model_dir)
+    with _imports_of_tensorflow():
+        from trainer.run import run
+
+    outcome = run(settings, is_forced=args.force, is_resumed=args.resume)
+    say(f"Published version {outcome.version} in {settings.model_dir} after {outcome.duration_s:.0f} s.")
+    say(outcome.verdict.reason)
     metrics, ends = outcome.metrics, outcome.metrics.intervals
-    of_cases = "" if metrics.n_cases is None else f" of {metrics.n_cases} cases"
-    print(
+    of_cases = "" if metrics.n_cases is None else f" of {counted(metrics.n_cases, 'case')}"
+    say(
         f"Held out: accuracy {metrics.accuracy:.4f} (95 % {ends.accuracy[0]:.3f} to {ends.accuracy[1]:.3f}), balanced "
         f"accuracy {metrics.balanced_accuracy:.4f} ({ends.balanced_accuracy[0]:.3f} to "
-        f"{ends.balanced_accuracy[1]:.3f}) on {metrics.n} slices{of_cases}."
+        f"{ends.balanced_accuracy[1]:.3f}) on {counted(metrics.n, 'slice')}{of_cases}."
     )
     for warning in outcome.warnings:
-        print(f"Warning: {warning}")
+        say(f"Warning: {warning}")
     return 0
 
 
-def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
+def _data_of(settings: TrainerSettings, verb: str) -> Path:
+    """The folder of slices. Raises WrongArgument where none was given."""
     if settings.data is None:
-        print("trainer: error: audit needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
-        return _USAGE
+        raise WrongArgument("data", f"{verb} needs a folder of labelled slices: --data DIR or LUNGCT_DATA")
+    return settings.data
+
+
+def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
+    data = _data_of(settings, "audit")
+    from trainer.dataset import require_class_folders
+    from trainer.preflight import check_case_table, require_folder
+
+    require_class_folders(data, settings.class_set)
+    check_case_table(settings.cases)
+    require_folder("out", args.out)
     from trainer.audit import audit_folder, summary
     from trainer.audit_page import write_audit
 
-    audited = audit_folder(settings.data, settings)
+    audited = audit_folder(data, settings)
     page = write_audit(audited, args.out)
-    print(audited.audit.model_dump_json(indent=2) if args.json else f"{summary(audited.audit)}\nPage: {page}")
+    say(audited.audit.model_dump_json(indent=2) if args.json else f"{summary(audited.audit)}\nPage: {page}")
     return 0
 
 
 def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    if settings.data is None:
-        print("trainer: error: crossval needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
-        return _USAGE
+    data = _data_of(settings, "crossval")
+    from trainer.preflight import check_training
+
+    check_training(settings)
     with _imports_of_tensorflow():
         from trainer.repeated import repeat, summary
 
-    report = repeat(settings.data, settings, args.seeds, has_baseline=args.baseline)
-    print(report.model_dump_json(indent=2) if args.json else summary(report))
+    report = repeat(data, settings, args.seeds, has_baseline=args.baseline)
+    say(report.model_dump_json(indent=2) if args.json else summary(report))
     return 0
 
 
 def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    if settings.data is None:
-        print("trainer: error: evaluate needs a folder of labelled slices: --data DIR or LUNGCT_DATA", file=sys.stderr)
-        return _USAGE
+    data = _data_of(settings, "evaluate")
+    from trainer.dataset import require_class_folders
+    from trainer.repository import read_version
+
+    manifest = read_version(settings.model_dir, args.version)
+    require_class_folders(data, manifest.classes, needs_every_class=False)
     with _imports_of_tensorflow():
         from trainer.published_model import evaluate_published, report
 
-    version, metrics = evaluate_published(settings.data, settings.model_dir, args.version, settings.decode_threads)
+    metrics = evaluate_published(data, settings.model_dir, manifest, settings.decode_threads)
+    version = manifest.model_version
     as_json = json.dumps({"version": version, **metrics.model_dump(mode="json")}, indent=2)
-    print(as_json if args.json else f"Version {version}\n{report(metrics)}")
+    say(as_json if args.json else f"Version {version}\n{report(metrics)}")
     return 0
 
 
@@ -158,7 +208,7 @@ def _versions(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import list_versions, table
 
     summaries = list_versions(settings.model_dir)
-    print(json.dumps([asdict(one) for one in summaries], indent=2, default=str) if args.json else table(summaries))
+    say(json.dumps([asdict(one) for one in summaries], indent=2, default=str) if args.json else table(summaries))
     return 0
 
 
@@ -166,7 +216,7 @@ def _pin(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import pin
 
     pin(settings.model_dir, args.version)
-    print(f"Version {args.version} is pinned: services serve it, whatever is newer.")
+    say(f"Version {args.version} is pinned: services serve it, whatever is newer.")
     return 0
 
 
@@ -174,39 +224,44 @@ def _unpin(settings: TrainerSettings, args: argparse.Namespace) -> int:  # noqa:
     from trainer.repository import unpin
 
     unpin(settings.model_dir)
-    print("No version is pinned: services serve the newest valid one.")
+    say("No version is pinned: services serve the newest valid one.")
     return 0
 
 
 def _sign(settings: TrainerSettings, args: argparse.Namespace) -> int:
     if settings.signing_key is None:
-        print("trainer: error: sign needs a private key: --signing-key FILE or LUNGCT_SIGNING_KEY", file=sys.stderr)
-        return _USAGE
+        raise WrongArgument("signing_key", "sign needs a private key: --signing-key FILE or LUNGCT_SIGNING_KEY")
+    from trainer.preflight import check_signing_key
     from trainer.repository import sign
 
+    check_signing_key(settings.signing_key)
     sign(settings.model_dir, args.version, settings.signing_key)
-    print(f"Version {args.version} is signed: services that trust the key's public half may serve it.")
+    say(f"Version {args.version} is signed: services that trust the key's public half may serve it.")
     return 0
 
 
 def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.repository import prune
-    from trainer.work_folder import remove_work
+    from trainer.work_folder import remove_work, work_folders
 
     removed = prune(settings.model_dir, args.keep)
-    print(f"Removed versions: {', '.join(map(str, removed)) or 'none'}.")
-    if work := remove_work(settings.model_dir):
-        print(f"Removed unfinished work: {', '.join(work)}.")
+    say(f"Removed versions: {', '.join(map(str, removed)) or 'none'}.")
+    if work := remove_work(settings.model_dir, is_offered_too=args.all_work):
+        say(f"Removed unfinished work: {', '.join(work)}.")
+    if left := work_folders(settings.model_dir):
+        say(f"Left, being in use or offered for --force --resume (--all-work removes those): {', '.join(left)}.")
     return 0
 
 
 def _synthesize(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.phantom_folder import synthesize
+    from trainer.preflight import require_folder
 
+    require_folder("out", args.out)
     count = synthesize(
         args.out, cases_per_class=args.cases_per_class, slices_per_case=args.slices_per_case, seed=settings.seed
     )
-    print(f"Drew {count} slices into {args.out}; no patient is behind any of them.")
+    say(f"Drew {counted(count, 'slice')} into {args.out}; no patient is behind any of them.")
     return 0
 
 
@@ -225,4 +280,5 @@ _VERBS = {
 
 if __name__ == "__main__":
     stop_on_signals()
+    have_our_lines_alone()
     sys.exit(main())

@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from trainer.cases import Cases, find_cases
-from trainer.dataset import index_folder
+from trainer.dataset import file_name, index_folder
 from trainer.duplicates import NEAR, across_classes, conflicting_copies, copies, near_duplicates
 from trainer.settings import TrainerSettings
 from trainer.shortcuts import Shortcut, find_shortcuts
 from trainer.similarity import Pairs
 from trainer.survey import MEASURES, Survey, survey_folder
+from trainer.wording import counted, printable
 
 _MAX_PAIRS = 200
 
@@ -50,7 +51,10 @@ class CaseGroup(BaseModel):
 
 
 class Audit(BaseModel):
-    """Everything that was found, as audit.json holds it. It names files, which may name patients."""
+    """Everything that was found, as audit.json holds it. It names files, which may name patients.
+
+    Names are as trainer.dataset.file_name() gives them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,6 +72,8 @@ class Audit(BaseModel):
     alike_across_classes: tuple[AlikePair, ...]
     """The most alike pairs of different classes, 200 at most."""
     n_alike_across_classes: int
+    pairs_left_out: tuple[str, ...] = ()
+    """What was not compared, or not counted, among the pairs: a sentence each."""
     image_sizes: dict[str, dict[str, int]]
     """Of each class: how many slices have each size, "width x height", the commonest first."""
     medians: dict[str, dict[str, float]]
@@ -93,20 +99,19 @@ def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
     """Read a folder of class folders once and judge it. Raises DatasetError, CaseTableError or CaseInTwoClasses."""
     index = index_folder(folder, settings.class_set)
     survey = survey_folder(index, settings.decode_threads)
-    cases = find_cases(survey, folder, settings.cases, settings.expected_cases)
     near = near_duplicates(survey)
+    cases = find_cases(survey, folder, settings.cases, settings.expected_cases, near)
     alike = across_classes(near, survey.labels)
     order = np.argsort(-alike.correlation, kind="stable")
     alike = Pairs(alike.first[order], alike.second[order], alike.correlation[order])
     names, of_class = survey.classes.names, [survey.labels == label for label in range(len(survey.classes.names))]
     audit = Audit(
-        folder=str(folder),
+        folder=printable(folder),
         n=len(survey.labels),
         counts={name: int(rows.sum()) for name, rows in zip(names, of_class, strict=True)},
         ignored_folders=survey.ignored_folders,
         unreadable=tuple(
-            Unreadable(file=skipped.path.relative_to(folder).as_posix(), reason=skipped.reason)
-            for skipped in survey.skipped
+            Unreadable(file=file_name(skipped.path, folder), reason=skipped.reason) for skipped in survey.skipped
         ),
         copies=_named(survey, copies(survey)),
         conflicts=_named(survey, conflicting_copies(survey)),
@@ -122,6 +127,7 @@ def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
             ]
         ),
         n_alike_across_classes=len(alike),
+        pairs_left_out=near.left_out,
         image_sizes={name: _sizes(survey.measures[rows]) for name, rows in zip(names, of_class, strict=True)},
         medians={
             name: dict(zip(MEASURES, np.median(survey.measures[rows], axis=0).round(2).tolist(), strict=True))
@@ -137,18 +143,23 @@ def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
 
 def summary(audit: Audit) -> str:
     """What was found, as lines for a terminal."""
-    lines = [f"{audit.n} slices of {sum(audit.case_counts.values())} cases ({audit.case_origin})"]
-    lines += [f"  {name}: {count} slices, {audit.case_counts[name]} cases" for name, count in audit.counts.items()]
+    lines = [f"{counted(audit.n, 'slice')} of {counted(len(audit.cases), 'case')} ({audit.case_origin})"]
+    lines += [
+        f"  {name}: {counted(count, 'slice')}, {counted(audit.case_counts[name], 'case')}"
+        for name, count in audit.counts.items()
+    ]
     if audit.ignored_folders:
         lines.append(f"Folders that are no class: {', '.join(audit.ignored_folders)}")
     lines.append(f"Unreadable files: {len(audit.unreadable)}")
     lines += [f"  {one.file}: {one.reason}" for one in audit.unreadable[:5]]
-    lines.append(f"Byte-identical files: {len(audit.copies)} sets, {len(audit.conflicts)} of them in different classes")
+    sets = counted(len(audit.copies), "set")
+    lines.append(f"Byte-identical files: {sets}, {len(audit.conflicts)} of them in different classes")
     lines += [f"  LABEL CONFLICT {' = '.join(same)}" for same in audit.conflicts[:5]]
     lines.append(
-        f"Near-duplicates (correlation above {NEAR}): {audit.near_duplicate_pairs} pairs within a class, "
+        f"Near-duplicates (correlation above {NEAR}): {counted(audit.near_duplicate_pairs, 'pair')} within a class, "
         f"{audit.n_alike_across_classes} across classes"
     )
+    lines += [f"  {sentence}" for sentence in audit.pairs_left_out]
     lines += [f"  {' ~ '.join(pair.files)} ({pair.correlation:.3f})" for pair in audit.alike_across_classes[:5]]
     lines.append("What tells the class of a new case without a look at the lungs (balanced accuracy, 95 %):")
     lines += [

@@ -12,6 +12,7 @@ from trainer.audit_figures import contact_sheet, geometry_figure, intensity_figu
 from trainer.duplicates import NEAR
 from trainer.progress import with_progress
 from trainer.survey import MEASURES
+from trainer.wording import counted
 
 JSON_FILE, PAGE_FILE = "audit.json", "audit.html"
 _MAX_ROWS = 50
@@ -52,7 +53,7 @@ def page(audited: Audited) -> str:
     """The whole page; every name that comes from the folder is escaped."""
     audit = audited.audit
     parts = [
-        f"<h1>{audit.n} slices, looked at before training</h1>",
+        f"<h1>{counted(audit.n, 'slice')}, looked at before training</h1>",
         f'<p class="note">{escape(audit.folder)}. {_CARE}</p>',
         _counts(audit),
         _unreadable(audit),
@@ -86,7 +87,7 @@ def _unreadable(audit: Audit) -> str:
 
 def _duplicates(audited: Audited) -> str:
     audit = audited.audit
-    parts = [f"<h2>Duplicates</h2><p>{len(audit.copies)} sets of byte-identical files.</p>"]
+    parts = [f"<h2>Duplicates</h2><p>{counted(len(audit.copies), 'set')} of byte-identical files.</p>"]
     if audit.conflicts:
         parts.append(
             f'<p class="bad">{len(audit.conflicts)} of them lie in different classes: a label is wrong. Training stops '
@@ -97,12 +98,14 @@ def _duplicates(audited: Audited) -> str:
     if inside:
         parts.append(_details("Copies within a class", _table(("Files",), [(" = ".join(same),) for same in inside])))
     parts.append(
-        f"<p>{audit.near_duplicate_pairs} pairs within a class correlate above {NEAR}; they count as one case.</p>"
+        f"<p>{counted(audit.near_duplicate_pairs, 'pair')} within a class correlate above {NEAR}; they count as one "
+        "case.</p>"
     )
+    parts += [f'<p class="bad">{escape(sentence)}</p>' for sentence in audit.pairs_left_out]
     if audit.alike_across_classes:
         parts.append(
-            f'<p class="bad">{audit.n_alike_across_classes} pairs of <em>different</em> classes correlate above '
-            f"{NEAR}: probably one patient with two labels.</p>"
+            f'<p class="bad">{counted(audit.n_alike_across_classes, "pair")} of <em>different</em> classes correlate '
+            f"above {NEAR}: probably one patient with two labels.</p>"
         )
         parts.append(
             _image(pair_sheet(audited.survey, audited.alike), "The most alike pairs, one slice above the other")
@@ -151,7 +154,7 @@ def _cases(audited: Audited) -> str:
 
 def _group_title(group: CaseGroup) -> str:
     name = f"Case {group.name}" if group.name else f"Group {group.number + 1}"
-    return escape(f"{name}: {group.class_name}, {len(group.files)} slices")
+    return escape(f"{name}: {group.class_name}, {counted(len(group.files), 'slice')}")
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

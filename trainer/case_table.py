@@ -3,7 +3,8 @@
     file,case
     Normal cases/IM-0001.png,patient-17
 
-A file is named by its path relative to the folder of the class folders; further columns are ignored.
+A file is named by its path relative to the folder of the class folders; further columns are ignored. What of a name
+cannot be printed, or is no UTF-8, is written as the trainer's messages and audit.json write it.
 """
 
 import csv
@@ -11,7 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from trainer.dataset import file_name
 from trainer.errors import TrainerError
+from trainer.wording import counted, printable
 
 CASE_TABLE_FILE = "cases.csv"
 _COLUMNS = ("file", "case")
@@ -51,24 +54,28 @@ class ListedFileMissing(CaseTableError):
 
 
 def read_case_table(table: Path, folder: Path, files: Collection[str]) -> dict[str, str]:
-    """Case of each of the files, which are POSIX paths relative to the folder.
+    """Case of each of the files, which are called as trainer.dataset.file_name() calls them.
 
     Rows of other files that are there (unreadable slices, folders that are no class) are passed over.
     Raises UnreadableCaseTable, FileListedTwice, UnlistedSlices or ListedFileMissing, each saying which and how many.
     """
-    rows = _read_rows(table)
+    rows = read_rows(table)
     if twice := [file for file, count in Counter(file for file, _ in rows).items() if count > 1]:
         raise FileListedTwice(table, twice)
     cases = dict(rows)
-    if unlisted := [file for file in files if file not in cases]:
+    if unlisted := [file for file in files if _key(file) not in cases]:
         raise UnlistedSlices(table, unlisted, len(files))
-    if missing := [file for file in cases.keys() - set(files) if not (folder / file).is_file()]:
-        raise ListedFileMissing(table, sorted(missing), folder)
-    return {file: cases[file] for file in files}
+    if others := cases.keys() - {_key(file) for file in files}:
+        others -= {_key(file_name(path, folder)) for path in folder.rglob("*") if path.is_file()}
+        if others:
+            raise ListedFileMissing(table, sorted(others), folder)
+    return {file: cases[_key(file)] for file in files}
 
 
-def _read_rows(table: Path) -> list[tuple[str, str]]:
-    """(file, case) of each row, in order."""
+def read_rows(table: Path) -> list[tuple[str, str]]:
+    """(file, case) of each row, in order, without a look at the files. Raises UnreadableCaseTable."""
+    if table.exists() and not table.is_file():
+        raise UnreadableCaseTable(table, "it is a folder" if table.is_dir() else "it is no regular file")
     try:
         with table.open(encoding="utf-8-sig", newline="") as text:  # spreadsheets write a byte order mark
             reader = csv.DictReader(text, strict=True)
@@ -90,11 +97,16 @@ def _row(table: Path, line: int, row: dict[str, str | None]) -> tuple[str, str]:
     file, case = ((row[name] or "").strip() for name in _COLUMNS)
     if not file or not case:
         raise UnreadableCaseTable(table, f"line {line} has no {'case' if file else 'file'}")
-    return file.replace("\\", "/").removeprefix("./"), case
+    return _key(file).removeprefix("./"), printable(case)
+
+
+def _key(file: str) -> str:
+    """One name for a file, whether the table writes it as it is, as it is printed, or as Windows does."""
+    return printable(file).replace("\\", "/")
 
 
 def _some(files: Iterable[str], noun: str) -> str:
     """'2 files (a.png, b.png)', naming a few."""
     names = list(files)
     shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({shown})"
+    return f"{counted(len(names), noun)} ({shown})"

@@ -20,7 +20,8 @@ from trainer.case_table import CASE_TABLE_FILE, read_case_table
 from trainer.dataset import Slices
 from trainer.duplicates import copies, near_duplicates
 from trainer.errors import TrainerError
-from trainer.similarity import neighbour_correlations
+from trainer.similarity import Pairs, neighbour_correlations
+from trainer.wording import counted
 
 Groups = NDArray[np.int64]
 """int64 [n]: the number of each slice's case, from 0 in the order of first appearance."""
@@ -42,7 +43,7 @@ class CaseInTwoClasses(TrainerError):
 
     def __init__(self, case: str, counts: dict[str, int], others: int) -> None:
         where = " and ".join(f"{count} of {name!r}" for name, count in counts.items())
-        more = f" So have {others} other cases." if others else ""
+        more = f" So it is with {counted(others, 'other case')}." if others else ""
         super().__init__(f"The case {case!r} has slices in {len(counts)} classes: {where}; expected one class.{more}")
 
 
@@ -75,25 +76,30 @@ class Cases:
 
 
 def find_cases(
-    slices: Slices, folder: Path, table: Path | None = None, case_counts: tuple[int, ...] | None = None
+    slices: Slices,
+    folder: Path,
+    table: Path | None = None,
+    case_counts: tuple[int, ...] | None = None,
+    near: Pairs | None = None,
 ) -> Cases:
     """The cases of slices that lie below the folder.
 
     table: the user's; without one, `cases.csv` in the folder; without that, the patients that DICOM files name; where
-    not every file does, the rest is inferred, case_counts saying how many each class has where that is known. Raises
-    CaseTableError, CaseInTwoClasses or PatientInTwoClasses.
+    not every file does, the rest is inferred, case_counts saying how many each class has where that is known. near:
+    near_duplicates(slices), where they are known already. Raises CaseTableError, CaseInTwoClasses or
+    PatientInTwoClasses.
     """
     if table is None and not (folder / CASE_TABLE_FILE).is_file():
-        return _cases_without_table(slices, case_counts)
+        return _cases_without_table(slices, case_counts, near)
     case_of = read_case_table(table or folder / CASE_TABLE_FILE, folder, slices.files)
     return known_cases(slices, tuple(case_of[file] for file in slices.files))
 
 
-def _cases_without_table(slices: Slices, case_counts: tuple[int, ...] | None) -> Cases:
+def _cases_without_table(slices: Slices, case_counts: tuple[int, ...] | None, near: Pairs | None) -> Cases:
     """Patients, as far as files name them; the rest is guessed, which may join patients and never parts one."""
     named = np.array([row for row, patient in enumerate(slices.patients) if patient is not None], np.int64)
     if not len(named):
-        return Cases(infer_groups(slices, case_counts), "inferred")
+        return Cases(infer_groups(slices, case_counts, near), "inferred")
     first_of: dict[str | None, int] = {}
     for row in named.tolist():
         first = first_of.setdefault(slices.patients[row], row)
@@ -104,7 +110,7 @@ def _cases_without_table(slices: Slices, case_counts: tuple[int, ...] | None) ->
     _join_copies(joined, slices)
     if len(named) == len(slices.labels):
         return Cases(joined.groups(), "known")
-    joined.join_equal(tuple(map(str, infer_groups(slices, case_counts).tolist())))
+    joined.join_equal(tuple(map(str, infer_groups(slices, case_counts, near).tolist())))
     return Cases(joined.groups(), "inferred")
 
 
@@ -130,15 +136,16 @@ def known_cases(slices: Slices, case_of: tuple[str, ...]) -> Cases:
     return Cases(groups, "known", tuple(names.values()))
 
 
-def infer_groups(slices: Slices, case_counts: tuple[int, ...] | None = None) -> Groups:
+def infer_groups(slices: Slices, case_counts: tuple[int, ...] | None = None, near: Pairs | None = None) -> Groups:
     """Join slices of one class that correlate above duplicates.NEAR, copies, and runs of neighbouring files.
 
     The files of a class stand in the natural order of their names ("2" before "10"). The order is cut between folders
     and at its weak links: those below WEAK_LINK, or, where the number of cases is known (case_counts, in class order),
-    the weakest ones, until as many runs are left. All of this is joined, so fewer groups than that may come out.
+    the weakest ones, until as many runs are left. All of this is joined, so fewer groups than that may come out. near:
+    near_duplicates(slices), where they are known already.
     """
     joined = _Joined(len(slices.labels))
-    pairs = near_duplicates(slices)
+    pairs = near_duplicates(slices) if near is None else near
     pairs = pairs.where(slices.labels[pairs.first] == slices.labels[pairs.second])
     joined.join_pairs(pairs.first, pairs.second)
     _join_copies(joined, slices)

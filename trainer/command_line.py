@@ -165,6 +165,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     prune = _add_verb(verbs, "prune", "remove old versions; never the pinned one, nor the newest that are valid")
     prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many of the newest stay")
+    prune.add_argument(
+        "--all-work",
+        action="store_true",
+        help="remove unfinished work also where the quality gate offered it for --force --resume",
+    )
     _add_settings(prune, *_REPOSITORY)
 
     synthesize = _add_verb(verbs, "synthesize", "draw class folders of CT-like phantoms", _SYNTHESIZE_EXAMPLES)
@@ -202,7 +207,10 @@ def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
     return number

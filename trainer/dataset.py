@@ -15,6 +15,7 @@ from shared.raster import ImageType
 from trainer.balance import Indices, Labels
 from trainer.errors import TrainerError
 from trainer.similarity import Thumbnails
+from trainer.wording import printable
 
 PHANTOM_MARKER = "PHANTOMS.txt"
 """A file of this name beside the class folders says that the slices are drawn, not scanned."""
@@ -84,7 +85,7 @@ class Slices(Protocol):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """POSIX paths relative to the folder."""
+        """As file_name() gives them."""
 
     @property
     def thumbnails(self) -> Thumbnails:
@@ -103,8 +104,8 @@ class Slices(Protocol):
 class Dataset:
     """Slices in memory, row i of every field being one slice.
 
-    images: uint8 [n, height, width, 1]; labels: int64 [n]; digests: SHA-256 of each slice's file; files: its path
-    relative to the dataset's folder, which may hold a patient's name and so never leaves this machine; thumbnails:
+    images: uint8 [n, height, width, 1]; labels: int64 [n]; digests: SHA-256 of each slice's file; files: its name as
+    file_name() gives it, which may hold a patient's name and so never leaves this machine; thumbnails:
     uint8 [n, 64, 64], the whole frame, for comparing slices; kinds: types of the files; patients: digests by a key
     that nobody knows, so that they tell which slices are of one patient and no more; None where a file does not say.
     """
@@ -160,22 +161,39 @@ def has_class_folders(folder: Path, classes: ClassSet) -> bool:
     return folder.is_dir() and any(classes.index_of_folder(child.name) is not None for child in _folders(folder))
 
 
-def index_folder(folder: Path, classes: ClassSet, *, needs_every_class: bool = True) -> FolderIndex:
-    """Find every file below the folders that are named like a class; several folders may be of one class.
+def file_name(path: Path, folder: Path) -> str:
+    """What a file below the folder is called wherever a person or a program reads it: POSIX, relative, printable."""
+    return printable(path.relative_to(folder).as_posix())
+
+
+def require_class_folders(folder: Path, classes: ClassSet, *, needs_every_class: bool = True) -> list[list[Path]]:
+    """The folders that are named like each class, in class order, without a look into them.
 
     Raises NoSuchFolder, or ClassWithoutSlices naming the class and the folders that were seen: for any class without
-    a file, or, where not every class is needed, if there is none at all.
+    a folder, or, where not every class is needed, if there is none at all.
     """
     if not folder.is_dir():
         raise NoSuchFolder(folder)
     folders = _folders(folder)
-    seen = ", ".join(repr(child.name) for child in folders) or "no folder at all"
-    files: list[LabelledFile] = []
-    for label, name in enumerate(classes.names):
-        of_class = [child for child in folders if classes.index_of_folder(child.name) == label]
-        if not of_class:
-            if needs_every_class or not has_class_folders(folder, classes):
+    of_classes = [[child for child in folders if classes.index_of_folder(child.name) == label]
+                  for label in range(len(classes.names))]  # fmt: skip
+    if needs_every_class or not any(of_classes):
+        for name, of_class in zip(classes.names, of_classes, strict=True):
+            if not of_class:
+                seen = ", ".join(repr(child.name) for child in folders) or "no folder at all"
                 raise ClassWithoutSlices(name, f"no folder of that name in {folder}, which holds {seen}")
+    return of_classes
+
+
+def index_folder(folder: Path, classes: ClassSet, *, needs_every_class: bool = True) -> FolderIndex:
+    """Find every file below the folders that are named like a class; several folders may be of one class.
+
+    Raises NoSuchFolder or ClassWithoutSlices, as require_class_folders() does, and for a class without a file.
+    """
+    files: list[LabelledFile] = []
+    of_classes = require_class_folders(folder, classes, needs_every_class=needs_every_class)
+    for label, (name, of_class) in enumerate(zip(classes.names, of_classes, strict=True)):
+        if not of_class:
             continue
         paths = [path for child in of_class for path in sorted(child.rglob("*")) if path.is_file()]
         if not paths:
@@ -185,7 +203,9 @@ def index_folder(folder: Path, classes: ClassSet, *, needs_every_class: bool = T
         folder=folder,
         classes=classes,
         files=tuple(files),
-        ignored_folders=tuple(child.name for child in folders if classes.index_of_folder(child.name) is None),
+        ignored_folders=tuple(
+            printable(child.name) for child in _folders(folder) if classes.index_of_folder(child.name) is None
+        ),
         kind="phantoms" if (folder / PHANTOM_MARKER).is_file() else "slices",
     )
 

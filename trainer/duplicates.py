@@ -1,6 +1,7 @@
 """Slices that are there more than once, byte for byte or nearly, and those that contradict each other's label."""
 
 import dataclasses
+import logging
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from trainer.dataset import Dataset, SkippedFile, Slices
 from trainer.errors import TrainerError
 from trainer.settings import OnLabelConflict
 from trainer.similarity import Pairs, similar_pairs
+from trainer.wording import counted
+
+logger = logging.getLogger(__name__)
 
 NEAR = 0.90
 """Correlation of two slices' thumbnails above which both are taken to show one patient."""
@@ -44,8 +48,14 @@ def conflicting_copies(slices: Slices) -> tuple[tuple[int, ...], ...]:
 
 
 def near_duplicates(slices: Slices) -> Pairs:
-    """Pairs of slices that correlate above NEAR, copies included."""
-    return similar_pairs(slices.thumbnails, NEAR)
+    """Pairs of slices that correlate above NEAR, copies included; shows progress, and says what was left out.
+
+    It takes long: ask once.
+    """
+    pairs = similar_pairs(slices.thumbnails, NEAR)
+    for sentence in pairs.left_out:
+        logger.warning("%s", sentence)
+    return pairs
 
 
 def across_classes(pairs: Pairs, labels: Labels) -> Pairs:
@@ -84,9 +94,9 @@ def settle_conflicts(dataset: Dataset, folder: Path, on_conflict: OnLabelConflic
     )
 
 
-def conflict_warning(slices: Slices) -> str | None:
+def conflict_warning(slices: Slices, near: Pairs) -> str | None:
     """A sentence on near-duplicates whose labels differ, without file names; None where there are none."""
-    pairs = across_classes(near_duplicates(slices), slices.labels)
+    pairs = across_classes(near, slices.labels)
     if not len(pairs):
         return None
     names = slices.classes.names
@@ -94,6 +104,6 @@ def conflict_warning(slices: Slices) -> str | None:
                    slices.labels[pairs.second], strict=True)})  # fmt: skip
     classes = "; ".join(" and ".join(names[label] for label in pair) for pair in both)
     return (
-        f"{len(pairs)} pairs of slices with different labels look like one patient (correlation above {NEAR}): "
-        f"{classes}. `trainer audit` shows them; at least one label may be wrong."
+        f"{counted(len(pairs), 'pair')} of slices with different labels look like one patient (correlation above "
+        f"{NEAR}): {classes}. `trainer audit` shows them; at least one label may be wrong."
     )

@@ -18,9 +18,10 @@ from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
 from shared.raster import GreySlice, ImageType, SliceError
 from shared.slices import DecodedSlice, SliceDecoder
 from shared.window import LUNG_WINDOW, Window
-from trainer.dataset import ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile
+from trainer.dataset import ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile, file_name
 from trainer.progress import with_progress
 from trainer.similarity import THUMBNAIL_SIDE, thumbnail
+from trainer.wording import counted
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 _FILES_AHEAD = 8  # per thread: keeps all of them busy, and bounds what waits in memory
@@ -67,7 +68,7 @@ def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | Non
         images=images[: len(kept)],
         labels=np.array([one.file.label for one in kept], np.int64),
         digests=tuple(one.digest for one in kept),
-        files=tuple(one.file.path.relative_to(index.folder).as_posix() for one in kept),
+        files=tuple(file_name(one.file.path, index.folder) for one in kept),
         skipped=tuple(skipped),
         classes=index.classes,
         kind=index.kind,
@@ -109,7 +110,7 @@ def read_files(
 
 def _refuse_empty(name: str, skipped: list[SkippedFile]) -> NoReturn:
     first = skipped[0]
-    reason = f"none of its {len(skipped)} files can be used ({first.path.name}: {first.reason.rstrip('.')})"
+    reason = f"none of its {counted(len(skipped), 'file')} can be used ({first.path.name}: {first.reason.rstrip('.')})"
     raise ClassWithoutSlices(name, reason)
 
 

@@ -5,10 +5,13 @@ differs in the nodule and nowhere else. What a classifier learns from phantoms i
 """
 
 import csv
+import itertools
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,15 +21,20 @@ from shared.classes import LUNG_CT_CLASSES
 from trainer.anatomy import LUNG_HEIGHT_MM, Chest, Level, chest_of
 from trainer.canvas import Canvas
 from trainer.nodule import Nodule, benign_nodule, malignant_nodule, nodule_shares, paint_nodule
+from trainer.progress import with_progress
 from trainer.scanner import Scanner, expose, noise_of, paint_table, scanner_of
 from trainer.tissue import lungs, paint_chest
 from trainer.vessels import VesselTrees, grow_vessels, paint_vessels
+from trainer.wording import counted
 
 SLICES_PER_CASE = 16
 """A case is a stack of this many slices from head to feet; every one of them shows the nodule of its class."""
 
 _SLICE_DISTANCE_MM = 1.5
 _NORMAL, _BENIGN, _MALIGNANT = range(3)
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -111,30 +119,38 @@ def write_phantoms(folder: Path, *, cases_per_class: int, slices_per_case: int, 
     if not 1 <= slices_per_case <= SLICES_PER_CASE or cases_per_class < 1:
         raise ValueError(
             f"expected at least 1 case and 1 to {SLICES_PER_CASE} slices each, "
-            f"got {cases_per_class} cases and {slices_per_case} slices"
+            f"got {counted(cases_per_class, 'case')} and {counted(slices_per_case, 'slice')}"
         )
     stack = np.linspace(0, SLICES_PER_CASE - 1, slices_per_case).round().astype(int).tolist()
-    rows = []
-    for class_index, name in enumerate(LUNG_CT_CLASSES.names):
+    count = len(LUNG_CT_CLASSES.names) * cases_per_class * len(stack)
+    for name in LUNG_CT_CLASSES.names:
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(cases_per_class):
-            case = class_index * cases_per_class + number + 1
-            for slice_index in stack:
-                file = f"{name}/case-{case:03d}-slice-{slice_index:02d}.png"
-                rows.append((file, f"case-{case:03d}", class_index, seed * 1_000_003 + case, slice_index))
+    wanted = (
+        (f"{name}/case-{case:03d}-slice-{slice_index:02d}.png", f"case-{case:03d}", class_index, case, slice_index)
+        for class_index, name in enumerate(LUNG_CT_CLASSES.names)
+        for case in range(class_index * cases_per_class + 1, (class_index + 1) * cases_per_class + 1)
+        for slice_index in stack
+    )
 
-    def write(row: tuple[str, str, int, int, int]) -> None:
-        file, _, class_index, case_seed, slice_index = row
-        if not cv2.imwrite(str(folder / file), draw_phantom(class_index, case_seed, slice_index)):
+    def write(row: tuple[str, str, int, int, int]) -> tuple[str, str]:
+        file, name, class_index, case, slice_index = row
+        if not cv2.imwrite(str(folder / file), draw_phantom(class_index, seed * 1_000_003 + case, slice_index)):
             raise OSError(f"cannot write {file}")
+        return file, name
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(write, rows))
+    drawn = _in_order(write, wanted)
     with (folder / "cases.csv").open("w", newline="") as table:
         writer = csv.writer(table)
         writer.writerow(("file", "case"))
-        writer.writerows(row[:2] for row in rows)
-    return len(rows)
+        writer.writerows(with_progress(drawn, count, "Drawing slices"))
+    return count
+
+
+def _in_order(do: Callable[[Item], Done], items: Iterator[Item], at_once: int = 64) -> Iterator[Done]:
+    """Done on several threads, some at a time: of many more, none waits in memory."""
+    with ThreadPoolExecutor() as pool:
+        while some := list(itertools.islice(items, at_once)):
+            yield from pool.map(do, some)
 
 
 def _check(class_index: int, slice_index: int) -> None:

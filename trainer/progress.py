@@ -12,22 +12,27 @@ _SECONDS_BETWEEN_LINES = 5.0
 Item = TypeVar("Item")
 
 
-def with_progress(items: Iterable[Item], total: int, label: str, stream: TextIO | None = None) -> Iterator[Item]:
-    """Pass the items through while showing how many have come.
+def with_progress(
+    items: Iterable[Item], total: int, label: str, stream: TextIO | None = None, *, step: int = 1
+) -> Iterator[Item]:
+    """Pass the items through while showing how many of the total have come, each being worth a step.
 
     A bar that redraws itself where the stream (standard error by default) is a terminal; elsewhere one whole line at
     the start, every five seconds, and at the end, without carriage returns.
     """
     stream = sys.stderr if stream is None else stream
     if stream.isatty():
-        yield from tqdm(items, total=total, desc=label, unit="slice", file=stream, leave=True)
+        with tqdm(total=total, desc=label, unit="slice", file=stream, leave=True) as bar:
+            for item in items:
+                yield item
+                bar.update(min(step, total - bar.n))
         return
     started = said = time.monotonic()
     print(f"{label}: {total} to do", file=stream, flush=True)
     done = 0
     for item in items:
         yield item
-        done += 1
+        done = min(done + step, total)
         if (now := time.monotonic()) - said >= _SECONDS_BETWEEN_LINES:
             said = now
             share, rate = 100 * done // max(total, 1), done / (now - started)

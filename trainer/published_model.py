@@ -4,12 +4,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from shared.artifact import Manifest
 from trainer.dataset import index_folder
 from trainer.errors import TrainerError
 from trainer.evaluation import Metrics, evaluate
 from trainer.exporting import load_and_predict
 from trainer.input_pipeline import read_dataset
-from trainer.repository import read_version
+from trainer.wording import counted
 
 
 class UnusableModel(TrainerError):
@@ -19,28 +20,25 @@ class UnusableModel(TrainerError):
         super().__init__(f"TensorFlow cannot run version {version}: {reason}.")
 
 
-def evaluate_published(
-    data: Path, model_dir: Path, version: int | None = None, threads: int | None = None
-) -> tuple[int, Metrics]:
-    """The version that was evaluated (by default the pinned one, or the newest valid one), and its metrics on data.
+def evaluate_published(data: Path, model_dir: Path, manifest: Manifest, threads: int | None = None) -> Metrics:
+    """Metrics on data of the version that a manifest is of, as trainer.repository.read_version() gives it.
 
     Classes and preprocessing are the version's own; classes without a folder are left out of the means.
-    Raises RepositoryError, DatasetError or UnusableModel.
+    Raises DatasetError or UnusableModel.
     """
-    manifest = read_version(model_dir, version)
     index = index_folder(data, manifest.classes, needs_every_class=False)
     dataset = read_dataset(index, manifest.preprocessing, threads)
     try:
         probabilities = load_and_predict(model_dir / str(manifest.model_version), dataset.images)
     except tf.errors.OpError as error:
         raise UnusableModel(manifest.model_version, str(error.message).splitlines()[0].rstrip(".")) from error
-    return manifest.model_version, evaluate(dataset.labels, probabilities, manifest.classes)
+    return evaluate(dataset.labels, probabilities, manifest.classes)
 
 
 def report(metrics: Metrics) -> str:
     """The metrics as a table for a terminal."""
     intervals = metrics.intervals
-    lines = [f"{metrics.n} slices"]
+    lines = [counted(metrics.n, "slice")]
     for label, value, (lower, upper) in (
         ("accuracy", metrics.accuracy, intervals.accuracy),
         ("balanced accuracy", metrics.balanced_accuracy, intervals.balanced_accuracy),

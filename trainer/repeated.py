@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from trainer.approach import make_approach
 from trainer.candidate import training_record
-from trainer.cases import Groups
+from trainer.cases import Cases, Groups, find_cases
 from trainer.comparison import Comparison, Difference, paired_by_case
 from trainer.cross_validation import cross_validate
 from trainer.dataset import Dataset
@@ -21,6 +21,7 @@ from trainer.intervals import Interval, never_certain, percentiles
 from trainer.resampling import draw_cases
 from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
+from trainer.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +78,13 @@ def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline:
     dataset = _read(folder, settings)
     first = settings.seed if settings.split_seed is None else settings.split_seed
     of_folds = tuple(range(first, first + seeds))
-    cases = folds_of(dataset, folder, settings).cases
-    measured, probabilities = _measure(dataset, folder, settings, of_folds)
+    cases = find_cases(dataset, folder, settings.cases, settings.expected_cases)
+    measured, probabilities = _measure(dataset, cases, settings, of_folds)
     baseline = gain = None
     if has_baseline:
         keras.backend.clear_session()  # one network at a time
         other = baseline_of(settings)
-        baseline, others = _measure(_read(folder, other), folder, other, of_folds)
+        baseline, others = _measure(_read(folder, other), cases, other, of_folds)
         gain = paired_by_case(dataset.labels, probabilities, others, cases.groups)
     return RepeatedReport(
         n=len(dataset),
@@ -147,23 +148,21 @@ def _read(folder: Path, settings: TrainerSettings) -> Dataset:
 
 
 def _measure(
-    dataset: Dataset, folder: Path, settings: TrainerSettings, seeds: tuple[int, ...]
+    dataset: Dataset, cases: Cases, settings: TrainerSettings, seeds: tuple[int, ...]
 ) -> tuple[Measured, NDArray[np.float64]]:
     """The figures, and the probabilities [seeds, n, classes]."""
     started = time.monotonic()
     approach = None
     runs = np.empty((len(seeds), len(dataset), len(dataset.classes.names)))
-    groups = np.empty(0, np.int64)
     for row, seed in enumerate(seeds):
-        folds = folds_of(dataset, folder, settings.model_copy(update={"split_seed": seed}))
-        groups = folds.cases.groups
-        approach = approach or make_approach(dataset, groups, settings)
+        folds = folds_of(dataset, cases, settings.model_copy(update={"split_seed": seed}))
+        approach = approach or make_approach(dataset, cases.groups, settings)
         runs[row] = cross_validate(dataset, folds, approach, settings).calibrated.probabilities
         logger.info("Seed %d of %d done", row + 1, len(seeds))
     spec: JsonValue = settings.preprocessing.model_dump(mode="json")
     measured = Measured(
         configuration={"network": settings.network, **training_record(settings), "preprocessing": spec},
-        figures=mean_figures(dataset, runs, groups, settings.seed),
+        figures=mean_figures(dataset, runs, cases.groups, settings.seed),
         seconds=time.monotonic() - started,
     )
     return measured, runs
@@ -173,8 +172,8 @@ def summary(report: RepeatedReport) -> str:
     """The report as a table for a terminal."""
     counts = ", ".join(f"{name}: {count}" for name, count in report.cases_of_class.items())
     lines = [
-        f"{report.n} slices of {report.n_cases} cases, {report.origin} ({counts})",
-        f"{report.folds} folds, mean over {len(report.seeds)} seeds, 95 % interval by case",
+        f"{counted(report.n, 'slice')} of {counted(report.n_cases, 'case')}, {report.origin} ({counts})",
+        f"{report.folds} folds, mean over {counted(len(report.seeds), 'seed')}, 95 % interval by case",
         "",
         f"{'':<26}{'configuration':<26}{'baseline' if report.baseline else ''}".rstrip(),
     ]

@@ -122,7 +122,8 @@ def pin(model_dir: Path, version: int) -> None:
 
 
 def unpin(model_dir: Path) -> None:
-    """Have services serve the newest valid version again."""
+    """Have services serve the newest valid version again. Raises OSError where the repository is no folder."""
+    published_versions(model_dir)
     if model_dir.is_dir():
         _write_policy(model_dir, Policy())
 

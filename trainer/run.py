@@ -8,35 +8,27 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from shared.signing import require_signing_key
 from trainer.by_case import train_by_case
 from trainer.by_image import train_by_image
 from trainer.candidate import Candidate
-from trainer.cases import find_cases
-from trainer.dataset import Dataset, has_class_folders, index_folder
-from trainer.duplicates import conflict_warning, settle_conflicts
-from trainer.errors import TrainerError
+from trainer.cases import Cases, find_cases
+from trainer.dataset import Dataset, file_name, index_folder
+from trainer.duplicates import conflict_warning, near_duplicates, settle_conflicts
 from trainer.evaluation import Metrics
 from trainer.input_pipeline import read_dataset
 from trainer.phantom_folder import synthesize
+from trainer.preflight import demo_settings
 from trainer.publishing import publish
 from trainer.quality_gate import Verdict, WorseThanPublished, judge
 from trainer.settings import TrainerSettings
 from trainer.splits import Folds, split_by_case
+from trainer.wording import counted
 from trainer.work_folder import WorkFolder, fingerprint
 
 logger = logging.getLogger(__name__)
 
 _DEMO_CASES_PER_CLASS = 60
 _DEMO_SLICES_PER_CASE = 2
-_DEMO = {"network": "tiny", "epochs": 16, "folds": 3}
-
-
-class DemoHasNoSuchClasses(TrainerError):
-    """Phantoms are drawn for the lung classes only."""
-
-    def __init__(self) -> None:
-        super().__init__("Other classes than the lung set need data: give a folder with one folder per class.")
 
 
 @dataclass(frozen=True)
@@ -54,14 +46,10 @@ def run(settings: TrainerSettings, *, is_forced: bool = False, is_resumed: bool 
     """Train on settings.data and publish; without data, draw phantoms and train the demo model on them.
 
     is_forced: publish also what is worse than the version in force. is_resumed: go on where an equal run was cut off.
-    Raises TrainerError; OSError where the signing key is of no use.
+    Raises TrainerError; what trainer.preflight finds, it finds sooner.
     """
-    if settings.signing_key is not None:
-        require_signing_key(settings.signing_key)
     if settings.data is not None:
         return train_and_publish(settings.data, settings, is_forced=is_forced, is_resumed=is_resumed)
-    if settings.classes is not None:
-        raise DemoHasNoSuchClasses
     with tempfile.TemporaryDirectory(prefix="lungct-") as scratch:
         folder = Path(scratch) / "phantoms"
         logger.info("No data given: training the demo model on synthetic phantoms")
@@ -71,33 +59,27 @@ def run(settings: TrainerSettings, *, is_forced: bool = False, is_resumed: bool 
         return train_and_publish(folder, demo_settings(settings), is_forced=is_forced, is_resumed=is_resumed)
 
 
-def without_empty_data(settings: TrainerSettings) -> TrainerSettings:
-    """The same without data where its folder holds no class folder: a mounted folder may be there and empty.
-
-    For a folder that the environment names; one that was typed is meant, and is an error when it holds no class.
-    """
-    if settings.data is None or has_class_folders(settings.data, settings.class_set):
-        return settings
-    logger.warning("%s holds no folder that is named like a class", settings.data)
-    return settings.model_copy(update={"data": None})
-
-
 def train_and_publish(
     folder: Path, settings: TrainerSettings, *, is_forced: bool = False, is_resumed: bool = False
 ) -> Outcome:
     """One folder of class folders → the next version. Raises TrainerError, WorseThanPublished among them."""
     started = time.monotonic()
     dataset = settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
-    alike = conflict_warning(dataset)
+    near = near_duplicates(dataset)
+    alike = conflict_warning(dataset, near)
     if alike is not None:
         logger.warning("%s", alike)
     if settings.split == "image":
         return _publish(train_by_image(dataset, settings), settings, started, is_forced=is_forced)
-    folds = folds_of(dataset, folder, settings)
+    cases = find_cases(dataset, folder, settings.cases, settings.expected_cases, near)
+    folds = folds_of(dataset, cases, settings)
     work = WorkFolder(settings.model_dir, fingerprint(dataset, folds, settings), is_resumed=is_resumed)
     try:
         outcome = _publish(train_by_case(dataset, folds, settings, work), settings, started, is_forced=is_forced)
         work.remove()
+    except WorseThanPublished:
+        work.offer()
+        raise
     finally:
         work.close()
     return outcome
@@ -122,13 +104,12 @@ def _publish(candidate: Candidate, settings: TrainerSettings, started: float, *,
     return Outcome(version, candidate.metrics, verdict, facts.warnings, time.monotonic() - started)
 
 
-def folds_of(dataset: Dataset, folder: Path, settings: TrainerSettings) -> Folds:
-    """Cases and folds, and a word on them. Raises CaseTableError, CaseInTwoClasses or FoldWithoutClass."""
-    cases = find_cases(dataset, folder, settings.cases, settings.expected_cases)
+def folds_of(dataset: Dataset, cases: Cases, settings: TrainerSettings) -> Folds:
+    """The folds of whole cases, and a word on them. Raises FoldWithoutClass."""
     seed = settings.seed if settings.split_seed is None else settings.split_seed
     folds = split_by_case(dataset, cases, settings.folds, seed)
     counts = ", ".join(f"{name}: {count}" for name, count in cases.counts(dataset).items())
-    logger.info("Split case: %d %s cases (%s) in %d folds", len(cases), cases.origin, counts, settings.folds)
+    logger.info("Split case: %s (%s) in %d folds", counted(len(cases), f"{cases.origin} case"), counts, settings.folds)
     for warning in folds.warnings:
         logger.warning("%s", warning)
     return folds
@@ -141,14 +122,9 @@ def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
         logger.warning("Not a class, ignored: %s", ", ".join(index.ignored_folders))
     dataset = read_dataset(index, settings.preprocessing, settings.decode_threads)
     for skipped in dataset.skipped:
-        logger.warning("Skipped %s: %s", skipped.path.relative_to(folder), skipped.reason)
+        logger.warning("Skipped %s: %s", file_name(skipped.path, folder), skipped.reason)
     counts = ", ".join(f"{name}: {count}" for name, count in dataset.counts().items())
-    logger.info("Read %d slices (%s); %d files skipped", len(dataset), counts, len(dataset.skipped))
-    return dataset
-
-
-def demo_settings(settings: TrainerSettings) -> TrainerSettings:
-    """A small network, few epochs and folds, unless somebody asked for others."""
-    return settings.model_copy(
-        update={field: value for field, value in _DEMO.items() if field not in settings.model_fields_set}
+    logger.info(
+        "Read %s (%s); %s skipped", counted(len(dataset), "slice"), counts, counted(len(dataset.skipped), "file")
     )
+    return dataset

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
 from shared.window import LUNG_WINDOW, Window
+from trainer.wording import printable
 
 NetworkName = str
 """cnn, tiny, efficientnet_lite0, chest_resnet, or keras: and the name of a network of keras.applications."""
@@ -102,7 +103,10 @@ class TrainerSettings(BaseSettings):
     learning_rate: float | None = Field(
         default=None, gt=0, description="Step size of Adam; default 0.001, for tiny 0.01."
     )
-    log_dir: Path | None = Field(default=None, description="Folder for curves that TensorBoard reads; default none.")
+    log_dir: Path | None = Field(
+        default=None,
+        description="Folder for the curves of networks that learn in epochs, for TensorBoard; default none.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
     augmentation: AugmentationName | None = Field(
@@ -130,13 +134,32 @@ class TrainerSettings(BaseSettings):
             raise ValueError(f"expected one of {', '.join((*FROM_SCRATCH, *PRETRAINED))}, or keras:NAME; got {name!r}")
         return name
 
+    @field_validator("classes", "target")
+    @classmethod
+    def _is_printable(cls, names: str | None) -> str | None:
+        if names is not None and printable(names) != names:  # they stand in answers, cards and pages
+            raise ValueError(f"expected characters that can be printed, got {printable(names)}")
+        return names
+
+    @field_validator("model_repository", "log_dir")
+    @classmethod
+    def _is_utf8(cls, folder: Path | None) -> Path | None:
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"expected a name in UTF-8, as TensorFlow does, got {printable(folder)}") from error
+        return folder
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if (self.classes is None) != (self.target is None):
             raise ValueError("classes and target go together: give both or neither")
         if self.expected_cases is not None and len(self.expected_cases) != len(self.class_set.names):
             raise ValueError(f"case_counts needs a number for each of {len(self.class_set.names)} classes")
-        _ = self.class_set  # an impossible class set fails here, at the start, not after reading the slices
+        try:
+            _ = self.class_set  # an impossible class set fails here, at the start, not after reading the slices
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"]) from error
         return self
 
     @property

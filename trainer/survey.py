@@ -10,7 +10,7 @@ from shared.classes import ClassSet
 from shared.imaging import body_box
 from shared.raster import GreySlice
 from trainer.balance import Labels
-from trainer.dataset import FolderIndex, SkippedFile
+from trainer.dataset import FolderIndex, SkippedFile, file_name
 from trainer.input_pipeline import read_files
 from trainer.similarity import Thumbnails, thumbnail
 
@@ -53,7 +53,7 @@ def survey_folder(index: FolderIndex, threads: int | None = None) -> Survey:
     return Survey(
         labels=np.array([one.file.label for one in kept], np.int64),
         digests=tuple(one.digest for one in kept),
-        files=tuple(one.file.path.relative_to(index.folder).as_posix() for one in kept),
+        files=tuple(file_name(one.file.path, index.folder) for one in kept),
         thumbnails=np.stack([one.seen[0] for one in kept]),
         measures=np.stack([one.seen[1] for one in kept]),
         classes=index.classes,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainer.balance import Indices, class_weights, oversample
 from trainer.batches import balanced_batches, training_batches, validation_batches
 from trainer.dataset import Dataset
+from trainer.event_log import EventLog
 from trainer.networks import build_network
 from trainer.settings import TrainerSettings
 from trainer.splits import Split
@@ -64,12 +65,15 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> Trained:
     best = BestEpoch(settings.epochs, settings.patience)
     is_judged = len(split.validation) > 0
     batches = balanced_batches if settings.balance_of_network == "batches" else training_batches
+    callbacks: list[keras.callbacks.Callback] = [best if is_judged else EpochLog(settings.epochs)]
+    if settings.log_dir is not None:
+        callbacks.append(EventLog(settings.log_dir / f"seed-{settings.seed}"))
     fitted = model.fit(
         batches(dataset, rows, settings.batch_size, settings.seed, settings.augmentation_of_network),
         validation_data=validation_batches(dataset, split.validation, settings.batch_size) if is_judged else None,
         epochs=settings.epochs,
         class_weight=weights,
-        callbacks=[best if is_judged else EpochLog(settings.epochs)],
+        callbacks=callbacks,
         shuffle=False,  # the batches come shuffled
         verbose=0,
     ).history

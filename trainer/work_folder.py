@@ -25,9 +25,10 @@ logger = logging.getLogger(__name__)
 
 WORK_PREFIX = ".work-"
 _PART = ".part"
+_OFFERED = "offered"  # in a folder that the quality gate offered for --force --resume
 _WITHOUT_EFFECT = {
     "data", "model_repository", "model_name", "cases", "case_counts", "on_label_conflict", "split_seed", "log_dir",
-    "decode_threads", "validation_share",
+    "decode_threads", "validation_share", "signing_key",
 }  # fmt: skip
 """Settings that say where things lie, or whose effect is in the fingerprint already."""
 
@@ -44,7 +45,8 @@ class WorkFolder:
         self._is_usable = True
         others = [name for name in work_folders(model_dir) if name != self.path.name]
         if others:
-            logger.info("Unfinished work on other data or settings stays (`trainer prune` removes it): %s", others)
+            logger.info("Unfinished work on other data or settings stays (`trainer prune --all-work` removes it): %s",
+                        ", ".join(others))  # fmt: skip
         if is_resumed and not self.path.is_dir():
             logger.info("Nothing to resume: no run of this data, these settings and this code was cut off")
         elif self.path.is_dir() and not is_resumed:
@@ -73,6 +75,11 @@ class WorkFolder:
                 part.rename(self.path / name)
         except OSError as error:
             logger.warning("%s cannot be kept for --resume: %s", name, error.strerror or error)
+
+    def offer(self) -> None:
+        """Have prune leave this work: somebody was told to go on with it."""
+        if self.path.is_dir():
+            self.keep(_OFFERED, Path.touch)
 
     def remove(self) -> None:
         """All is published: nothing of the work is needed any more."""
@@ -105,10 +112,12 @@ def work_folders(model_dir: Path) -> tuple[str, ...]:
     )
 
 
-def remove_work(model_dir: Path) -> tuple[str, ...]:
-    """Remove the work folders that no living run holds, and return their names."""
+def remove_work(model_dir: Path, *, is_offered_too: bool = False) -> tuple[str, ...]:
+    """Remove the work folders that no living run holds, and return their names; by default none that was offered."""
     removed = []
     for name in work_folders(model_dir):
+        if (model_dir / name / _OFFERED).is_file() and not is_offered_too:
+            continue
         handle = _lock(model_dir / name)
         if handle is not None:
             shutil.rmtree(model_dir / name, ignore_errors=True)

@@ -105,7 +105,7 @@ def make_perfect(version_dir):
 
 def test_a_worse_version_is_not_published(model_dir, slices, capsys, caplog):
     """Exit 1, one line with the figures, the repository as it was; --force with --resume publishes it without training,
-    and the manifest says that it was forced.
+    also after a prune, and the manifest says that it was forced.
     """
     make_perfect(model_dir / "1")
     caplog.set_level("INFO")
@@ -116,6 +116,8 @@ def test_a_worse_version_is_not_published(model_dir, slices, capsys, caplog):
     assert "--force" in error
     assert [name for name in names_in(model_dir) if not name.startswith(".")] == ["1"]
     assert len(names_in(model_dir)) == 2
+    assert main(["prune", "--keep", "1"]) == 0
+    assert "offered for --force --resume (--all-work removes those): .work-" in capsys.readouterr().out
     caplog.clear()
     assert main([*worse, "--force", "--resume"]) == 0
     assert "Taken from the run that was cut off: fold-1.npz" in caplog.text

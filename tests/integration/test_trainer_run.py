@@ -163,3 +163,20 @@ def test_real_slices_train_and_publish(real_slices, model_dir, capsys):
     assert manifest.dataset["kind"] == "slices"
     assert manifest.split["groups"] == "inferred"
     assert "cases were guessed" in capsys.readouterr().out
+
+
+def test_a_person_reads_our_lines_and_no_others(phantom_folder, tmp_path):
+    """Of a whole run in a process of its own, standard error holds what the trainer says, and nothing of TensorFlow,
+    Keras, absl or Python.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    run = ["run", "--data", phantom_folder, *QUICK, "--folds", "2", "--epochs", "1", "--log-dir", tmp_path / "logs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", *map(str, run)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours = ("Reading slices: ", "Read 24 slices ", "Comparing slices: ", "Split case: 12 known cases ", "Epoch 1/1 ",
+            "Fold ")  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if not line.startswith(ours)] == []
+    assert len(list((tmp_path / "logs").rglob("events.out.tfevents.*"))) == 2

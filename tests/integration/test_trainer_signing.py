@@ -53,10 +53,10 @@ def test_a_damaged_version_is_not_signed(
 
 
 def test_a_key_that_is_none_ends_a_run_before_it_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit status is 1 and the sentence names the key; nothing was drawn, trained or written."""
+    """The exit status is 2 and the sentence names the key; nothing was drawn, trained or written."""
     run = ("run", "--model-repository", str(tmp_path / "models"), "--signing-key", str(tmp_path / "none.pem"))
-    assert main(run) == 1
-    assert "the signing key cannot be read: No such file or directory" in capsys.readouterr().err
+    assert main(run) == 2
+    assert "none.pem cannot be read: No such file or directory; expected a PEM file" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
 
 

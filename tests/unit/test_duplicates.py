@@ -77,11 +77,11 @@ def test_without_conflict_nothing_changes(folder):
 def test_near_duplicates_with_different_labels_make_a_warning():
     """One sentence: how many pairs, which classes; no file name. Nothing to say, no warning."""
     slices, _ = of_cases({0: [2], 1: [2], 2: [2]})
-    assert conflict_warning(slices) is None
+    assert conflict_warning(slices, near_duplicates(slices)) is None
     slices.thumbnails[2] = slices.thumbnails[0]
     pairs = across_classes(near_duplicates(slices), slices.labels)
     assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 2), (1, 2)]
-    warning = conflict_warning(slices)
+    warning = conflict_warning(slices, near_duplicates(slices))
     assert "2 pairs" in warning
     assert "Normal cases and Benign cases" in warning
     assert "slice (" not in warning

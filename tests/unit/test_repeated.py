@@ -77,5 +77,6 @@ def test_the_table_shows_both_and_the_gain(runs):
     assert text.startswith("510 slices of 85 cases, known (Normal cases: 30")
     assert "5 folds, mean over 3 seeds" in text
     assert "recall Benign cases" in text
+    assert "mean over 1 seed, " in summary(report.model_copy(update={"seeds": (0,)}))
     assert text.endswith("accuracy                  +0.000 (+0.000 to +0.000)")
     assert "Gain" not in summary(report.model_copy(update={"baseline": None, "gain": None}))

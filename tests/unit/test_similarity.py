@@ -48,6 +48,34 @@ def test_neighbours_follow_the_order_that_is_given():
     assert len(similar_pairs(slices[:0], 0.5)) == 0
 
 
+def test_work_is_bounded_and_what_is_left_out_is_said():
+    """Of many slices each is compared with those that follow it closely; of many alike ones, the most alike count."""
+    slices = np.concatenate([noise(5), noise(5)])
+    whole = similar_pairs(slices, 0.5)
+    assert (whole.first.tolist(), whole.left_out) == ([0, 1, 2, 3, 4], ())
+    for rows in (1024, 3):
+        near = similar_pairs(slices, 0.5, rows, max_comparisons=30)
+        assert len(near) == 0
+        assert near.left_out[0].startswith("Of 10 slices each was compared with the 3 that follow it")
+        assert len(similar_pairs(slices[3:8], 0.5, rows, max_comparisons=10)) == 0
+    random = np.random.default_rng(0)
+    alike = np.clip(noise(1) * 0.8 + random.normal(0, 4, (300, 1, 1)) * noise(300, 1) / 255, 0, 255).astype(np.uint8)
+    few = similar_pairs(alike, 0.9, 64, max_alike=10)
+    assert np.bincount(few.first).max() == 10
+    assert few.left_out == ("Of each of 289 slices with more than 10 alike ones, 10 were counted.",)
+    all_of_them = similar_pairs(alike, 0.9, max_alike=300)
+    of_first = all_of_them.correlation[all_of_them.first == 0]
+    np.testing.assert_allclose(np.sort(few.correlation[few.first == 0]), np.sort(of_first)[-10:], atol=1e-5)
+
+
+def test_comparing_shows_progress(capsys):
+    """Whoever waits sees what for, and how far it is."""
+    similar_pairs(noise(10), 0.5, rows_at_once=4)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "Comparing slices: 10 to do"
+    assert said[-1].startswith("Comparing slices: 10/10 done in ")
+
+
 def test_thumbnails_are_64_by_64_whatever_the_frame():
     """Each side is shrunk by itself; a smaller frame is enlarged."""
     for shape in ((512, 512), (300, 700), (40, 48)):

@@ -115,6 +115,14 @@ def test_light_augmentation_repeats_itself_too():
     assert first.loss != fit(dataset, split, SETTINGS.model_copy(update={"epochs": 2})).history.loss
 
 
+def test_curves_of_a_network_from_scratch_are_written(tmp_path):
+    """Where a folder for them is given, an event file in a folder of the seed has something of each epoch."""
+    settings = SETTINGS.model_copy(update={"epochs": 2, "seed": 3, "log_dir": tmp_path / "logs"})
+    fit(squares(30), split_by_image(squares(30).labels, "none", 0.2, seed=0), settings)
+    (file,) = (tmp_path / "logs" / "seed-3").glob("events.out.tfevents.*")
+    assert file.read_bytes().count(b"val_accuracy") == 2
+
+
 def test_the_best_epoch_s_weights_are_restored():
     """The model that fit() returns scores on the held-out slices what its history says of the best epoch."""
     dataset = squares(60)

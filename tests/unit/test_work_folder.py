@@ -102,6 +102,22 @@ sys.stdin.read()
     assert remove_work(tmp_path) == (f".work-{NAME}",)
 
 
+def test_work_that_was_offered_stays(tmp_path):
+    """What somebody was told to go on with is removed only when all work is to go; nothing kept, nothing offered."""
+    WorkFolder(tmp_path, "e" * 16, is_resumed=False).offer()
+    assert work_folders(tmp_path) == ()
+    leave(tmp_path, "f" * 16, "x", "left behind")
+    work = WorkFolder(tmp_path, NAME, is_resumed=False)
+    work.keep("x", write("x"))
+    work.offer()
+    work.close()
+    assert remove_work(tmp_path) == (".work-" + "f" * 16,)
+    again = WorkFolder(tmp_path, NAME, is_resumed=True)
+    assert again.load("x", read) == "x"
+    again.close()
+    assert remove_work(tmp_path, is_offered_too=True) == (f".work-{NAME}",)
+
+
 def test_other_unfinished_work_is_named_and_left(tmp_path, caplog):
     """A run names what it cannot take up."""
     caplog.set_level("INFO")
@@ -124,7 +140,9 @@ def test_the_fingerprint_is_of_what_decides_about_the_result(work):
     slices, folds = work
     settings = TrainerSettings(network="tiny", data="/here")
     same = fingerprint(slices, folds, settings)
-    moved = settings.model_copy(update={"data": "/there", "decode_threads": 3, "model_name": "other"})
+    moved = settings.model_copy(
+        update={"data": "/there", "decode_threads": 3, "model_name": "other", "signing_key": "/key.pem"}
+    )
     assert fingerprint(slices, folds, moved) == same
     others = {
         fingerprint(slices, split_by_case(slices, folds.cases, 3, seed=1), settings),
