@@ -103,6 +103,7 @@ def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload
         batcher=predictor.batcher,
         stuck_after_s=settings.request_timeout_s,
         stale_after_s=max(30.0, 10 * settings.poll_interval_s),
+        unchecked_after_s=3 * settings.self_check_interval_s + settings.request_timeout_s,
         clock=time.monotonic,
         watched=(*([lambda: keys.complaint] if keys else []), *(() if is_closed else ledger_trouble), *ledger_damage),
         required=ledger_trouble if is_closed else (),

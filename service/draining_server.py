@@ -1,7 +1,6 @@
 """uvicorn, with an end that no request notices."""
 
 import logging
-import os
 import signal
 import socket
 import time
@@ -14,6 +13,7 @@ from service.answering import Service
 from service.app import create_app
 from service.early_end import EarlyEnd
 from service.memory import collect_rarely
+from service.scratch import end_process
 from service.settings import ServiceSettings
 
 log = logging.getLogger("lungct.service")
@@ -88,9 +88,8 @@ def _end(server: DrainingServer, service: Service) -> int:
     if not server.started:
         return 1
     batcher = service.predictor.batcher
-    is_clean = service.reload.stop(patience_s=1.0) and not batcher.depth and not batcher.oldest_batch_s
+    is_clean = service.reload.stop() and not batcher.depth and not batcher.oldest_batch_s
     log.info("stopped", extra={"is_clean": is_clean})
     if not is_clean:
-        logging.shutdown()
-        os._exit(0)
+        end_process(0)
     return 0

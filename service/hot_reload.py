@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.serving_model import ServingModel
-from service.trial_load import TrialFailed
+from service.trial_load import MachineTrouble, TrialFailed
 from shared.artifact import ArtifactError
 from shared.versions import PolicyError, decide, published_versions, read_policy
 
@@ -24,6 +24,12 @@ _MOST_LOOKS = 16
 """Failed versions that one poll looks at, to see whether somebody mended them: each costs a millisecond."""
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
+_LONGEST_RETRY_OF_MACHINE_S = 3.0
+"""Where a full disk, or whatever else the machine lacks, is found before much is done."""
+_LET_GO_S = 5.0
+"""So long a load that is ended may take to leave nothing behind."""
+_LONGEST_REASON = 500
+"""A manifest may hold a name of megabytes, which is then what it is refused for."""
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 
@@ -53,9 +59,9 @@ def fingerprint(version_dir: Path) -> Fingerprint:
 class HotReload:
     """Which version serves, and why not another.
 
-    load(version_dir) gives a proven model or raises ArtifactError (bad content), OSError, MemoryError or TrialFailed
-    (trouble of this machine, retried with backoff); stop_loading() makes one that is under way end. on_load(outcome,
-    version) is told of every attempt.
+    load(version_dir) gives a proven model or raises ArtifactError (bad content), OSError, MemoryError or MachineTrouble
+    (retried soon, and again) or TrialFailed (retried with backoff); stop_loading() makes one that is under way end.
+    on_load(outcome, version) is told of every attempt.
     """
 
     def __init__(
@@ -90,7 +96,7 @@ class HotReload:
         """Begin polling."""
         self._thread.start()
 
-    def stop(self, patience_s: float) -> bool:
+    def stop(self, patience_s: float = _LET_GO_S) -> bool:
         """End polling, and a load that is under way; False where a stalled poll did not end within patience_s."""
         self._stop.set()
         self._stop_loading()
@@ -144,15 +150,17 @@ class HotReload:
             seen = fingerprint(version_dir)
             model = self._load(version_dir)
         except ArtifactError as error:
-            self._failed(version, str(error), seen, is_content=True)
+            self._failed(version, str(error), seen)
+        except MachineTrouble as error:
+            self._failed(version, str(error), seen, _LONGEST_RETRY_OF_MACHINE_S)
         except TrialFailed as error:
-            self._failed(version, str(error), seen, is_content=False)
+            self._failed(version, str(error), seen, _LONGEST_RETRY_S)
         except (OSError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            self._failed(version, f"this machine could not load it: {reason}", seen, is_content=False)
+            self._failed(version, f"this machine could not load it: {reason}", seen, _LONGEST_RETRY_OF_MACHINE_S)
         except Exception as error:  # of a library: unrecorded, it would be tried at every poll and nobody told why
             log.exception("loading broke", extra={"model_version": version})
-            self._failed(version, f"loading it broke with {type(error).__name__}", seen, is_content=False)
+            self._failed(version, f"loading it broke with {type(error).__name__}", seen, _LONGEST_RETRY_S)
         else:
             self.failures.pop(version, None)
             self.complaint = None  # what is still not as wanted is found next; what no longer holds is never told
@@ -162,15 +170,18 @@ class HotReload:
         finally:
             self.loading = None
 
-    def _failed(self, version: int, reason: str, seen: Fingerprint, *, is_content: bool) -> None:
+    def _failed(self, version: int, reason: str, seen: Fingerprint, longest_retry_s: float | None = None) -> None:
+        """longest_retry_s: None where the content is bad, which waits until the files change."""
         if self._stop.is_set():
             return  # it was ended, and says nothing of the version
+        if len(reason) > _LONGEST_REASON:
+            reason = f"{reason[: _LONGEST_REASON // 2]} … {reason[-_LONGEST_REASON // 2 :]}"
         before = self.failures.get(version)
         attempts = before.attempts + 1 if before else 1
-        backoff_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** min(attempts - 1, 10))
-        retry_at = None if is_content else self._clock() + backoff_s
+        backoff_s = _FIRST_RETRY_S * 2 ** min(attempts - 1, 10)
+        retry_at = None if longest_retry_s is None else self._clock() + min(longest_retry_s, backoff_s)
         self.failures[version] = LoadFailure(version, reason, datetime.now(UTC), seen, retry_at, attempts)
-        self._on_load("bad_content" if is_content else "trouble", version)
+        self._on_load("bad_content" if retry_at is None else "trouble", version)
         log.error("model not loaded", extra={"model_version": version, "reason": reason, "attempts": attempts})
 
     def _forget_mended(self) -> None:

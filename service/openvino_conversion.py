@@ -6,8 +6,6 @@ model keeps a copy of them. The golden replay decides whether the answers are st
 figures.
 """
 
-import errno
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as operations
 
+from service.scratch import require_room, room_to_convert
 from shared.artifact import ATTENTION_NAME, INPUT_NAME, ArtifactError
 
 ALONE_FILE = "alone.xml"
@@ -26,6 +25,9 @@ _Quantized = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
 
 _BLOCK = 256
 """Rows of memory that are quantized at a time: they stay in a core's cache."""
+
+_FULL = 1 << 20
+"""A volume with less room is taken to be full."""
 
 _LARGE = 1 << 20
 """Weights of a dense layer from which they are written with 8 bits; smaller ones stay in a core's cache."""
@@ -48,9 +50,7 @@ def convert(
         published = core.read_model(version_dir)
     except RuntimeError as error:
         raise not_compiled(error) from error
-    needed = 4 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
-    if shutil.disk_usage(folder).free < needed:  # OpenVINO does not tell when the disk is full
-        raise OSError(errno.ENOSPC, "No space left for temporary files")
+    require_room(folder, room_to_convert(version_dir))  # OpenVINO does not tell when the disk is full
     is_free = precision is None
     has_16_bits = is_free and bool({"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
     models = {
@@ -63,6 +63,7 @@ def convert(
         compress_large_weights(*models.values())
     for name, model in models.items():
         openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
+    require_room(folder, _FULL)  # somebody else may have filled it meanwhile, and the files end early
 
 
 def _without_attention(published: openvino.Model, input_shape: list[int]) -> openvino.Model:
@@ -120,4 +121,4 @@ def quantized(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[n
 
 def not_compiled(error: RuntimeError) -> ArtifactError:
     """What the engine's complaint means for the version."""
-    return ArtifactError(f"OpenVINO cannot compile the model: {str(error).splitlines()[0]}")
+    return ArtifactError(f"OpenVINO cannot compile the model: {str(error).partition(chr(10))[0]}")

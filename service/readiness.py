@@ -1,11 +1,15 @@
 """Whether the service can answer now, told from what it did and not from what it hopes.
 
+<<<<<<< HEAD
 Whoever asks, and the service itself once a second, has the log say which reasons appeared and which are gone.
 """
 
 import asyncio
 import logging
 import re
+=======
+import weakref
+>>>>>>> 304ec42 (What a killed load left is removed at the next start, a hostile version is refused with its reason, the self-check survives what nobody foresaw)
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,9 +18,13 @@ from service.batching import MicroBatcher
 from service.hot_reload import HotReload
 from service.metrics import Metrics
 from service.schemas import Health
+<<<<<<< HEAD
 from shared import VERSION
 
 log = logging.getLogger("lungct.health")
+=======
+from service.serving_model import ServingModel
+>>>>>>> 304ec42 (What a killed load left is removed at the next start, a hostile version is refused with its reason, the self-check survives what nobody foresaw)
 
 _FAILING_AFTER = 3  # batches in a row; one may be bad luck
 _LOOK_S = 1.0
@@ -33,6 +41,7 @@ class Readiness:
     batcher: MicroBatcher  # type: ignore[type-arg]  # what it computes does not matter here
     stuck_after_s: float
     stale_after_s: float
+    unchecked_after_s: float
     clock: Callable[[], float]
     watched: Sequence[Callable[[], str | None]] = ()
     """Each says what is wrong with something without which answers still leave; None where nothing is."""
@@ -40,8 +49,10 @@ class Readiness:
     """The same of something without which none leaves."""
     is_draining: bool = False
     """No new traffic should come, but what comes is still answered."""
-    is_wrong: bool = False
-    """The engine gave another answer to a golden slice than when the model was loaded."""
+    wrong_model: "weakref.ref[ServingModel] | None" = None
+    """It gave another answer to a golden slice than when it was loaded. It is of no account once another one serves."""
+    last_self_check: float | None = None
+    """By clock(); None where none was to be made yet."""
     is_closed: bool = False
     """What comes now is refused."""
     _told: dict[str, str] = field(default_factory=dict)
@@ -51,6 +62,10 @@ class Readiness:
     def engine_is_failing(self) -> bool:
         """Whether the last batches all failed, or one does not come back."""
         return self.metrics.consecutive_failures >= _FAILING_AFTER or self.batcher.oldest_batch_s > self.stuck_after_s
+
+    def self_checked(self) -> None:
+        """A self-check ended as it should, whatever it found; or the first one is to come."""
+        self.last_self_check = self.clock()
 
     def health(self) -> Health:
         """The verdict and its reasons; what is new of them, or gone, is logged."""
@@ -66,7 +81,7 @@ class Readiness:
             hindrances.append("the service is shutting down")
         if self.engine_is_failing:
             hindrances.append("the engine keeps failing or does not come back")
-        if self.is_wrong:
+        if serving is not None and self.wrong_model is not None and self.wrong_model() is serving:
             hindrances.append("the engine gives other answers than when the model was loaded")
         hindrances += filter(None, (one() for one in self.required))
         if self.reload.complaint:
@@ -74,6 +89,9 @@ class Readiness:
         seen = self.reload.last_poll
         if seen is not None and self.reload.loading is None and self.clock() - seen > self.stale_after_s:
             reasons.append(f"no look at the repository has ended for {self.clock() - seen:.0f} s")
+        checked = self.last_self_check
+        if checked is not None and self.clock() - checked > self.unchecked_after_s:
+            reasons.append(f"no self-check has ended for {self.clock() - checked:.0f} s")
         reasons += filter(None, (one() for one in self.watched))
         status: Literal["ok", "degraded", "unavailable"] = (
             "unavailable" if hindrances else "degraded" if reasons else "ok"

@@ -6,6 +6,7 @@ that is not ready.
 
 import asyncio
 import logging
+import weakref
 
 import numpy as np
 
@@ -29,9 +30,15 @@ class SelfCheck:
 
     async def run(self) -> None:
         """Check until cancelled."""
+        self._readiness.self_checked()
         while True:
             await asyncio.sleep(self._interval_s)
-            await self.check()
+            try:
+                await self.check()
+            except Exception:
+                log.exception("a self-check broke")
+            else:
+                self._readiness.self_checked()
 
     async def check(self) -> None:
         """Replay one golden slice, where a model serves and there is a place."""
@@ -55,6 +62,6 @@ class SelfCheck:
             known.compare(answer.probabilities[np.newaxis], model.manifest.golden_tolerance)
         except GoldenMismatch as error:
             log.error("wrong answer", extra={"model_version": model.version, "reason": str(error)})  # noqa: TRY400
-            self._readiness.is_wrong = True
+            self._readiness.wrong_model = weakref.ref(model)
         else:
-            self._readiness.is_wrong = False
+            self._readiness.wrong_model = None

@@ -1,8 +1,6 @@
 """The order in which the service starts: what takes longest first, and the rest meanwhile."""
 
 import importlib.util
-import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -14,6 +12,7 @@ from service.logs import configure_logging
 from service.memory import set_heap
 from service.metrics import Metrics
 from service.model_loading import watch_models
+from service.scratch import end_process, sweep
 from service.settings import ServiceSettings
 from service.trial_process import TrialProcess
 from shared import VERSION, signing
@@ -22,8 +21,6 @@ from shared.settings import PREFIX, option, unknown_settings
 log = logging.getLogger("lungct.service")
 
 _EXIT_USAGE = 2
-_LET_GO_S = 5.0
-"""A load that has begun is ended, and leaves nothing behind in the folder for temporary files."""
 
 
 class UnusableSetting(Exception):
@@ -51,6 +48,7 @@ def serve(
     repository = str(settings.model_repository.absolute())
     log.info("starting", extra={"version": VERSION, "model_repository": repository, "model_name": settings.model_name})
     set_heap(2)
+    sweep()
     metrics = make_metrics()
     reload = watch_models(settings, metrics, ahead)
     reload.start()
@@ -59,10 +57,9 @@ def serve(
     except UnusableSetting as error:
         code = _refused(error)
     finally:
-        is_over = reload.stop(patience_s=_LET_GO_S)
+        is_over = reload.stop()
     if not is_over:  # a load hangs in a stalled volume or in the engine, and must not keep the process alive
-        logging.shutdown()
-        os._exit(code)
+        end_process(code)
     return code
 
 

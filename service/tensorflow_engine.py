@@ -35,8 +35,12 @@ class TensorFlowEngine:
         try:
             self._loaded = tf.saved_model.load(str(version_dir))  # the signature lives as long as what it came from
             self._whole = self._loaded.signatures[SIGNATURE]
-        except (ValueError, KeyError, tf.errors.OpError) as error:
-            raise ArtifactError(f"TensorFlow cannot load the model: {str(error).splitlines()[0]}") from error
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError from error
+        except (ValueError, KeyError, OSError, tf.errors.OpError) as error:
+            if isinstance(error, OSError) and error.errno:  # without a number it is TensorFlow's word on the content
+                raise
+            raise ArtifactError(f"TensorFlow cannot load the model: {str(error).partition(chr(10))[0]}") from error
         # TensorFlow leaves out what a function does not give back: predictions do not pay for explanations
         shape = tf.TensorSpec([None, *image_shape, 1], tf.uint8)
         self._serve = tf.function(self._to_predict, input_signature=[shape], autograph=False)

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import threading
+import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _BAD_CONTENT_EXIT = 3
 _TROUBLE_EXIT = 4
 _NO_TASK_EXIT = 5
 _NICENESS = 10
+_LAST_WORDS = 20  # lines
 _PATIENCE_S = 30.0
 """So long a process that was started ahead waits for a version: it has 0.1 GB."""
 
@@ -29,13 +31,18 @@ class TrialFailed(Exception):
     """The trial ended without a verdict on the content: it crashed, hung or could not read. Another may pass."""
 
 
+class MachineTrouble(TrialFailed):
+    """Disk, memory or threads of this machine are what is lacking, and were found so soon: worth another try soon."""
+
+
 def trial_load(
     process: TrialProcess, version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float
 ) -> LoadOptions:
     """Have that process, of low priority, verify, convert and prove the version; see serving_model.prepare_model().
 
     Most of the work of a load is done there, where it takes no time from requests. Raises ArtifactError where the
-    content is bad, TrialFailed where the child crashed or took longer than timeout_s.
+    content is bad, MachineTrouble where disk or memory are, TrialFailed where the child crashed or took longer than
+    timeout_s.
     """
     task = json.dumps([str(version_dir), asdict(options), str(folder)])
     try:
@@ -45,15 +52,15 @@ def trial_load(
     except Ended as error:
         raise TrialFailed("a trial load was ended with the service") from error
     said = child.stdout.decode("utf-8", "replace").strip()
+    if child.returncode and (child.stderr or child.returncode < 0):
+        last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
+        log.error("trial load broke", extra={"exit_code": child.returncode, "last_words": last_words})
     if child.returncode == _BAD_CONTENT_EXIT:
         raise ArtifactError(said)
     if child.returncode == _TROUBLE_EXIT:
-        raise TrialFailed(f"a trial load failed: {said}")
+        raise MachineTrouble(f"a trial load failed: {said}")
     if child.returncode == _NO_TASK_EXIT:
         raise TrialFailed("a trial load was asked for too late")
-    if child.returncode:
-        last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-5:]
-        log.error("trial load broke", extra={"exit_code": child.returncode, "last_words": last_words})
     if child.returncode < 0:
         raise TrialFailed(f"a trial load was ended by signal {-child.returncode}")
     if child.returncode:
@@ -77,9 +84,13 @@ def _main() -> int:
     except ArtifactError as error:
         sys.stdout.write(str(error))
         return _BAD_CONTENT_EXIT
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, ImportError) as error:
         sys.stdout.write((isinstance(error, OSError) and error.strerror) or type(error).__name__)
         return _TROUBLE_EXIT
+    except Exception as error:  # nobody foresaw it, and the same bytes would bring it again
+        traceback.print_exc()
+        sys.stdout.write(f"loading it breaks with {type(error).__name__}")
+        return _BAD_CONTENT_EXIT
     sys.stdout.write(json.dumps(asdict(proven)))
     return 0
 
@@ -98,6 +109,10 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     # nothing of the engine is torn down in order: the verdict is known, and a crash in a destructor would change it
-    verdict = _main()
+    try:
+        verdict = _main()
+    except Exception:  # of our own: not a word about the version
+        traceback.print_exc()
+        verdict = 1
     sys.stdout.flush()
     os._exit(verdict)

@@ -9,9 +9,11 @@
 
 import hashlib
 import io
+import json
+import re
 import zipfile
-import zlib
 from datetime import datetime
+from errno import ENAMETOOLONG
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
@@ -44,7 +46,15 @@ UNFINISHED_PREFIX = ".tmp-"
 
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 MAX_GOLDEN_BYTES = 64 * 1024 * 1024
+MAX_VERSION_BYTES = 16 * 1024**3
+"""By the manifest, all files together: a sparse file costs nobody anything but who reads it."""
 _CHUNK_BYTES = 1024 * 1024
+_MOST_MEMBERS = 16
+"""Of golden.npz, which has two: ZipFile makes an object for each, half a KB for 46 bytes."""
+_ARRAY_HEADER = re.compile(
+    rb"\{'descr': '([<|]\w{1,4})', 'fortran_order': (False|True), 'shape': \(([\d, ]{0,64})\),? ?\}\s*"
+)
+"""As NumPy writes it; NumPy would have Python's parser read it, which nesting alone drives to a MemoryError."""
 
 
 class ArtifactError(Exception):
@@ -145,7 +155,8 @@ class Golden(BaseModel):
 def read_manifest(version_dir: Path, number: str | None = None) -> Manifest:
     """The manifest in a version's folder, or in a folder of another name where the version's number is given.
 
-    Raises ManifestError where it is missing, too large, malformed, of an unknown schema or of another version.
+    Raises ManifestError where it is missing, too large, malformed, of an unknown schema or of another version, or holds
+    numbers that JSON has no way to write (1e999 reads as infinity).
     """
     try:
         with (version_dir / MANIFEST_FILE).open("rb") as file:
@@ -160,6 +171,10 @@ def read_manifest(version_dir: Path, number: str | None = None) -> Manifest:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ManifestError(f"{MANIFEST_FILE} is not understood: {where or 'document'}: {first['msg']}") from error
+    try:
+        json.dumps(manifest.model_dump(mode="json"), allow_nan=False)  # as /model-info does
+    except ValueError as error:
+        raise ManifestError(f"{MANIFEST_FILE} is not understood: a number is not finite") from error
     number = number or version_dir.name
     if str(manifest.model_version) != number:
         raise ManifestError(f"{MANIFEST_FILE} is of version {manifest.model_version}, the folder is {number}")
@@ -188,10 +203,11 @@ def digest_files(version_dir: Path) -> dict[str, FileDigest]:
 
 def verify_files(version_dir: Path, manifest: Manifest) -> None:
     """Compare every listed file with its digest. Raises CorruptArtifact naming the first that differs."""
+    require_bounded(manifest)
     root = version_dir.resolve()
     for name, expected in manifest.files.items():
         path = version_dir / PurePosixPath(name)
-        if not path.is_file():  # first: False, not an exception, for names that no file can have and for circular links
+        if not is_file(path):  # first: the next line raises for names that no file can have and for circular links
             raise CorruptArtifact(f"{name} is missing")
         if not path.resolve().is_relative_to(root):
             raise CorruptArtifact(f"{name} lies outside the version")
@@ -202,6 +218,22 @@ def verify_files(version_dir: Path, manifest: Manifest) -> None:
                 raise CorruptArtifact(f"{name} differs from its checksum")
         except FileNotFoundError as error:
             raise CorruptArtifact(f"{name} is missing") from error
+
+
+def require_bounded(manifest: Manifest) -> None:
+    """Raises CorruptArtifact where the listed files are larger than any version: before they are read or copied."""
+    if sum(file.size for file in manifest.files.values()) > MAX_VERSION_BYTES:
+        raise CorruptArtifact(f"the files are larger than {MAX_VERSION_BYTES} bytes together")
+
+
+def is_file(path: Path) -> bool:
+    """As Path.is_file(), also where the name is longer than any file's. Raises OSError where that cannot be told."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == ENAMETOOLONG:
+            return False
+        raise
 
 
 def write_golden(path: Path, golden: Golden) -> None:
@@ -219,12 +251,15 @@ def read_golden(version_dir: Path, manifest: Manifest) -> Golden:
     if len(content) > MAX_GOLDEN_BYTES:
         raise CorruptArtifact(f"{GOLDEN_FILE} is larger than {MAX_GOLDEN_BYTES} bytes")
     try:
+        if content.count(zipfile.stringCentralDir) > _MOST_MEMBERS:  # type: ignore[attr-defined]
+            raise CorruptArtifact(f"{GOLDEN_FILE} has more than {_MOST_MEMBERS} members")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_GOLDEN_BYTES:
                 raise CorruptArtifact(f"{GOLDEN_FILE} unpacks to more than {MAX_GOLDEN_BYTES} bytes")
             images, probabilities = _read_array(archive, "images"), _read_array(archive, "probabilities")
-    # zipfile lets through what its parts raise on damaged or unusual archives
-    except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (CorruptArtifact, MemoryError):
+        raise
+    except Exception as error:  # zipfile lets through whatever its parts raise on damaged or unusual archives
         raise CorruptArtifact(f"{GOLDEN_FILE} cannot be read") from error
     spec, count = manifest.preprocessing, len(images) if images.ndim else 0
     if (
@@ -240,9 +275,19 @@ def read_golden(version_dir: Path, manifest: Manifest) -> Golden:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array of an .npz. numpy.load would allocate whatever shape the array's header claims; this does not."""
-    content = io.BytesIO(archive.read(f"{name}.npy"))
-    if np.lib.format.read_magic(content) != (1, 0):
-        raise ValueError("expected version 1.0 of the .npy format")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(content)
-    return np.frombuffer(content.read(), dtype).reshape(shape, order="F" if is_fortran else "C").copy()
+    """One array of an .npz. numpy.load would allocate whatever shape the array's header claims; this does not.
+
+    Raises anything but unpacks no more than the directory admits to, and nothing that is packed by bzip2 or LZMA:
+    zipfile unpacks those whole, whatever it is asked for.
+    """
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed by another method")
+    with archive.open(member) as packed:
+        magic, size = packed.read(8), int.from_bytes(packed.read(2), "little")
+        header, content = _ARRAY_HEADER.fullmatch(packed.read(size)), packed.read(member.file_size)
+    if magic != b"\x93NUMPY\1\0" or header is None:
+        raise ValueError(f"{name} is no array in version 1.0 of the .npy format")
+    shape = [int(axis) for axis in header[3].split(b",") if axis.strip()]
+    order: Literal["C", "F"] = "F" if header[2] == b"True" else "C"
+    return np.frombuffer(content, header[1].decode()).reshape(shape, order=order).copy()

@@ -20,7 +20,9 @@ from shared.artifact import (
     ArtifactError,
     CorruptArtifact,
     Manifest,
+    is_file,
     read_manifest,
+    require_bounded,
     verify_files,
 )
 
@@ -99,6 +101,7 @@ def copy_trusted(version_dir: Path, keys: Path, copy: Path) -> Manifest:
     for name in (MANIFEST_FILE, SIGNATURE_FILE):
         _copy(version_dir, name, copy, MAX_MANIFEST_BYTES)
     manifest = read_manifest(copy)
+    require_bounded(manifest)
     if sum(file.size for file in manifest.files.values()) > shutil.disk_usage(copy).free:
         raise OSError(ENOSPC, "No space left for temporary files")
     for name, digest in manifest.files.items():
@@ -117,8 +120,10 @@ def _copy(version_dir: Path, name: str, copy: Path, max_bytes: int) -> None:
         version_dir.resolve()
     ):
         raise CorruptArtifact(f"{name} lies outside the version")
-    if not source.is_file():
+    if not is_file(source):
         raise CorruptArtifact(f"{name} is missing")
+    if target.exists():
+        raise CorruptArtifact(f"{name} is listed twice")
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as read, target.open("xb") as written:
         left = max_bytes

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from tests.model_repository import ModelRepository
 from tests.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.slices import jpeg_slice
+
+Breakage = Callable[[ModelRepository, Path], None]
 
 WEIGHTS = "variables/variables.data-00000-of-00001"
 
@@ -86,7 +89,60 @@ def _garbage_graph(repository: ModelRepository, folder: Path) -> None:
     repository.sign_off(folder)
 
 
-BREAKAGES: dict[str, tuple[Callable[[ModelRepository, Path], None], str]] = {
+def _golden_header(header: bytes) -> Breakage:
+    def break_it(repository: ModelRepository, folder: Path) -> None:
+        with zipfile.ZipFile(folder / "golden.npz", "w") as archive:
+            archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+            archive.writestr("probabilities.npy", b"")
+        repository.sign_off(folder)
+
+    return break_it
+
+
+def _corrupt_lzma(repository: ModelRepository, folder: Path) -> None:
+    with zipfile.ZipFile(folder / "golden.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("images.npy", bytes(100_000))
+    packed = bytearray((folder / "golden.npz").read_bytes())
+    packed[60:90] = b"\x55" * 30
+    (folder / "golden.npz").write_bytes(packed)
+    repository.sign_off(folder)
+
+
+def _nested_manifest(_: ModelRepository, folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"metrics": ' * 100_000, "utf-8")
+
+
+def _not_utf8(_: ModelRepository, folder: Path) -> None:
+    (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes().replace(b'"tiny"', b'"t\xffny"'))
+
+
+def _endless_number(_: ModelRepository, folder: Path) -> None:
+    manifest = (folder / "manifest.json").read_text("utf-8")
+    (folder / "manifest.json").write_text(manifest.replace('"metrics": {}', '"metrics": {"accuracy": 1e999}'), "utf-8")
+
+
+def _name_of_megabytes(repository: ModelRepository, folder: Path) -> None:
+    repository.change_manifest(folder, files={"a" * 5_000_000: None})
+
+
+def _name_too_long(repository: ModelRepository, folder: Path) -> None:
+    files = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
+    repository.change_manifest(folder, files=files | {"a" * 5_000: files["saved_model.pb"]})
+
+
+def _ten_terabytes(repository: ModelRepository, folder: Path) -> None:
+    files = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
+    repository.change_manifest(folder, files=files | {"more": {"sha256": "0" * 64, "size": 10**13}})
+
+
+def _other_input(repository: ModelRepository, folder: Path) -> None:
+    """A graph that OpenVINO reads, but whose input has no such name."""
+    graph = (folder / "saved_model.pb").read_bytes()
+    (folder / "saved_model.pb").write_bytes(graph.replace(b"image", b"imbge"))
+    repository.sign_off(folder)
+
+
+BREAKAGES: dict[str, tuple[Breakage, str]] = {
     "half copied": (_half_copied, "manifest.json is missing"),
     "a flipped byte": (_flipped_byte, f"{WEIGHTS} differs from its checksum"),
     "truncated weights": (_truncated_weights, f"{WEIGHTS} has"),
@@ -100,6 +156,16 @@ BREAKAGES: dict[str, tuple[Callable[[ModelRepository, Path], None], str]] = {
     "other weights": (_other_weights, "golden replay differs"),
     "a golden file of another shape": (_golden_of_other_shape, "golden.npz does not fit"),
     "a golden file of pickles": (_golden_of_pickles, "golden.npz cannot be read"),
+    "a header that nests": (_golden_header(b"-" * 9_000 + b"1"), "golden.npz cannot be read"),
+    "a header that breaks off": (_golden_header(b"{'descr': '"), "golden.npz cannot be read"),
+    "a golden file of damaged LZMA": (_corrupt_lzma, "golden.npz cannot be read"),
+    "a manifest that nests": (_nested_manifest, "recursion limit exceeded"),
+    "a manifest that is not UTF-8": (_not_utf8, "invalid unicode"),
+    "a number that is not finite": (_endless_number, "a number is not finite"),
+    "a name of megabytes": (_name_of_megabytes, "manifest.json is not understood"),
+    "a name longer than any": (_name_too_long, "is missing"),
+    "ten terabytes": (_ten_terabytes, "larger than"),
+    "a graph with another input": (_other_input, "breaks with RuntimeError"),
     "a graph of garbage": (_garbage_graph, "cannot compile"),
 }
 VERSION_OF = {what: number for number, what in enumerate(BREAKAGES, 2)}
@@ -132,6 +198,7 @@ def test_a_bad_version_is_refused_and_says_why(broken: tuple[ModelRepository, Ru
     (failure,) = [one for one in service.model_info()["failures"] if one["model_version"] == VERSION_OF[what]]
     assert BREAKAGES[what][1] in failure["reason"]
     assert failure["retried"] is False
+    assert len(failure["reason"]) < 600
     assert str(repository.root) not in failure["reason"]
 
 

@@ -163,7 +163,7 @@ def test_an_end_in_the_middle_of_the_start_leaves_nothing(tiny_network_repositor
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_until(lambda: list(scratch.glob("lungct-*")), "a load has begun")
+        wait_until(lambda: list(scratch.glob("lungct-load-*")), "a load has begun")
         children = psutil.Process(started.pid).children()
         started.send_signal(signal.SIGTERM)
         go_on.touch()
@@ -173,6 +173,23 @@ def test_an_end_in_the_middle_of_the_start_leaves_nothing(tiny_network_repositor
     assert (started.returncode, "running on" in said) == (0, False), said
     assert list(scratch.iterdir()) == []
     assert not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_no_temporary_file_outlives_a_load(tiny_network_repository: Path, tmp_path: Path, number: int) -> None:
+    """Ended while TensorFlow loads, which cannot be hurried: nothing is left; killed: nothing after the next start."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {"TMPDIR": str(scratch)}
+    with serving(tiny_network_repository, engine="tensorflow", environment=environment, is_ready=False) as service:
+        wait_until(lambda: list(scratch.rglob("manifest.json")), "the trial has verified the version")
+        service.signal(number)
+        assert service.wait_end() == (0 if number == signal.SIGTERM else -number)
+    if number == signal.SIGKILL:
+        assert list(scratch.iterdir())
+        with serving(tmp_path, environment=environment, is_ready=False):
+            assert list(scratch.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 def _make_fifo(path: Path) -> None:

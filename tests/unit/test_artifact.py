@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import struct
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 
@@ -136,6 +137,8 @@ def test_a_newer_trainer_may_add_what_people_read(version):
         ({"golden_tolerance": 0.5}, "golden_tolerance"),
         ({"golden_tolerance": float("nan")}, "golden_tolerance"),
         ({"created": "yesterday"}, "created"),
+        ({"duration_s": float("inf")}, "a number is not finite"),
+        ({"metrics": {"accuracy": [float("nan")]}}, "a number is not finite"),
         ({"files": {"saved_model.pb": {"sha256": "0" * 64, "size": 1}}}, "does not list golden.npz"),
         ({"files": {"golden.npz": {"sha256": "0" * 64, "size": 1}}}, "does not list saved_model.pb"),
         ({"files": {"saved_model.pb": {"sha256": "A" * 64, "size": 1}}}, "files.saved_model.pb.sha256"),
@@ -304,11 +307,20 @@ def test_a_link_cannot_lead_out_of_the_version(version, is_folder):
         verify_files(version, manifest)
 
 
-@pytest.mark.parametrize("name", ["", ".", "variables", "a\0b", "no such file", "saved_model.pb/x"])
+@pytest.mark.parametrize("name", ["", ".", "variables", "a\0b", "no such file", "saved_model.pb/x", "a" * 300])
 def test_a_name_that_no_file_has_is_a_missing_file(version, name):
     """Odd names are refused as such and do not stop the service's poll with an unexpected exception."""
     manifest = manifest_of(version, files={name: {"sha256": "0" * 64, "size": 0}})
     with pytest.raises(CorruptArtifact, match="is missing"):
+        verify_files(version, manifest)
+
+
+def test_files_larger_than_any_version_are_not_read(version):
+    """A sparse file of 10 TB costs its publisher nothing, and would be read for days."""
+    manifest = manifest_of(version, files={"more": {"sha256": "0" * 64, "size": 10**13}})
+    with (version / "more").open("wb") as file:
+        file.truncate(10**13)
+    with pytest.raises(CorruptArtifact, match="larger than"):
         verify_files(version, manifest)
 
 
@@ -468,6 +480,58 @@ def test_an_array_header_cannot_reserve_memory(version, shape):
     header = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).encode().ljust(200) + b"\n"
     (version / GOLDEN_FILE).write_bytes(npz(GOOD | {"images.npy": npy(header=header)}))
     with pytest.raises(CorruptArtifact):
+        read_golden(version, read_manifest(version))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"-" * 9_000 + b"1",
+        b"(" * 9_000,
+        b"{'descr': '",
+        b"\xff\xfe\0",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1",
+    ]
+    + [b"{'descr': %s, 'fortran_order': False, 'shape': (2,), }" % kind for kind in (b"'|O'", b"[('a', '|u1')]", b"1")],
+)
+def test_an_array_header_is_not_read_by_pythons_parser(version, header):
+    """Nesting alone drives that to a MemoryError, as if this machine had too little, and such a version was retried."""
+    (version / GOLDEN_FILE).write_bytes(npz(GOOD | {"images.npy": npy(header=header)}))
+    with pytest.raises(CorruptArtifact, match="cannot be read"):
+        read_golden(version, read_manifest(version))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_member_unpacks_to_no_more_than_the_directory_says(version, method):
+    """A directory that says 1,000 bytes of 150 MB: refused without unpacking them, whatever packed them."""
+    honest = npz(GOOD | {"images.npy": bytes(150_000_000)}, method)
+    (version / GOLDEN_FILE).write_bytes(honest.replace(struct.pack("<I", 150_000_000), struct.pack("<I", 1_000)))
+    manifest = read_manifest(version)
+    tracemalloc.start()
+    with pytest.raises(CorruptArtifact, match="cannot be read"):
+        read_golden(version, manifest)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000_000
+
+
+def test_damage_within_lzma_is_bad_content(version):
+    """Its decoder has an exception of its own, which is no OSError and no ValueError."""
+    packed = bytearray(npz(GOOD, zipfile.ZIP_LZMA))
+    packed[80:120] = b"\x55" * 40
+    (version / GOLDEN_FILE).write_bytes(packed)
+    with pytest.raises(CorruptArtifact, match="cannot be read"):
+        read_golden(version, read_manifest(version))
+
+
+def test_a_directory_of_a_million_members_is_not_walked(version):
+    """Each would be an object of half a KB and take its time: 60 MB took 45 s."""
+    one = npz({"images.npy": b""})
+    start, end = one.find(b"PK\1\2"), one.find(b"PK\5\6")
+    many = one[:start] + one[start:end] * 1_000_000
+    directory = struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, len(many) - start, start, 0)
+    (version / GOLDEN_FILE).write_bytes(many + b"PK\5\6" + directory)
+    with pytest.raises(CorruptArtifact, match="more than 16 members"):
         read_golden(version, read_manifest(version))
 
 

@@ -1,6 +1,10 @@
 """ok, degraded or unavailable, and why: told from what the parts did."""
 
+<<<<<<< HEAD
 import logging
+=======
+import weakref
+>>>>>>> 304ec42 (What a killed load left is removed at the next start, a hostile version is refused with its reason, the self-check survives what nobody foresaw)
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +14,7 @@ from service.metrics import Metrics
 from service.readiness import Readiness
 
 
-@dataclass
+@dataclass(eq=False)
 class Model:
     version: int = 3
 
@@ -39,6 +43,7 @@ class Parts:
             batcher=self.batcher,  # type: ignore[arg-type]
             stuck_after_s=30,
             stale_after_s=60,
+            unchecked_after_s=40,
             clock=lambda: self.now,
         )
 
@@ -119,8 +124,29 @@ def test_a_batch_that_does_not_come_back(parts: Parts) -> None:
 
 def test_an_engine_that_answers_wrongly(parts: Parts) -> None:
     """A model that answers a golden slice otherwise than when it was loaded is not to be asked."""
-    parts.readiness.is_wrong = True
+    parts.readiness.wrong_model = weakref.ref(parts.reload.serving)
     assert parts.verdict == ("unavailable", ["the engine gives other answers than when the model was loaded"])
+
+
+def test_a_wrong_answer_says_nothing_of_the_next_version(parts: Parts) -> None:
+    """Once another version serves, what the former one answered is of no account, also where nothing serves."""
+    parts.readiness.wrong_model = weakref.ref(parts.reload.serving)
+    parts.reload.serving = Model(4)
+    assert parts.verdict == ("ok", [])
+    parts.reload.serving = None
+    assert "gives other answers" not in str(parts.verdict)
+
+
+def test_a_self_check_that_no_longer_runs(parts: Parts) -> None:
+    """Where none has ended for long, that is told; before the first one was due, nothing is."""
+    parts.now += 1000
+    parts.reload.last_poll = parts.now
+    assert parts.verdict == ("ok", [])
+    parts.readiness.self_checked()
+    parts.now += 41
+    assert parts.verdict == ("degraded", ["no self-check has ended for 41 s"])
+    parts.readiness.self_checked()
+    assert parts.verdict == ("ok", [])
 
 
 def test_a_repository_that_does_not_answer(parts: Parts) -> None:

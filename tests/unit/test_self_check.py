@@ -1,16 +1,32 @@
 """The service asks its model what it knows the answer to, and its readiness follows."""
 
 import asyncio
+import logging
+import weakref
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from service.batching import QueueFull
 from service.metrics import Metrics
 from service.prediction import Predictor
+from service.readiness import Readiness
 from service.self_check import SelfCheck
-from service.serving_model import LoadOptions
+from service.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
 from tests.fake_model import FakeEngine, fake_model
+
+
+class FakeReadiness:
+    """Takes what it is told, and counts."""
+
+    def __init__(self) -> None:
+        self.wrong_model: weakref.ref[ServingModel] | None = None
+        self.checks = 0
+
+    def self_checked(self) -> None:
+        self.checks += 1
 
 
 class Bench:
@@ -20,8 +36,13 @@ class Bench:
         self.metrics, self.engine = Metrics(), FakeEngine()
         self.predictor = Predictor(ServiceSettings(max_queue=1), self.metrics, LoadOptions("openvino", "f32", 1, 4))
         self.reload: Any = SimpleNamespace(serving=fake_model(self.engine))
-        self.readiness: Any = SimpleNamespace(is_wrong=False)
-        self.self_check = SelfCheck(self.reload, self.predictor, self.readiness, 0.01)
+        self.readiness = FakeReadiness()
+        self.self_check = SelfCheck(self.reload, self.predictor, cast("Readiness", self.readiness), 0.01)
+
+    @property
+    def is_wrong(self) -> bool:
+        wrong = self.readiness.wrong_model
+        return wrong is not None and wrong() is self.reload.serving
 
     def check(self) -> None:
         asyncio.run(asyncio.wait_for(self.self_check.check(), 60))
@@ -32,7 +53,7 @@ def test_a_right_answer_is_well() -> None:
     """An engine that answers as at loading is asked one slice and nothing is wrong."""
     bench = Bench()
     bench.check()
-    assert (bench.engine.sizes, bench.readiness.is_wrong) == ([1], False)
+    assert (bench.engine.sizes, bench.is_wrong) == ([1], False)
 
 
 def test_a_wrong_answer_is_told_and_forgotten_when_it_is_right_again() -> None:
@@ -40,10 +61,10 @@ def test_a_wrong_answer_is_told_and_forgotten_when_it_is_right_again() -> None:
     bench = Bench()
     bench.engine.lie = 0.1
     bench.check()
-    assert bench.readiness.is_wrong
+    assert bench.is_wrong
     bench.engine.lie = 0.0
     bench.check()
-    assert not bench.readiness.is_wrong
+    assert not bench.is_wrong
 
 
 def test_failures_and_recovery_are_counted_as_anybodys() -> None:
@@ -86,3 +107,43 @@ def test_it_goes_on_until_cancelled() -> None:
         assert running.cancelled()
 
     asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_a_verdict_is_about_the_model_that_was_asked() -> None:
+    """A version that is swapped in while another's wrong answer is on its way is not taken for that one."""
+    bench = Bench()
+    bench.engine.lie = 0.1
+    bench.engine.may_answer.clear()
+
+    async def story() -> None:
+        checking = asyncio.create_task(bench.self_check.check())
+        while not bench.engine.sizes:
+            await asyncio.sleep(0.001)
+        bench.reload.serving = fake_model(version=2)
+        bench.engine.may_answer.set()
+        await checking
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+    assert not bench.is_wrong
+
+
+def test_what_nobody_foresaw_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A check that breaks is logged with its traceback and is none that ended; the next one is made all the same."""
+    bench = Bench()
+    golden, bench.reload.serving.__dict__["golden"] = bench.reload.serving.golden, None  # as no version can be
+
+    async def story() -> None:
+        running = asyncio.create_task(bench.self_check.run())
+        with caplog.at_level(logging.ERROR, "lungct.self_check"):
+            while not caplog.records:
+                await asyncio.sleep(0.001)
+        assert bench.readiness.checks == 1  # that it began
+        bench.reload.serving.__dict__["golden"] = golden
+        while bench.readiness.checks < 3:
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+    assert caplog.records[0].exc_info is not None
+    assert bench.predictor.batcher.depth == 0

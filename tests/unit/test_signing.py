@@ -207,14 +207,25 @@ def test_a_file_larger_than_listed_is_not_copied_to_its_end(version: Path, keys:
         copy_trusted(version, keys.public, tmp_path / "copy" / "3")
 
 
-def test_a_version_larger_than_the_room_is_trouble(
+def test_a_version_larger_than_any_is_not_begun_with(
     repository: ModelRepository, version: Path, keys: KeyPair, tmp_path: Path
 ) -> None:
-    """A manifest that lists a petabyte is not begun with; no room is no verdict on the content."""
+    """A manifest that lists a petabyte is bad content, on whatever disk; nothing of it is copied."""
     files = json.loads((version / "manifest.json").read_text("utf-8"))["files"]
     repository.change_manifest(version, files=files | {"more": {"sha256": "0" * 64, "size": 2**50}})
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CorruptArtifact, match="larger than"):
         copy_trusted(version, keys.public, tmp_path / "copy" / "3")
+    assert {path.name for path in (tmp_path / "copy" / "3").iterdir()} == {"manifest.json", "model.sig"}
+
+
+@pytest.mark.parametrize(("name", "reason"), [("./saved_model.pb", "listed twice"), ("a" * 300, "is missing")])
+def test_names_that_no_copy_can_have_are_bad_content(version: Path, keys: KeyPair, name: str, reason: str) -> None:
+    """A file listed under two names, or under one longer than any, is the version's fault and not the disk's."""
+    manifest = json.loads((version / "manifest.json").read_text("utf-8"))
+    manifest["files"][name] = manifest["files"]["saved_model.pb"]
+    (version / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(CorruptArtifact, match=reason):
+        copy_trusted(version, keys.public, version.parent / "copy" / "3")
 
 
 def test_what_is_no_key_is_told_before_it_is_needed(keys: KeyPair, tmp_path: Path) -> None:
