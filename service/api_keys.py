@@ -81,8 +81,9 @@ def parse_keys(lines: Iterable[str]) -> tuple[Caller, ...]:
 class ApiKeys:
     """The keys in force. A thread looks at the file in the rhythm of the repository, so that no request has to.
 
-    A file that is gone, cannot be read or cannot be understood, as in the moment in which somebody writes it, leaves
-    the keys before it in force. One that can be read and holds no key revokes all of them. Each shows in `complaint`.
+    A file that is gone or cannot be read lets nobody in; one that can be read and not understood, as in the moment in
+    which somebody writes it, leaves the keys before it in force; one that holds no key revokes all of them. Each shows
+    in `complaint`. What was used of a limit is remembered throughout.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class ApiKeys:
         self._from_file: tuple[Caller, ...] = ()
         self._remembered: tuple[Caller, ...] = ()
         """Those of the file, and those that were and have used some of their limit."""
-        self._was_read = file is None
+        self._is_unread = file is not None
         self._seen: FileStatus = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
@@ -114,8 +115,8 @@ class ApiKeys:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody can be let in, because it is not known who may: the file was never read."""
-        return not self.callers and not self._was_read
+        """Whether nobody can be let in, because it is not known who may: the file cannot be read."""
+        return not self.callers and self._is_unread
 
     def find(self, key: bytes) -> Caller | None:
         """Who holds the key. Every hash is compared, each in constant time."""
@@ -147,7 +148,7 @@ class ApiKeys:
                 return
             lines = self._file.read_text("utf-8-sig").splitlines()
         except OSError as error:
-            self._seen = None
+            self._seen, self._from_file, self._is_unread = None, (), True
             self._complain(f"the key file cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             self._seen = seen
@@ -172,7 +173,7 @@ class ApiKeys:
             one for one in self._remembered if one.digest not in now and one.allowance and one.allowance.share_left < 1
         ]
         self._remembered = (*self._from_file, *away)
-        self._was_read = True
+        self._is_unread = False
         if news:
             self.complaint = None
         else:
