@@ -1,15 +1,12 @@
 """Whether the service can answer now, told from what it did and not from what it hopes.
 
-<<<<<<< HEAD
 Whoever asks, and the service itself once a second, has the log say which reasons appeared and which are gone.
 """
 
 import asyncio
 import logging
 import re
-=======
 import weakref
->>>>>>> 304ec42 (What a killed load left is removed at the next start, a hostile version is refused with its reason, the self-check survives what nobody foresaw)
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,13 +15,10 @@ from service.batching import MicroBatcher
 from service.hot_reload import HotReload
 from service.metrics import Metrics
 from service.schemas import Health
-<<<<<<< HEAD
+from service.serving_model import ServingModel
 from shared import VERSION
 
 log = logging.getLogger("lungct.health")
-=======
-from service.serving_model import ServingModel
->>>>>>> 304ec42 (What a killed load left is removed at the next start, a hostile version is refused with its reason, the self-check survives what nobody foresaw)
 
 _FAILING_AFTER = 3  # batches in a row; one may be bad luck
 _LOOK_S = 1.0

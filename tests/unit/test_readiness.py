@@ -1,10 +1,7 @@
 """ok, degraded or unavailable, and why: told from what the parts did."""
 
-<<<<<<< HEAD
 import logging
-=======
 import weakref
->>>>>>> 304ec42 (What a killed load left is removed at the next start, a hostile version is refused with its reason, the self-check survives what nobody foresaw)
 from dataclasses import dataclass, field
 from typing import Any
 
