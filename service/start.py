@@ -1,6 +1,8 @@
 """The order in which the service starts: what takes longest first, and the rest meanwhile."""
 
 import importlib.util
+import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 
