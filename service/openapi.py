@@ -59,7 +59,7 @@ BATCH_BODY = {
 }
 UNAVAILABLE = (
     problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING,
-    problems.LEDGER_UNAVAILABLE,
+    problems.LEDGER_UNAVAILABLE, problems.DECODER_UNAVAILABLE,
 )  # fmt: skip
 BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
 SLICE_PROBLEMS = (

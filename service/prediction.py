@@ -1,10 +1,9 @@
 """Bytes → probabilities: each batch is decoded by the thread that computes it, just before.
 
 So one thread has a batch from its bytes to its answers, and needs no other. What takes long to decode is decoded aside,
-in a thread of its own, so that a huge image delays no neighbour; DICOM in a lane of its own.
+in threads of its own that give way, so that a huge image delays no neighbour; DICOM in a lane of its own.
 """
 
-import asyncio
 import functools
 import time
 from collections.abc import Sequence
@@ -49,7 +48,8 @@ class Prepared(NamedTuple):
 Item = ImageBytes | Prepared
 Batcher = MicroBatcher[ServingModel, Item, Answer | Exception]
 
-_ASIDE_PIXELS = 2 * 1024 * 1024  # a slice has a quarter of a million
+_ASIDE_PIXELS, _ASIDE_BYTES = 1024 * 1024, 1024 * 1024  # a slice has a quarter of each, in colour three quarters
+_DICOM_SPARE = 6  # more threads that wait for DICOM than cores: costly files, which give way, hold some
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,12 @@ class Predictor:
         self._gate = Gate(settings.ood_policy, metrics)
         # a batch that all cores compute together is decoded by them together
         self._map = map if options.in_flight > 1 else ThreadPoolExecutor(options.threads, "decoding").map
-        self._aside = ThreadPoolExecutor(1, "decoding-aside")
+        # so many places that slow files leave the others half of the queue
+        places = max(1, settings.max_queue // 2)
+        self._aside = SideLane("decoding-aside", threads=2, places=places, low_priority=True)
         self.decoder = SliceDecoder(self._limits)
-        # these threads wait for processes; so many places that slow files leave the others half of the queue
-        self._dicom = SideLane("dicom", threads=options.threads, places=max(1, settings.max_queue // 2))
+        # these threads wait for processes
+        self._dicom = SideLane("dicom", threads=options.threads + _DICOM_SPARE, places=places)
         self.batcher: Batcher = MicroBatcher(
             functools.partial(self._compute, "infer"),
             functools.partial(self._compute, "infer_alone"),
@@ -98,9 +100,9 @@ class Predictor:
     ) -> Predicted:
         """The answer for one slice, in a place that the caller has reserved in the batcher.
 
-        frame: of a DICOM file, counted from 1. waits: where many DICOM files wait already, wait too. Raises
-        shared.raster.SliceError, service.gate.NotAChestCT, or what else broke in decoding this one,
-        service.batching.BatchFailed or QueueFull.
+        frame: of a DICOM file, counted from 1. waits: where many slow files wait already, wait too. Raises
+        shared.raster.SliceError, shared.dicom_errors.DecoderUnavailable, service.gate.NotAChestCT, or what else broke
+        in decoding this one, service.batching.BatchFailed or QueueFull.
         """
         if is_dicom(body):
             decoded, prepared = await self._dicom.run(self._decode_dicom, model, body, frame, waits=waits)
@@ -108,9 +110,8 @@ class Predictor:
         header = read_header(body, self._limits)
         if frame is not None and frame != 1:
             raise NoSuchFrame(frame, 1)
-        if header.pixels > _ASIDE_PIXELS or header.is_progressive:
-            loop = asyncio.get_running_loop()
-            item: Item = await loop.run_in_executor(self._aside, self._decode, model, body)
+        if header.pixels > _ASIDE_PIXELS or len(body) > _ASIDE_BYTES or header.is_progressive:
+            item: Item = await self._aside.run(self._decode, model, body, waits=waits)
         else:
             item = body
         return Predicted(*await self._infer(model, item), header.kind)

@@ -13,12 +13,13 @@ from service.gate import NotAChestCT
 from service.metrics import Metrics
 from service.problems import ProblemError, problem_of, problem_response
 from service.upload import UploadError
+from shared.dicom_errors import DecoderUnavailable
 from shared.raster import SliceError
 
 CLIENT_GONE = 499
 """Nobody hears it; the log and the metrics do."""
 
-_KNOWN = (ProblemError, UploadError, SliceError, NotAChestCT, QueueFull, BatchFailed, NoSuchClass)
+_KNOWN = (ProblemError, UploadError, SliceError, NotAChestCT, QueueFull, BatchFailed, NoSuchClass, DecoderUnavailable)
 
 
 class ProblemAnswers:

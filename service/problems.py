@@ -21,7 +21,7 @@ from service.upload import (
     TooManyFiles,
     WrongField,
 )
-from shared.dicom_errors import Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
+from shared.dicom_errors import DecoderUnavailable, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster import NotAnImageType, TooManyPixels, TooSmall, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
@@ -87,6 +87,7 @@ INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The
 QUEUE_FULL = ProblemType("queue-full", 503, "Overloaded", str(QueueFull(1.3)))
 TOO_MANY_BYTES_IN_FLIGHT = ProblemType("too-many-bytes-in-flight", 503, "Overloaded", str(TooManyBytesInFlight()))
 NO_MODEL = ProblemType("no-model", 503, "No model yet", "No valid model version is published yet.")
+DECODER_UNAVAILABLE = ProblemType("decoder-unavailable", 503, "No decoder", str(DecoderUnavailable()))
 DRAINING = ProblemType("draining", 503, "Shutting down", "This instance is shutting down.")
 KEYS_UNAVAILABLE = ProblemType(
     "keys-unavailable", 503, "Keys cannot be read", "The list of keys cannot be read now, so nobody is let in."
@@ -97,7 +98,7 @@ LEDGER_UNAVAILABLE = ProblemType(
 DEADLINE_EXCEEDED = ProblemType("deadline-exceeded", 504, "Too late", "No answer within 30 s.")
 
 _PASSING = (
-    QUEUE_FULL, TOO_MANY_BYTES_IN_FLIGHT, NO_MODEL, DRAINING, RATE_LIMITED, KEYS_UNAVAILABLE, LEDGER_UNAVAILABLE,
+    QUEUE_FULL, TOO_MANY_BYTES_IN_FLIGHT, NO_MODEL, DECODER_UNAVAILABLE, DRAINING, RATE_LIMITED, KEYS_UNAVAILABLE, LEDGER_UNAVAILABLE,
 )  # fmt: skip
 
 _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
@@ -121,6 +122,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     QueueFull: QUEUE_FULL,
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
     NoSuchClass: INVALID_REQUEST,
+    DecoderUnavailable: DECODER_UNAVAILABLE,
 }
 
 

@@ -16,7 +16,7 @@ from shared.window import LUNG_WINDOW, Window
 
 FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER = "X-Image-Frames", "X-Window-Level", "X-Window-Width"
 
-_PLACES = 32
+_PLACES, _THREADS = 32, 4  # of low priority; one that waits for a costly file leaves the others
 _LEVELS, _WIDTHS = (-1e6, 1e6), (1, 1e6)
 
 
@@ -25,7 +25,7 @@ class Renderer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._lane = SideLane("render", threads=1, places=_PLACES, low_priority=True)
+        self._lane = SideLane("render", threads=_THREADS, places=_PLACES, low_priority=True)
 
     async def render(self, request: Request) -> Response:
         """The slice as image/png. Raises ProblemError, or an exception that service.problems knows."""

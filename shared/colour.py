@@ -5,7 +5,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from shared.png_chunks import SIGNATURE
+from shared.png_chunks import SIGNATURE, still_png
 from shared.raster import ImageBytes
 
 _JPEG = b"\xff\xd8\xff"
@@ -23,7 +23,7 @@ def is_coloured(body: ImageBytes) -> bool:
     if body.startswith(SIGNATURE):
         if body[25] in _GREY_PNG:
             return False
-        pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
+        pixels = cv2.imdecode(np.frombuffer(still_png(body).body, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
         return pixels is not None and _has_colour(np.asarray(pixels, np.uint8))
     if not body.startswith(_JPEG):
         return False

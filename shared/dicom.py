@@ -8,7 +8,9 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import pydicom.config
 import simplejpeg
 from numpy.typing import NDArray
 from pydicom import Dataset, uid
+from pydicom.datadict import tag_for_keyword
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
@@ -54,18 +57,66 @@ _READ = [
 ]  # fmt: skip
 
 
+_LONG = {
+    tag_for_keyword(name)
+    for name in ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "ModalityLUTSequence",
+                 "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+}  # fmt: skip
+_MAX_VALUE_BYTES = 1024  # of any other
+
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # the tag of an item or fragment, in both byte orders
+_MAX_ITEMS, _BYTES_AN_ITEM = 4096, 8192
+_MAX_READS, _BYTES_A_READ = 20_000, 512
+"""Items, and reads of a file, two or three for each element: so many, and one more for each so many bytes of it. An
+enhanced image has some 15 items and 200 reads for each frame, which has 100 kB and more.
+"""
+
+_DEFLATED = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
+_NATIVE_UID = b"1.2.840.10008.1.2.1\0\0\0"  # what it is once it is inflated, in as many bytes
+_MAX_INFLATED_BYTES = 64 * 1024 * 1024  # twice the largest frame
+
+
+def inflated(body: bytes) -> bytes:
+    """A deflated file as explicit VR little endian, which it is behind its meta information; any other as it is.
+
+    Raises shared.raster.Undecodable where it is larger than a slice may be.
+    """
+    start = 144 + int.from_bytes(body[140:144], "little")  # behind the group of the length that stands there
+    found = _DEFLATED.search(body, 144, start)
+    if not found:
+        return body
+    with _or(words.BAD_HEADER):
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = inflater.decompress(body[start:], _MAX_INFLATED_BYTES)
+        if not inflater.eof:
+            raise Undecodable(words.GAVE_UP if inflater.unconsumed_tail else words.BAD_HEADER)
+        at = found.end() - len(_NATIVE_UID)
+        return b"".join((body[:at], _NATIVE_UID, body[at + len(_NATIVE_UID) : start], content))
+
+
 def decode_dicom(
-    body: bytes, window: Window, frame: int, limits: RasterLimits, patient_key: bytes | None = None
+    body: bytes,
+    window: Window,
+    frame: int,
+    limits: RasterLimits,
+    patient_key: bytes | None = None,
+    announced: Callable[[int], None] = lambda _: None,
 ) -> DicomFrame:
     """Decode one frame, counted from 1, of a CT image: modality LUT, then window, then MONOCHROME1 inversion.
 
-    Padding is black. Raises shared.raster.SliceError.
+    Padding is black. announced: is told how many pixels there are before they are decoded. Raises
+    shared.raster.SliceError.
     """
     with _or(words.BAD_HEADER):
-        dataset = pydicom.dcmread(io.BytesIO(body), specific_tags=[*_READ, *(["PatientID"] if patient_key else [])])
+        dataset = pydicom.dcmread(
+            _Reader(inflated(body)), specific_tags=[*_READ, *(["PatientID"] if patient_key else [])]
+        )
+        if any(len(raw.value or b"") > _MAX_VALUE_BYTES for tag, raw in dataset.items() if tag not in _LONG):
+            raise ValueError("a value is too long to be what it should")
         _check_is_ct(dataset)
         frames = _check_pixels(dataset, frame, limits)
         patient = _digest(str(dataset.get("PatientID") or "").strip(), patient_key)
+    announced(int(dataset.Rows) * int(dataset.Columns))
     with _or(words.BAD_PIXELS):
         stored = _stored_values(dataset, frame)
     with _or(words.BAD_HEADER):
@@ -76,6 +127,23 @@ def decode_dicom(
     if is_padding is not None:
         grey[is_padding] = 0
     return DicomFrame(grey, frames, patient)
+
+
+class _Reader(io.BytesIO):
+    """A file that is read so many times and no more: each element and each item of a sequence is Python objects."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        if sum(map(body.count, _ITEMS)) > _MAX_ITEMS + len(body) // _BYTES_AN_ITEM:
+            raise Undecodable(words.GAVE_UP)
+        self._left = _MAX_READS + len(body) // _BYTES_A_READ
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Raises Undecodable where it was read too often, or all at once, as for inflating it."""
+        self._left -= 1
+        if self._left < 0 or size is None or size < 0:
+            raise Undecodable(words.GAVE_UP)
+        return super().read(size)
 
 
 @contextlib.contextmanager

@@ -102,3 +102,12 @@ class NoSuchFrame(SliceError):
 
     def __init__(self, frame: int, frames: int) -> None:
         super().__init__(f"Frame {frame} was asked for; the image has {frames}, counted from 1.")
+
+
+class DecoderUnavailable(Exception):  # no SliceError: it says nothing of the slice
+    """Nobody could decode the file now: the system ended its decoder twice, or costly files before it take too long."""
+
+    retry_after_s = 2.0
+
+    def __init__(self) -> None:
+        super().__init__("DICOM files cannot be decoded now: the decoder was ended from outside, or is kept busy.")

@@ -4,9 +4,15 @@ Their parent (shared.dicom_child) imports pydicom and the codecs once, when the 
 process neither grows nor slows for files that are no DICOM; a codec that crashes on a damaged file, loops or wants all
 memory takes nobody with it; and nothing of a patient outlives the answer. What comes back is pixels, numbers, and words
 of our own for what is wrong.
+
+One that was ended from outside, as the system does where memory runs out, says nothing of its file: that is tried once
+more. So is what crashed; what crashes twice is the file's fault.
 """
 
 import json
+import os
+import select
+import signal
 import socket
 import struct
 import subprocess
@@ -19,16 +25,28 @@ from typing import Any
 import numpy as np
 
 from shared.child_process import unthreaded_numpy_environment
-from shared.dicom_errors import GAVE_UP, WORDS, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
+from shared.dicom_errors import (
+    GAVE_UP,
+    WORDS,
+    DecoderUnavailable,
+    Localizer,
+    NoPixelData,
+    NoSuchFrame,
+    NotCt,
+    UnreadPixels,
+)
 from shared.raster import GreySlice, ImageBytes, RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import Window
 
 LENGTH = struct.Struct("!Q")
 """Stands before every part of a message."""
+ENDED = struct.Struct("!i")
+"""How a process ended: its exit code, or less than 0 the signal."""
 
 CPU_S = 8.0
-"""Processor time that one file may take: 4096 x 4096 pixels of JPEG 2000, the costliest there is, take 4 s."""
+"""Processor time that the largest file may take: 4096 x 4096 pixels of JPEG 2000, the costliest there is, take 4 s."""
 _PATIENCE_S = 60.0  # a child lives shorter: this is for a machine that stands still
+_END_S = 1.0  # of a process that closed everything already
 _MAX_ANSWER_BYTES = 4096
 _REFUSALS: dict[str, type[SliceError]] = {
     kind.__name__: kind
@@ -45,6 +63,13 @@ class DicomFrame:
     patient: str | None
 
 
+class _EndedEarly(Exception):
+    """A process ended without a whole answer: by this signal, by itself (0), or with all of them (None)."""
+
+    def __init__(self, by: int | None) -> None:
+        self.by = by
+
+
 class DicomProcess:
     """Decodes DICOM files, in any number of threads at a time, each file in a process of its own."""
 
@@ -57,7 +82,10 @@ class DicomProcess:
         self._door: socket.socket | None = None
 
     def decode(self, body: ImageBytes, window: Window, frame: int) -> DicomFrame:
-        """One frame, counted from 1, in a window of Hounsfield units. Raises shared.raster.SliceError."""
+        """One frame, counted from 1, in a window of Hounsfield units.
+
+        Raises shared.raster.SliceError, or shared.dicom_errors.DecoderUnavailable where it says nothing of the file.
+        """
         wanted = {
             "window": window.model_dump(),
             "frame": frame,
@@ -66,49 +94,74 @@ class DicomProcess:
             "cpu_s": self._cpu_s,
             "patient_key": self._patient_key.hex() if self._patient_key else None,
         }
-        try:
-            return self._ask(wanted, body)
-        except (OSError, EOFError) as error:  # the child is gone without a whole answer
-            # reset: nobody read it, as where the parent is on its way out and not yet gone
-            if not self._was_ended(patience_s=1.0 if isinstance(error, ConnectionResetError) else 0.0):
-                raise Undecodable(GAVE_UP) from error
-        try:  # it was not the file: somebody ended all of it
-            return self._ask(wanted, body)
-        except (OSError, EOFError) as error:
-            raise Undecodable(GAVE_UP) from error
+        crashed = killed = 0
+        while crashed < 2 and killed < 2:  # noqa: PLR2004 - once may be chance
+            try:
+                return self._ask(wanted, body)
+            except _EndedEarly as end:
+                if end.by == signal.SIGPROF:  # its time was up, as it would be again
+                    break
+                if end.by == signal.SIGALRM:  # it had no time
+                    raise DecoderUnavailable from None
+                if end.by is None:
+                    self._wait_for_end()
+                if end.by in (None, signal.SIGKILL):
+                    killed += 1
+                else:
+                    crashed += 1
+        if killed == 2:  # noqa: PLR2004
+            raise DecoderUnavailable
+        raise Undecodable(GAVE_UP)
 
     def _ask(self, wanted: dict[str, Any], body: ImageBytes) -> DicomFrame:
         ours, childs = socket.socketpair()
-        with ours:
-            ours.settimeout(_PATIENCE_S)
-            with childs:
-                self._hand_over(childs)
-            for part in (json.dumps(wanted).encode(), body):
-                ours.sendall(LENGTH.pack(len(part)))
-                ours.sendall(part)
-            answer = json.loads(_receive(ours, _MAX_ANSWER_BYTES))
-            if "refused" in answer:
-                raise _refusal(answer)
-            pixels = _receive(ours, self._limits.max_pixels)
-            grey = np.frombuffer(pixels, np.uint8).reshape(answer["height"], answer["width"])
-            return DicomFrame(grey, int(answer["frames"]), answer["patient"])
+        end, parents_end = os.pipe()
+        try:
+            with ours:
+                ours.settimeout(_PATIENCE_S)
+                try:
+                    with childs:
+                        self._hand_over(childs.fileno(), parents_end)
+                finally:
+                    os.close(parents_end)
+                return self._exchange(ours, wanted, body)
+        except TimeoutError:
+            raise DecoderUnavailable from None
+        except (OSError, EOFError) as error:  # the child is gone without a whole answer
+            raise _EndedEarly(_how_it_ended(end)) from error
+        finally:
+            os.close(end)
 
-    def _was_ended(self, patience_s: float) -> bool:
+    def _exchange(self, ours: socket.socket, wanted: dict[str, Any], body: ImageBytes) -> DicomFrame:
+        for part in (json.dumps(wanted).encode(), body):
+            ours.sendall(LENGTH.pack(len(part)))
+            ours.sendall(part)
+        answer = json.loads(_receive(ours, _MAX_ANSWER_BYTES))
+        if "busy" in answer:
+            raise DecoderUnavailable
+        if "refused" in answer:
+            raise _refusal(answer)
+        pixels = _receive(ours, self._limits.max_pixels)
+        grey = np.frombuffer(pixels, np.uint8).reshape(answer["height"], answer["width"])
+        return DicomFrame(grey, int(answer["frames"]), answer["patient"])
+
+    def _wait_for_end(self) -> None:
+        """Where the parent is on its way out, it must not be asked once more."""
         with self._lock, suppress(subprocess.TimeoutExpired):
-            return self._parent is not None and self._parent.wait(patience_s) is not None
-        return False
+            if self._parent is not None:
+                self._parent.wait(_END_S)
 
-    def _hand_over(self, childs: socket.socket) -> None:
+    def _hand_over(self, *files: int) -> None:
         with self._lock:
             if self._door is not None:
                 try:
-                    socket.send_fds(self._door, [b"!"], [childs.fileno()])
+                    socket.send_fds(self._door, [b"!"], files)
                 except OSError:  # the parent was ended by somebody
                     self._end()
                 else:
                     return
             self._start()
-            socket.send_fds(self._opened(), [b"!"], [childs.fileno()])
+            socket.send_fds(self._opened(), [b"!"], files)
 
     def _opened(self) -> socket.socket:
         if self._door is None:
@@ -140,6 +193,13 @@ class DicomProcess:
         """End the parent of the processes; those that decode finish by themselves. It starts again when needed."""
         with self._lock:
             self._end()
+
+
+def _how_it_ended(end: int) -> int | None:
+    """The signal that ended a process, 0 where it was none; None where nobody is there to tell."""
+    ready, _, _ = select.select([end], [], [], _END_S)
+    told = os.read(end, ENDED.size) if ready else b""
+    return max(0, -ENDED.unpack(told)[0]) if len(told) == ENDED.size else None
 
 
 def _refusal(answer: dict[str, Any]) -> SliceError:

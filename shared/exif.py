@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ORIENTATION_TAG = 0x0112
+_MAX_ENTRIES = 1024  # of the zeroth IFD; cameras write some 20
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
@@ -17,7 +18,7 @@ def orientation_of(tiff: bytes) -> int:
     try:
         (ifd,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, ifd)
-        for entry in range(ifd + 2, ifd + 2 + 12 * count, 12):
+        for entry in range(ifd + 2, ifd + 2 + 12 * min(count, _MAX_ENTRIES), 12):
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == _ORIENTATION_TAG:
                 return int(value) if 1 <= value <= 8 else 1

@@ -174,11 +174,12 @@ def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS, window:
 
 def _jpeg_header(body: ImageBytes) -> RasterHeader:
     try:
+        progressive = is_progressive(body)  # first: it bounds what the decoder looks through to find the frame
         height, width, colourspace, _ = simplejpeg.decode_jpeg_header(body)
     except ValueError as error:
         raise Undecodable(str(error)) from error
     is_cmyk = colourspace in ("CMYK", "YCCK")
-    return RasterHeader("jpeg", width, height, is_cmyk=is_cmyk, is_progressive=is_progressive(body))
+    return RasterHeader("jpeg", width, height, is_cmyk=is_cmyk, is_progressive=progressive)
 
 
 def _decode_jpeg(body: ImageBytes, header: RasterHeader) -> GreySlice:

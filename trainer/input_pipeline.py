@@ -15,6 +15,7 @@ from typing import Generic, NoReturn, TypeVar
 import numpy as np
 
 from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
+from shared.dicom_errors import DecoderUnavailable
 from shared.raster import GreySlice, ImageType, SliceError
 from shared.slices import DecodedSlice, SliceDecoder
 from shared.window import LUNG_WINDOW, Window
@@ -138,7 +139,7 @@ def _read(
     digest = hashlib.sha256(body).hexdigest()
     try:
         decoded = decoder.decode(body, hounsfield_window)
-    except SliceError as error:
+    except (SliceError, DecoderUnavailable) as error:
         return _skip(file, str(error), digest)
     if decoded.frames > 1:
         return _skip(file, f"The file has {decoded.frames} frames; expected one slice a file.", digest)

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from shared.dicom_errors import GAVE_UP, WORDS, NotCt
+from shared.dicom_errors import GAVE_UP, WORDS, DecoderUnavailable, NotCt
 from shared.dicom_process import DicomProcess, _refusal
 from shared.raster import DEFAULT_LIMITS, RasterLimits, TooManyPixels, Undecodable
 from shared.window import LUNG_WINDOW
@@ -20,6 +20,8 @@ from tests.slices import grey_slice
 
 SLICE = grey_slice(1, 128)
 BODY = ct_file(hounsfield(SLICE))
+NOISE = np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16)
+SLOW = ct_file(NOISE, LOSSLESS["jpeg-2000"])
 
 
 @pytest.fixture(scope="module")
@@ -60,34 +62,61 @@ def test_only_our_own_words_come_back():
     assert all(str(_refusal({"refused": "NotCt", "arguments": [word]})) == str(NotCt(word)) for word in WORDS)
 
 
-def test_a_crash_is_one_files_problem(process):
-    """The system ends the child as it ends one that reads where it must not."""
-    slow = ct_file(np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16), LOSSLESS["jpeg-2000"])
-    assert _works(process)
-    wait_until(lambda: not _parent().children(), "the child that answered is gone")
-    raised: list[BaseException] = []
+def _decode_while_ended(process: DicomProcess, *signals: int) -> object:
+    """What comes of a slow file whose decoders, one after the other, are sent these signals: a slice or an error."""
+    outcome: list[object] = []
 
     def decode() -> None:
         try:
-            process.decode(slow, LUNG_WINDOW, 1)
-        except Undecodable as error:
-            raised.append(error)
+            outcome.append(process.decode(SLOW, LUNG_WINDOW, 1).grey.shape)
+        except (Undecodable, DecoderUnavailable) as error:
+            outcome.append(error)
 
+    assert _works(process)
+    wait_until(lambda: not _parent().children(), "the child that answered is gone")
     thread = threading.Thread(target=decode)
     thread.start()
-    child = wait_until(lambda: _parent().children(), "the child decodes")[0]
-    os.kill(child.pid, signal.SIGSEGV)
+    sent: set[int] = set()
+    for number in signals:
+        child = wait_until(lambda: [one for one in _parent().children() if one.pid not in sent], "a child decodes")[0]
+        sent.add(child.pid)
+        os.kill(child.pid, number)
     thread.join()
-    assert [str(error) for error in raised] == [str(Undecodable(GAVE_UP))]
+    return outcome[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_decoder_that_ended_once_is_tried_again(process, number):
+    """By the system for want of memory, or by a crash: the file is decoded as if nothing had been."""
+    assert _decode_while_ended(process, number) == (2048, 2048)
+
+
+def test_a_decoder_killed_twice_says_nothing_of_its_file(process):
+    """Nobody is told that a sound file is damaged because the machine has no memory for it."""
+    outcome = _decode_while_ended(process, signal.SIGKILL, signal.SIGKILL)
+    assert isinstance(outcome, DecoderUnavailable)
+    assert outcome.retry_after_s > 0
     assert _works(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_what_crashes_twice_is_the_files_problem(process, number):
+    """The system ends the child as it ends one that reads where it must not, or that codecs end themselves."""
+    outcome = _decode_while_ended(process, number, number)
+    assert str(outcome) == str(Undecodable(GAVE_UP))
+    assert _works(process)
+
+
+def test_nobody_waits_for_a_decoder_that_gets_no_time(process):
+    """As where a process is stopped: its wall time ends it, and the file may be sound."""
+    assert isinstance(_decode_while_ended(process, signal.SIGALRM), DecoderUnavailable)
 
 
 def test_what_takes_too_long_is_ended():
     """By processor time, also inside a codec."""
     impatient = DicomProcess(DEFAULT_LIMITS, cpu_s=0.05)
-    noise = np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16)
     with pytest.raises(Undecodable, match=GAVE_UP):
-        impatient.decode(ct_file(noise, LOSSLESS["jpeg-2000"]), LUNG_WINDOW, 1)
+        impatient.decode(SLOW, LUNG_WINDOW, 1)
     impatient.close()
 
 
