@@ -65,8 +65,8 @@ _LONG = {
 _MAX_VALUE_BYTES = 1024  # of any other
 
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # the tag of an item or fragment, in both byte orders
-_MAX_ITEMS, _BYTES_AN_ITEM = 4096, 8192
-_MAX_READS, _BYTES_A_READ = 20_000, 512
+_MAX_ITEMS, _BYTES_AN_ITEM = 8192, 8192
+_MAX_READS, _BYTES_A_READ = 40_000, 512
 """Items, and reads of a file, two or three for each element: so many, and one more for each so many bytes of it. An
 enhanced image has some 15 items and 200 reads for each frame, which has 100 kB and more.
 """
@@ -100,6 +100,7 @@ def decode_dicom(
     frame: int,
     limits: RasterLimits,
     patient_key: bytes | None = None,
+    *,
     announced: Callable[[int], None] = lambda _: None,
 ) -> DicomFrame:
     """Decode one frame, counted from 1, of a CT image: modality LUT, then window, then MONOCHROME1 inversion.

@@ -35,7 +35,7 @@ _BASE_SHARE, _ALL_PIXELS = 1 / 8, 16 * 1024 * 1024
 """Of the processor time, what any file may take, and for how many pixels all of it is there."""
 
 _LARGE_BYTES, _LARGE_PIXELS = 4 * 1024 * 1024, 2 * 1024 * 1024
-"""Larger files, of which a slice of 1024 x 1024 pixels is none, are decoded one at a time, and smaller ones go first."""
+"""Larger files are decoded one at a time, and smaller ones go first; a slice of 1024 x 1024 pixels is small."""
 _TURN_S = 10.0  # longer than this none waits for its turn
 _PATIENCE_S, _NICENESS = 0.1, 10  # after so much processor time the others go first
 
@@ -111,7 +111,7 @@ def _answer(connection: socket.socket, turn: int) -> None:
             wanted["frame"],
             RasterLimits(wanted["max_pixels"], wanted["min_side"]),
             bytes.fromhex(wanted["patient_key"]) if wanted["patient_key"] else None,
-            announced,
+            announced=announced,
         )
     except SliceError as error:
         said = {"refused": type(error).__name__, "arguments": error.arguments}

@@ -37,7 +37,7 @@ _IS_CODED[[0x00, *range(0xD0, 0xD8), 0xFF]] = True
 
 def is_progressive(body: bytes | bytearray) -> bool:
     """Whether the frame's header announces progressive scans. Raises ValueError where no whole one comes first."""
-    for marker, payload in _segments(body):
+    for marker, _ in _segments(body):
         if marker in _FRAMES:
             return marker in _PROGRESSIVE_FRAMES
         if marker == _START_OF_SCAN:

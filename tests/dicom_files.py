@@ -1,8 +1,10 @@
 """DICOM files of drawn slices, in the transfer syntaxes that scanners and archives write."""
 
 import io
+import struct
 import tempfile
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,41 @@ def jpeg_ct_file(grey: NDArray[np.uint8], jpeg: bytes) -> bytes:
     low = LUNG_WINDOW.level - LUNG_WINDOW.width / 2
     dataset = ct_dataset(grey, slope=step, intercept=low + step / 2)
     return _encapsulated(dataset, [jpeg], uid.JPEGBaseline8Bit)
+
+
+ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def with_sequence(body: bytes, content: bytes, *, is_open: bool = True, tag: int = 0x0020_9221) -> bytes:
+    """A file of explicit VR little endian with a sequence of this content before its pixels; open: of unknown length."""
+    at = body.index(b"\x28\0\x02\0US")  # Samples per Pixel
+    length = 0xFFFF_FFFF if is_open else len(content)
+    header = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, b"SQ", 0, length)
+    return body[:at] + header + content + (SEQUENCE_END if is_open else b"") + body[at:]
+
+
+def with_items(body: bytes, count: int) -> bytes:
+    """So many empty items in a sequence."""
+    return with_sequence(body, (ITEM + bytes(4)) * count)
+
+
+def with_elements(body: bytes, count: int, *, is_open: bool = True, tag: int = 0x0020_9221) -> bytes:
+    """So many empty elements in one item of a sequence."""
+    elements = struct.pack("<HH2sH", 0x0011, 0x1001, b"SH", 0) * count
+    return with_sequence(body, ITEM + struct.pack("<I", len(elements)) + elements, is_open=is_open, tag=tag)
+
+
+def with_fragments(body: bytes, count: int) -> bytes:
+    """So many empty fragments behind those of a file with encapsulated pixels."""
+    at = body.rindex(SEQUENCE_END)
+    return body[:at] + (ITEM + bytes(4)) * count + body[at:]
+
+
+def deflated_again(body: bytes, deflated: bytes) -> bytes:
+    """What a file of explicit VR holds behind its meta information, deflated behind that of a deflated one."""
+    starts = [144 + int.from_bytes(one[140:144], "little") for one in (body, deflated)]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return deflated[: starts[1]] + packer.compress(body[starts[0] :]) + packer.flush()
 
 
 def _encapsulated(dataset: Dataset, frames: list[bytes], syntax: UID) -> bytes:

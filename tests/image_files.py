@@ -77,6 +77,30 @@ def png_announcing(width: int, height: int, bit_depth: int = 8, colour_type: int
     return png_of([png_header(width, height, bit_depth, colour_type), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")])
 
 
+def png_holding(rows: bytes, width: int, height: int) -> bytes:
+    """A grey PNG of 8 bits with these compressed rows, in chunks as large as encoders write them."""
+    parts = [(b"IDAT", rows[at : at + 8192]) for at in range(0, len(rows), 8192)]
+    return png_of([png_header(width, height), *parts, (b"IEND", b"")])
+
+
+def overfull_png(mebibytes: int, side: int = 64) -> bytes:
+    """A small picture behind whose rows thousands of times as many bytes follow, of which 1,000 take one to send."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    segment = packer.compress(bytes(16 * 2**20)) + packer.flush(zlib.Z_FULL_FLUSH)  # so that it can be repeated
+    return png_holding(b"\x78\xda" + segment * (mebibytes * 2**20 // len(segment)), side, side)
+
+
+def png_of_empty_blocks(side: int) -> bytes:
+    """Behind the rows as many blocks of deflate with a code of their own and nothing in it as there is room for."""
+    # RFC 1951, 3.2.7: a dynamic block's header; 256 codes of length 0, two of length 1; the end of the block
+    bits = "00100000000000111000000" + "100010" + "0" * 39 + "010" + "011111110110101111110"
+    unit = int((bits * 8)[::-1], 2).to_bytes(len(bits), "little")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    rows = bytes((side + 1) * side)
+    body = unit * (len(rows) // len(unit)) + packer.compress(rows) + packer.flush()
+    return png_holding(b"\x78\xda" + body + zlib.adler32(rows).to_bytes(4, "big"), side, side)
+
+
 def jpeg_announcing(width: int, height: int) -> bytes:
     """A JPEG whose header announces what its data does not hold."""
     body = jpeg(np.zeros((64, 64), np.uint8))

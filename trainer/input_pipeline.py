@@ -14,8 +14,8 @@ from typing import Generic, NoReturn, TypeVar
 
 import numpy as np
 
-from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
 from shared.dicom_errors import DecoderUnavailable
+from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
 from shared.raster import GreySlice, ImageType, SliceError
 from shared.slices import DecodedSlice, SliceDecoder
 from shared.window import LUNG_WINDOW, Window

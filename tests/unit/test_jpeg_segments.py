@@ -1,10 +1,11 @@
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from shared.jpeg_segments import MAX_SCANS, is_progressive, orientation_of_whole
-from shared.raster import SliceError, Undecodable, decode_grey
+from shared.raster import SliceError, Undecodable, decode_grey, read_header
 from tests.image_files import exif_tiff, jpeg, jpeg_segments, scan_data_start, with_exif
 from tests.slices import grey_slice
 
@@ -120,7 +121,8 @@ def test_progressive_files_are_told_by_their_header(name):
     body = BODIES[name]
     assert is_progressive(body) == name.startswith("progressive")
     assert is_progressive(body[: scan_data_start(body)]) == name.startswith("progressive")
-    assert not is_progressive(body[:20])
+    with pytest.raises(ValueError, match="ends early"):
+        is_progressive(body[:20])
 
 
 def test_a_progressive_file_without_one_of_its_scans_is_refused():
@@ -133,8 +135,8 @@ def test_a_progressive_file_without_one_of_its_scans_is_refused():
             decode_grey(b"".join(segments[:scan] + segments[scan + 1 :]))
 
 
-@pytest.mark.parametrize("kind", ["progressive", "grey", "colour"])
-def test_endless_scans_are_refused_before_decoding(kind):
+@pytest.mark.parametrize(("kind", "most"), [("progressive", MAX_SCANS), ("grey", 1), ("colour", 3)])
+def test_endless_scans_are_refused_before_decoding(kind, most):
     """30 bytes more cost libjpeg a pass over all pixels: thousands of scans would hold a core for minutes."""
     body = jpeg(
         np.zeros((1024, 1024, 3 if kind == "colour" else 1), np.uint8).squeeze(), progressive=kind == "progressive"
@@ -142,7 +144,7 @@ def test_endless_scans_are_refused_before_decoding(kind):
     *segments, end = jpeg_segments(body)
     bomb = b"".join([*segments, *segments[-1:] * 10_000, end])
     started = time.monotonic()
-    with pytest.raises(Undecodable, match=f"more than {MAX_SCANS} scans"):
+    with pytest.raises(Undecodable, match=f"more than {most} scans"):
         decode_grey(bomb)
     assert time.monotonic() - started < 0.5
 
@@ -167,3 +169,54 @@ def test_junk_between_segments_is_refused(junk):
         if not segments[index - 1].startswith(b"\xff\xda"):  # there it would be coded data
             with pytest.raises(Undecodable):
                 decode_grey(b"".join([*segments[:index], junk, *segments[index:]]))
+
+
+def test_the_scans_of_a_large_file_are_fewer():
+    """Each is a pass over all pixels: so many of a small picture are nothing, of the largest they are seconds."""
+    body = jpeg(np.zeros((4096, 4096), np.uint8), progressive=True)
+    *segments, end = jpeg_segments(body)
+    scans = sum(segment.startswith(b"\xff\xda") for segment in segments)
+    assert not decode_grey(body).any()
+    started = time.thread_time()
+    with pytest.raises(Undecodable, match="more than 12 scans"):
+        decode_grey(b"".join([*segments, *segments[-1:] * (13 - scans), end]))
+    assert time.thread_time() - started < 0.1
+
+
+def test_megabytes_before_the_frame_are_not_looked_through():
+    """Fill bytes, and tables again and again, which the service would look through before it knows the size."""
+    body = BODIES["grey"]
+    tables = b"\xff\xdb" + (2 + 65 * 1000).to_bytes(2, "big") + bytes([0, *range(1, 65)]) * 1000
+    for before in (b"\xff" * 19 * 2**20, tables * 300, b"\xff\xc4\xff\xff" + bytes(65_533)):
+        bomb = body[:2] + before + body[2:]
+        started = time.thread_time()
+        with pytest.raises(Undecodable, match="segment is damaged"):
+            read_header(bomb)
+        assert time.thread_time() - started < 0.005
+
+
+@pytest.mark.parametrize("coded", [b"\xff\x00", b"\xff\xd0", b"\xff\xff", b"\x00\x00"])
+def test_megabytes_of_coded_data_hold_no_other_thread_up(coded):
+    """Nearly all of the time in which the end of a scan is looked for, other threads may run."""
+    body = BODIES["grey"]
+    bomb = bytearray(body[:-2] + coded * (8 * 2**20) + END)
+    turns, is_over = [time.monotonic()], threading.Event()
+
+    def take_turns():
+        while not is_over.wait(0.0005):
+            turns.append(time.monotonic())
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    orientation_of_whole(bomb)
+    is_over.set()
+    thread.join()
+    assert len(turns) > 3
+
+
+def test_a_scan_of_more_components_than_there_can_be_is_refused():
+    """Four at most (T.81, B.2.3)."""
+    *segments, end = jpeg_segments(BODIES["progressive"])
+    scan = b"\xff\xda" + (6 + 2 * 255).to_bytes(2, "big") + b"\xff" + bytes(510) + b"\0\x3f\0"
+    with pytest.raises(Undecodable, match="header of a scan is damaged"):
+        decode_grey(b"".join([*segments, scan, end]))

@@ -7,7 +7,17 @@ from PIL import Image
 
 from shared.png_chunks import still_png
 from shared.raster import SliceError, Undecodable, decode_grey
-from tests.image_files import chunks_of, exif_tiff, jpeg, png, png_of
+from tests.image_files import (
+    chunks_of,
+    exif_tiff,
+    grey_png,
+    jpeg,
+    overfull_png,
+    png,
+    png_holding,
+    png_of,
+    png_of_empty_blocks,
+)
 from tests.slices import grey_slice
 
 SLICE = grey_slice(seed=1, side=96)
@@ -122,3 +132,65 @@ def test_a_jpeg_in_a_pngs_clothes_is_refused():
     """The signature alone makes no PNG, and the other format is not tried behind it."""
     with pytest.raises(Undecodable):
         decode_grey(BODIES["grey"][:8] + jpeg(SLICE))
+
+
+# --- what costs more than a picture -----------------------------------------------------------------------------------
+
+
+def test_rows_without_end_are_not_inflated():
+    """1 MiB that inflates to 1 GiB costs nothing, behind a small picture and instead of a larger one's rows."""
+    started = time.thread_time()
+    for side in (64, 1024):
+        with pytest.raises(Undecodable, match="more than its rows"):
+            decode_grey(overfull_png(1, side))
+    assert time.thread_time() - started < 0.5
+
+
+@pytest.mark.parametrize("is_interlaced", [False, True])
+@pytest.mark.parametrize("bit_depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("side", [33, 64])
+def test_rows_are_as_long_as_the_header_says(side, bit_depth, is_interlaced):
+    """In every depth, interlaced or not: one byte more or less is no picture."""
+    whole = grey_png(np.zeros((side, side), np.int64), bit_depth, is_interlaced=is_interlaced)
+    header, (_, data), end = chunks_of(whole)
+    assert not decode_grey(whole).any()
+    rows = zlib.decompress(data)
+    for other in (rows[:-1], rows + b"\0"):
+        with pytest.raises(Undecodable):
+            decode_grey(png_of([header, (b"IDAT", zlib.compress(other)), end]))
+
+
+def test_rows_that_do_not_compress_are_read():
+    """Stored, stored in small blocks, or flushed after each row: as large as an encoder can make them."""
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+    rows = [b"\0" + row.tobytes() for row in noise]
+    packer = zlib.compressobj(0)
+    flushed = b"".join(packer.compress(row) + packer.flush(zlib.Z_SYNC_FLUSH) for row in rows) + packer.flush()
+    for coded in (flushed, zlib.compress(b"".join(rows), 0), zlib.compress(b"".join(rows), 9)):
+        assert np.array_equal(decode_grey(png_holding(coded, 512, 512)), noise)
+
+
+def test_blocks_that_hold_nothing_are_not_inflated_for_long():
+    """A block of deflate costs a decoder a table or two, whatever is in it."""
+    body = png_of_empty_blocks(2048)
+    started = time.thread_time()
+    with pytest.raises(Undecodable, match="too long to inflate"):
+        decode_grey(body)
+    assert time.thread_time() - started < 0.5
+
+
+def test_the_first_exif_chunk_counts_and_is_not_walked_for_long():
+    """Hundreds of them, of tens of thousands of entries each, say nothing more."""
+    header, *rest = chunks_of(BODIES["grey"])
+    entries = b"MM\0*" + (8).to_bytes(4, "big") + b"\xff\xff" + bytes(12 * 65_535)
+    body = png_of([header, (b"eXIf", exif_tiff(3)), *[(b"eXIf", entries)] * 20, *rest])
+    started = time.thread_time()
+    assert np.array_equal(decode_grey(body), SLICE[::-1, ::-1])
+    assert time.thread_time() - started < 0.2
+    assert np.array_equal(decode_grey(png_of([header, (b"eXIf", entries), *rest])), SLICE)
+
+
+def test_transparency_of_megabytes_hides_nothing():
+    """It has at most 256 bytes in any picture."""
+    header, *rest = chunks_of(BODIES["grey"])
+    assert np.array_equal(decode_grey(png_of([header, (b"tRNS", bytes(4 * 2**20)), *rest])), SLICE)
