@@ -119,7 +119,7 @@ ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def with_sequence(body: bytes, content: bytes, *, is_open: bool = True, tag: int = 0x0020_9221) -> bytes:
-    """A file of explicit VR little endian with a sequence of this content before its pixels; open: of unknown length."""
+    """A file of explicit VR little endian with such a sequence before its pixels; open: of unknown length."""
     at = body.index(b"\x28\0\x02\0US")  # Samples per Pixel
     length = 0xFFFF_FFFF if is_open else len(content)
     header = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, b"SQ", 0, length)
