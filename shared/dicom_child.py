@@ -37,7 +37,7 @@ _BASE_SHARE, _ALL_PIXELS = 1 / 8, 16 * 1024 * 1024
 _LARGE_BYTES, _LARGE_PIXELS = 4 * 1024 * 1024, 2 * 1024 * 1024
 """Larger files are decoded one at a time, and smaller ones go first; a slice of 1024 x 1024 pixels is small."""
 _TURN_S = 10.0  # longer than this none waits for its turn
-_PATIENCE_S, _NICENESS = 0.1, 10  # after so much processor time the others go first
+_PATIENCE_S, _NICENESS = 0.1, 5  # after so much processor time the others go first
 
 
 def _serve(door: socket.socket) -> None:
@@ -130,7 +130,7 @@ def _answer(connection: socket.socket, turn: int) -> None:
 
 def _take_turn(turn: int) -> None:
     """Wait until no other large file is decoded; until the end of this process none is. Raises DecoderUnavailable."""
-    os.nice(_NICENESS)
+    _give_way()
     end = time.monotonic() + _TURN_S
     while True:
         try:
@@ -145,8 +145,12 @@ def _take_turn(turn: int) -> None:
             return
 
 
+def _give_way() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 def _let_others_go_first_after(cpu_s: float) -> None:
-    signal.signal(signal.SIGVTALRM, lambda *_: os.nice(_NICENESS))
+    signal.signal(signal.SIGVTALRM, lambda *_: _give_way())
     signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
 
 

@@ -20,7 +20,7 @@ from tests.slices import grey_slice
 
 SLICE = grey_slice(1, 128)
 BODY = ct_file(hounsfield(SLICE))
-NOISE = np.random.default_rng(0).integers(-1000, 1000, (2048, 2048)).astype(np.int16)
+NOISE = np.random.default_rng(0).integers(-1000, 1000, (1024, 1024)).astype(np.int16)
 SLOW = ct_file(NOISE, LOSSLESS["jpeg-2000"])
 
 
@@ -88,7 +88,7 @@ def _decode_while_ended(process: DicomProcess, *signals: int) -> object:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_decoder_that_ended_once_is_tried_again(process, number):
     """By the system for want of memory, or by a crash: the file is decoded as if nothing had been."""
-    assert _decode_while_ended(process, number) == (2048, 2048)
+    assert _decode_while_ended(process, number) == (1024, 1024)
 
 
 def test_a_decoder_killed_twice_says_nothing_of_its_file(process):
