@@ -7,21 +7,20 @@ import time
 from types import FrameType
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from service.answering import Service
 from service.app import create_app
 from service.early_end import EarlyEnd
+from service.http_protocol import http_protocol
 from service.memory import collect_rarely
 from service.scratch import end_process
-from service.settings import ServiceSettings
 
 log = logging.getLogger("lungct.service")
 
 
 def serve_http(service: Service, end: EarlyEnd) -> int:
     """Answer until SIGTERM or SIGINT, and return the exit code. end: whether one came before this."""
-    server = DrainingServer(_uvicorn_config(create_app(service), service.settings), service, end)
+    server = DrainingServer(_uvicorn_config(service), service, end)
     collect_rarely()
     server.run()
     if end.came and not server.started:
@@ -71,9 +70,12 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _uvicorn_config(app: ASGIApp, settings: ServiceSettings) -> uvicorn.Config:
+def _uvicorn_config(service: Service) -> uvicorn.Config:
+    settings = service.settings
     return uvicorn.Config(
-        app,
+        create_app(service),
+        http=http_protocol(service.metrics),  # type: ignore[arg-type] # called, never subclassed
+        ws="none",
         host=settings.host,
         port=settings.port,
         log_config=None,

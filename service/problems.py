@@ -49,6 +49,7 @@ NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingS
 EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
 WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField()))
 MALFORMED_MULTIPART = ProblemType("malformed-multipart", 400, "Not a form", str(MalformedMultipart("no boundary")))
+MALFORMED_HTTP = ProblemType("malformed-http", 400, "Not HTTP", "What came is no HTTP request.")
 UNAUTHORIZED = ProblemType("unauthorized", 401, "Key missing or wrong", "This address needs a key in X-API-Key.")
 ORIGIN_NOT_ALLOWED = ProblemType(
     "origin-not-allowed",
@@ -61,10 +62,12 @@ NO_SUCH_DOCUMENT = ProblemType(
     "no-such-document", 404, "No such document", "The version that serves has no document of this name."
 )
 METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "Method not allowed", "This address takes: POST.")
+HEAD_TOO_SLOW = ProblemType("head-too-slow", 408, "Head too slow", "The request's head did not arrive in time.")
 UPLOAD_TOO_SLOW = ProblemType("upload-too-slow", 408, "Upload too slow", "The body did not arrive within 30 s.")
 TOO_MANY_BYTES = ProblemType("too-many-bytes", 413, "Too many bytes", str(TooManyBytes(20 * 1024 * 1024)))
 TOO_MANY_PIXELS = ProblemType("too-many-pixels", 413, "Too many pixels", str(TooManyPixels(30000, 30000, 16777216)))
 TOO_MANY_FILES = ProblemType("too-many-files", 413, "Too many files", str(TooManyFiles(256)))
+TARGET_TOO_LONG = ProblemType("target-too-long", 414, "Address too long", "The address is longer than 8192 bytes.")
 NOT_AN_IMAGE_TYPE = ProblemType(
     "not-an-image-type", 415, "Not a JPEG, PNG or DICOM", str(NotAnImageType("a GIF image"))
 )
@@ -82,6 +85,10 @@ INVALID_REQUEST = ProblemType(
 RATE_LIMITED = ProblemType(
     "rate-limited", 429, "Limit reached", "The key pacs may ask for 600 slices in 60 s; it has used them up."
 )
+HEADERS_TOO_LARGE = ProblemType(
+    "headers-too-large", 431, "Headers too large",
+    "At most 100 header fields of 8192 bytes each are accepted, and 65536 bytes in all.",
+)  # fmt: skip
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
 INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
 QUEUE_FULL = ProblemType("queue-full", 503, "Overloaded", str(QueueFull(1.3)))
