@@ -68,6 +68,7 @@ def create_app(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         root_path=settings.root_path,
+        redirect_slashes=False,  # it would lead to whatever the caller's Host names
         lifespan=lifespan,
     )
     endpoints = prediction_endpoints(service)

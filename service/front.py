@@ -35,7 +35,7 @@ class Front:
         """Serve one request, or FastAPI's lifespan."""
         route = self.direct.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if route is None:
-            await self.app(scope, receive, send)
+            await self._by_fastapi(scope, receive, send)
             return
         scope["route"] = route
         request = Request(scope, receive)
@@ -44,3 +44,12 @@ class Front:
         except Exception as error:  # raised again where nobody knows it
             response = self.as_problem(request, error)
         await response(scope, receive, send)
+
+    async def _by_fastapi(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """HEAD is answered like GET, whose content the server leaves out; FastAPI's own routes know nothing of it."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            asked = {**scope, "method": "GET"}
+            await self.app(asked, receive, send)
+            scope["route"] = asked.get("route")  # for log and metrics
+        else:
+            await self.app(scope, receive, send)

@@ -55,6 +55,8 @@ class ProblemAnswers:
     async def _http(self, request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == problems.METHOD_NOT_ALLOWED.status:
             allowed = (error.headers or {}).get("Allow", "")
+            if allowed == "GET":
+                allowed = "GET, HEAD"  # as service.front answers it
             detail = f"This address takes: {allowed}."
             # RFC 9110, 15.5.6 wants Allow
             return self._answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}))

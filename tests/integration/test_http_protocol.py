@@ -242,7 +242,9 @@ def test_pipelined_requests_are_answered_in_order_and_bounded(server: Server) ->
     """Ten are all answered; of ten thousand the first ones are, and then the connection ends."""
     with server.connect() as connection:
         connection.sendall(
-            b"".join(b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (n, n, b"x" * n) for n in range(10))
+            b"".join(
+                b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (n, n, b"x" * n) for n in range(10)
+            )
         )
         received = b""
         while received.count(b" bytes") < 10:
