@@ -130,6 +130,15 @@ def test_http_leads_to_https(proxy: Proxy) -> None:
     assert proxy.client.get("/lungct").headers["Location"].endswith("/lungct/")
 
 
+@pytest.mark.parametrize("address", ["/", "/health/", "/docs/", "/static", "/predict/", "//evil.example/", "/nothing/"])
+def test_no_redirect_leads_out_of_https(proxy: Proxy, address: str) -> None:
+    """Over TLS nothing is redirected by the service, with a foreign Host neither."""
+    for headers in ({}, {"Host": "evil.example"}):
+        answer = proxy.client.get(f"/lungct{address}", headers=headers)
+        assert not answer.is_redirect
+        assert "location" not in answer.headers
+
+
 def test_metrics_stay_inside(proxy: Proxy) -> None:
     """What Prometheus reads of the service is nothing for the outside."""
     assert proxy.client.get("/lungct/metrics").status_code == 404

@@ -139,7 +139,7 @@ def test_what_is_refused_below_the_routes_is_counted_and_logged(guarded: Running
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
 def test_endless_heads_and_trailers_cost_no_memory(service: RunningService) -> None:
-    """40 MB of fields, of one field, of an address, of trailers, each several times at once: a few MiB, and no stall."""
+    """40 MB of fields, of one field, of an address, of trailers, each four times at once: a few MiB, and no stall."""
     begun = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
     chunked = begun + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
     attacks = [(begun, b"a: b\r\n"), (begun + b"a: ", b"b"), (b"GET /", b"a"), (chunked, b"a: b\r\n")] * 4
