@@ -73,9 +73,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._refuse_app = refuse
         self._limits = limits
+        self._max_fields = limits.fields
         self._is_parsed = True  # and once it is not, never again
         self._is_in_head = self._is_in_body = False
-        self._head_size = 0  # as the parser tells it, piece by piece
         self._head_bytes = 0  # as they come: the parser tells nothing of a line before its end
         self._head_timer: TimerHandle | None = None
         self._body_bytes = self._chunks = 0
@@ -159,22 +159,22 @@ class HttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
         super().on_url(url)
-        self._head_size = len(self.url)
-        if self._head_size > self._limits.line_bytes:
+        if len(self.url) > self._limits.line_bytes:
             raise ProblemError(problems.TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, whole."""
         if self._is_in_body:
             raise ProblemError(problems.MALFORMED_HTTP, "Trailers are not accepted.")
-        size, limits = len(name) + len(value), self._limits
-        self._head_size += size
-        if size > limits.line_bytes or self._head_size > limits.head_bytes or len(self.headers) >= limits.fields:
+        if len(self.headers) >= self._max_fields:
             raise ProblemError(problems.HEADERS_TOO_LARGE)
-        super().on_header(name, value)
+        HttpToolsProtocol.on_header(self, name, value)  # super() would cost as much as all of this, ten times a request
 
     def on_headers_complete(self) -> None:
         """A head, whole: its request is answered now, or waits for its turn."""
+        sizes = [len(name) + len(value) for name, value in self.headers]
+        if max(sizes, default=0) > self._limits.line_bytes or sum(sizes) + len(self.url) > self._limits.head_bytes:
+            raise ProblemError(problems.HEADERS_TOO_LARGE)
         if len(self.pipeline) >= self._limits.pipelined:
             raise _TooManyPipelined
         super().on_headers_complete()
