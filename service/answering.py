@@ -1,6 +1,7 @@
 """One request → its answer: how long a caller is waited for, and what is held for it meanwhile."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from service.input_warnings import input_warnings
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.prediction import Predicted, Predictor
-from service.problems import ProblemError, problem_body, problem_of
+from service.problems import FORESEEN, ProblemError, problem_body, problem_of
 from service.query import frame_of
 from service.readiness import Readiness
 from service.recording import InputDigests, facts_of
@@ -28,6 +29,8 @@ from service.serving_model import ServingModel
 from service.settings import ServiceSettings
 from service.upload import ByteBudget, NoFiles, Part, TooManyFiles, WrongField, read_parts
 from shared.raster import ImageBytes
+
+log = logging.getLogger("lungct.answering")
 
 Answer = TypeVar("Answer")
 
@@ -182,6 +185,8 @@ async def _answer_one(
                 finally:
                     batcher.release()
     except TimeoutError:
+        if not limit.expired():  # not ours
+            raise
         if is_uploaded:
             raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
         raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
@@ -290,7 +295,7 @@ async def _predict_item(
 ) -> BatchItem:
     batcher, timeout_s = service.predictor.batcher, service.settings.request_timeout_s
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
             content = part.content
             await batcher.reserve_when_free()
             try:
@@ -298,13 +303,17 @@ async def _predict_item(
                 predicted = await service.predictor.predict(content, model, frame, waits=True)
             finally:
                 batcher.release()
-    except TimeoutError:
-        problem = ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.")
-    except Exception as error:  # whatever is wrong with one item is that item's answer
-        problem = problem_of(error)
-    else:
         result = service.note_answer(facts, model, service.prediction(model, predicted, request_id, frame))
         return BatchItem(index=index, file_name=part.file_name, status=200, result=result)
+    except Exception as error:  # whatever is wrong with one item is that item's answer
+        if isinstance(error, TimeoutError) and limit.expired():
+            problem = ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.")
+        else:
+            problem = problem_of(error)
+            if not isinstance(error, FORESEEN):
+                log.exception("an item of a batch broke", extra={"request_id": request_id, "index": index})
+    finally:
+        del limit  # it has the task, which has the error that cancelled it, which has this frame, which has the bytes
     facts["outcome"] = problem.kind.name
     service.metrics.rejected.labels(problem.kind.name).inc()
     said = problem_body(problem, request_id)

@@ -6,6 +6,7 @@ so there is no lock. This module knows neither HTTP nor what the function comput
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -13,6 +14,10 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from service.logs import REQUEST_ID
+
+log = logging.getLogger("lungct.batching")
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -47,6 +52,7 @@ class _Waiting(Generic[Key, Item, Answer]):
     item: Item
     since: float
     answer: asyncio.Future[Answer]
+    request_id: str | None
 
 
 class MicroBatcher(Generic[Key, Item, Answer]):
@@ -137,6 +143,8 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release()  # the place was handed over in the moment of cancellation
+            with suppress(ValueError):
+                self._room.remove(turn)
             raise
 
     def release(self) -> None:
@@ -167,15 +175,21 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     async def submit(self, key: Key, item: Item) -> Answer:
         """The answer for one item whose place is reserved.
 
-        Cancelling the caller takes the item out before it is computed and touches no other. Raises BatchFailed where
-        the function raised for this item's batch.
+        Cancelling the caller takes the item out at once, unless it is being computed, and touches no other. Raises
+        BatchFailed where the function raised for this item's batch.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
-        waiting = _Waiting(key, item, loop.time(), answer)
+        waiting: _Waiting[Key, Item, Answer] = _Waiting(key, item, loop.time(), loop.create_future(), REQUEST_ID.get())
         self._queue.append(waiting)
         self._dispatch()
-        return await answer
+        try:
+            return await waiting.answer
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # it is being computed
+                self._queue.remove(waiting)
+            raise
+        finally:
+            del waiting  # else an answer that raised, its traceback and this frame would hold each other, and the item
 
     def _dispatch(self) -> None:
         while sizes := self._next_sizes():
@@ -260,6 +274,9 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)
         else:
+            # once for all of them: a caller's own failure says no more
+            named = sorted({one.request_id for one in batch if one.request_id})
+            log.error("batch failed", exc_info=error, extra={"request_ids": named})
             for waiting in batch:
                 if not waiting.answer.done():
                     failure = BatchFailed("The inference failed.")
@@ -271,7 +288,11 @@ class MicroBatcher(Generic[Key, Item, Answer]):
 def _checked(
     compute: Callable[[Key, Sequence[Item]], Sequence[Answer]], key: Key, items: Sequence[Item]
 ) -> Sequence[Answer]:
-    answers = compute(key, items)
-    if len(answers) != len(items):
-        raise ValueError(f"expected {len(items)} answers, got {len(answers)}")
+    # no local variable: an answer may be an exception, whose traceback leads to this frame
+    return _as_many(len(items), compute(key, items))
+
+
+def _as_many(count: int, answers: Sequence[Answer]) -> Sequence[Answer]:
+    if len(answers) != count:
+        raise ValueError(f"expected {count} answers, got {len(answers)}")
     return answers

@@ -102,9 +102,12 @@ class Explainer:
             read_header(question.body, self._limits)  # before it waits for its turn
         index_of_class(model, question.class_name)
         answer: Presented | Exception = await self.batcher.submit(model, question)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        finally:
+            del answer  # else it, its traceback and this frame would hold each other, and the body
 
     def _compute(self, model: ServingModel, questions: Sequence[Question[Any]]) -> list[Any]:
         return [self._explain(model, question) for question in questions]

@@ -9,6 +9,7 @@ from service.gate import warning_of
 from service.png import encode_png
 from shared.box import Box
 
+DEFAULT_OPACITY = 0.6
 _BAND = 24  # pixels below the slice, for the caption
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, np.newaxis], cv2.COLORMAP_INFERNO)[:, 0, ::-1]

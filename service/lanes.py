@@ -37,9 +37,7 @@ class Lanes(Executor):
         while True:
             future, call = self._work.get()
             try:
-                answer = call()
+                future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
-            else:
-                future.set_result(answer)
             del future, call  # the next may be long in coming, and these hold a batch

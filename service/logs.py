@@ -3,9 +3,13 @@
 import logging
 import logging.config
 import sys
+from contextvars import ContextVar
 from typing import Literal
 
 from pythonjsonlogger.core import RESERVED_ATTRS
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that runs now; for what is logged where no request is known."""
 
 _RESERVED = [*RESERVED_ATTRS, "color_message"]
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from service import problems
+from service.heatmap import DEFAULT_OPACITY
 from service.render import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER
 from service.schemas import ExplanationAnswer, Health
 
@@ -17,7 +18,13 @@ FRAME = {
     "name": "frame",
     "in": "query",
     "description": "Which frame of a multi-frame DICOM file, counted from 1.",
-    "schema": {"type": "integer", "minimum": 1, "default": 1},
+    "schema": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "default": 1},
+}
+OPACITY = {
+    "name": "opacity",
+    "in": "query",
+    "description": "Of the colour where the map is strongest; for png.",
+    "schema": {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_OPACITY},
 }
 WINDOW = [
     {

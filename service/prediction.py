@@ -118,9 +118,12 @@ class Predictor:
 
     async def _infer(self, model: ServingModel, item: Item) -> Answer:
         answer = await self.batcher.submit(model, item)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        finally:
+            del answer  # else it, its traceback and this frame would hold each other, and the body
 
     def _decode_dicom(self, model: ServingModel, body: ImageBytes, frame: int | None) -> tuple[DecodedSlice, Prepared]:
         started, spec = time.perf_counter(), model.manifest.preprocessing
@@ -139,7 +142,12 @@ class Predictor:
         self, how: Literal["infer", "infer_alone"], model: ServingModel, items: Sequence[Item]
     ) -> list[Answer | Exception]:
         """One batch of one model. What cannot be decoded or is refused is its own answer and touches no neighbour."""
-        prepared = list(self._map(self._prepared, [model] * len(items), items))
+        # no local variable: an exception's traceback leads to this frame, which must not lead back to the exception
+        return self._inferred(how, model, list(self._map(self._prepared, [model] * len(items), items)))
+
+    def _inferred(
+        self, how: Literal["infer", "infer_alone"], model: ServingModel, prepared: Sequence[Prepared | Exception]
+    ) -> list[Answer | Exception]:
         slices = [one for one in prepared if isinstance(one, Prepared)]
         outputs: Outputs = {}
         if slices:

@@ -7,19 +7,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service import problems
-from service.batching import BatchFailed, QueueFull
-from service.explain import NoSuchClass
-from service.gate import NotAChestCT
 from service.metrics import Metrics
-from service.problems import ProblemError, problem_of, problem_response
-from service.upload import UploadError
-from shared.dicom_errors import DecoderUnavailable
-from shared.raster import SliceError
+from service.problems import FORESEEN, ProblemError, problem_of, problem_response
 
 CLIENT_GONE = 499
 """Nobody hears it; the log and the metrics do."""
-
-_KNOWN = (ProblemError, UploadError, SliceError, NotAChestCT, QueueFull, BatchFailed, NoSuchClass, DecoderUnavailable)
 
 
 class ProblemAnswers:
@@ -32,13 +24,16 @@ class ProblemAnswers:
         """The answer that an exception means. Raises the exception where it is none that is foreseen."""
         if isinstance(error, ClientDisconnect):
             return Response(status_code=CLIENT_GONE)
-        if isinstance(error, _KNOWN):
+        if isinstance(error, FORESEEN):
             return self._answer(request, problem_of(error))
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # else it, its traceback and this frame would hold each other, and what the request sent
 
     def add_to(self, app: FastAPI) -> None:
         """Have FastAPI answer like this where itself finds something wrong."""
-        for kind in (*_KNOWN, ClientDisconnect):
+        for kind in (*FORESEEN, ClientDisconnect):
             app.add_exception_handler(kind, self._foreseen)
         app.add_exception_handler(HTTPException, self._http)
         app.add_exception_handler(RequestValidationError, self._invalid)

@@ -79,9 +79,7 @@ NO_PIXEL_DATA = ProblemType("no-pixel-data", 422, "No pixel data", str(NoPixelDa
 UNREAD_PIXELS = ProblemType("unread-pixels", 422, "Pixels of a kind that is not read", str(UnreadPixels("colour")))
 NO_SUCH_FRAME = ProblemType("no-such-frame", 422, "No such frame", str(NoSuchFrame(31, 30)))
 NOT_A_CHEST_CT = ProblemType("not-a-chest-ct", 422, "Not a CT slice of the chest", str(_REFUSAL))
-INVALID_REQUEST = ProblemType(
-    "invalid-request", 422, "Invalid parameter", "opacity: Input should be less than or equal to 1."
-)
+INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "opacity must be a number from 0 to 1.")
 RATE_LIMITED = ProblemType(
     "rate-limited", 429, "Limit reached", "The key pacs may ask for 600 slices in 60 s; it has used them up."
 )
@@ -131,6 +129,7 @@ _OF_EXCEPTION: dict[type[Exception], ProblemType] = {
     TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
     NoSuchClass: INVALID_REQUEST,
     DecoderUnavailable: DECODER_UNAVAILABLE,
+    BatchFailed: INFERENCE_FAILED,
 }
 
 
@@ -152,15 +151,21 @@ class ProblemError(Exception):
         self.reasons = reasons
 
 
+FORESEEN: tuple[type[Exception], ...] = (ProblemError, *_OF_EXCEPTION)
+"""What problem_of() knows, subclasses included. Whatever else is raised is a bug, and whoever answers it logs it."""
+
+
 def problem_of(error: Exception) -> ProblemError:
-    """The problem that an exception of the lower layers means to the caller; an unknown one tells nothing of itself."""
+    """The problem that an exception of the lower layers means to the caller, or the class that it was derived from.
+
+    One that is not foreseen, and a failure of the engine, which was logged where it happened, tell nothing of
+    themselves.
+    """
     if isinstance(error, ProblemError):
         return error
-    if isinstance(error, BatchFailed):
-        return ProblemError(INFERENCE_FAILED)
-    kind = _OF_EXCEPTION.get(type(error))
-    if kind is None:
-        return ProblemError(INTERNAL_ERROR)
+    kind = next((_OF_EXCEPTION[one] for one in type(error).__mro__ if one in _OF_EXCEPTION), INTERNAL_ERROR)
+    if kind in (INTERNAL_ERROR, INFERENCE_FAILED):
+        return ProblemError(kind)
     reasons = error.reasons if isinstance(error, NotAChestCT) else None
     return ProblemError(kind, str(error), getattr(error, "retry_after_s", None), reasons=reasons)
 

@@ -34,13 +34,15 @@ class Renderer:
         level, width = number_of(request, "level", *_LEVELS), number_of(request, "width", *_WIDTHS)
         is_uploaded = False
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as limit:
                 service.check_open()
                 with await only_part(service, request) as part:
                     content, is_uploaded = part.content, True
                     async with cancelled_when_gone(request):
                         return await self._lane.run(self._png, content, frame, level, width)
         except TimeoutError:
+            if not limit.expired():  # not ours
+                raise
             if is_uploaded:
                 raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
             raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None

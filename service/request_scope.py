@@ -8,6 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.browsers import secure
+from service.logs import REQUEST_ID
 from service.metrics import Metrics
 from service.problem_answers import CLIENT_GONE
 from service.problems import INTERNAL_ERROR, ProblemError, problem_response
@@ -41,6 +42,7 @@ class RequestScope:
         request_id = _request_id(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        REQUEST_ID.set(request_id)  # each request is a task of its own
         status = CLIENT_GONE
 
         async def send_with_id(message: Message) -> None:

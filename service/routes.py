@@ -10,8 +10,9 @@ from service import openapi, problems
 from service.answering import Service, explain_one, predict_files, predict_one
 from service.explain import NOTE, Explanation
 from service.front import Endpoint
-from service.heatmap import draw_overlay
+from service.heatmap import DEFAULT_OPACITY, draw_overlay
 from service.model_info import document, model_info
+from service.query import number_of, parameter_of
 from service.render import Renderer
 from service.schemas import BatchAnswer, ExplanationAnswer, GridBox, Health, ModelInfo, Prediction, SliceSize
 from shared.artifact import FIGURES_DIR, MODEL_CARD_FILE
@@ -186,7 +187,7 @@ def _add_explain(router: APIRouter, service: Service) -> None:
             **problems.documented(*openapi.BODY_PROBLEMS, *openapi.SLICE_PROBLEMS, *openapi.UNAVAILABLE),
             **openapi.EXPLANATION,
         },
-        openapi_extra={"requestBody": openapi.PREDICT_BODY, "parameters": [openapi.FRAME]},
+        openapi_extra={"requestBody": openapi.PREDICT_BODY, "parameters": [openapi.FRAME, openapi.OPACITY]},
     )
     async def explain(
         request: Request,
@@ -199,20 +200,20 @@ def _add_explain(router: APIRouter, service: Service) -> None:
         picture: Annotated[
             Literal["png", "json"], Query(alias="format", description="An overlay over the slice, or the grid itself.")
         ] = "png",
-        opacity: Annotated[
-            float, Query(ge=0, le=1, description="Of the colour where the map is strongest; for png.")
-        ] = 0.6,
     ) -> Response:
         """Send a slice as for /predict. **The map is model attention, not lesion location.**
 
         It shows where what speaks for the class lies, in relation to the rest of this slice: not how much that is, and
         not whether the model is right. Explanations have a lane and a queue of their own and never delay predictions.
         """
+        opacity = number_of(request, "opacity", 0, 1)
+        for name in ("class", "format"):
+            parameter_of(request, name)  # FastAPI takes the last one of several
 
         def present(explanation: Explanation, prediction: Prediction) -> bytes:
             request.state.log = {"model_version": explanation.model.version, "explained_by": explanation.method}
             if picture == "png":
-                return draw_overlay(explanation, opacity)
+                return draw_overlay(explanation, DEFAULT_OPACITY if opacity is None else opacity)
             return _explanation_answer(explanation, prediction).model_dump_json().encode()
 
         content = await explain_one(service, request, class_name, present)

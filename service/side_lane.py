@@ -1,12 +1,14 @@
 """Threads beside the batches: what takes long there delays only its own kind."""
 
 import asyncio
+import functools
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from service.batching import QueueFull
@@ -17,12 +19,17 @@ _NICENESS = 10
 
 
 class SideLane:
-    """So many threads, and so many places for who waits for one. low_priority: predictions get the cores first."""
+    """So many threads, and so many places for who waits for one. low_priority: predictions get the cores first.
+
+    Who waits is on the event loop, not in the executor's queue, so one that goes leaves nothing behind. One that goes
+    while its call runs is not waited for, but its place and its thread are free only when the call has ended.
+    """
 
     def __init__(self, name: str, *, threads: int, places: int, low_priority: bool = False) -> None:
         self._threads = ThreadPoolExecutor(threads, name, initializer=_give_way if low_priority else None)
         self._width = threads
         self._places = asyncio.Semaphore(places)
+        self._free = asyncio.Semaphore(threads)
         self._held = 0
         self._seconds = 0.0
 
@@ -30,17 +37,54 @@ class SideLane:
         """call(*arguments) in the next free thread. No place: wait for one, too, where waits, else raise QueueFull."""
         if self._places.locked() and not waits:
             raise QueueFull(max(0.05, self._held * self._seconds / self._width / 2))
-        async with self._places:
-            self._held += 1
-            try:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._timed, call, *arguments)
-            finally:
-                self._held -= 1
+        await self._places.acquire()
+        self._held += 1
+        try:
+            await self._free.acquire()
+        except BaseException:
+            self._leave()
+            raise
+        # no local variable: the traceback of what it raises holds this frame, and a frame that holds its own exception
+        # is not freed before the garbage collector comes, with all that it was given
+        return await self._begin(call, *arguments)
 
-    def _timed(self, call: Callable[..., Answer], *arguments: Any) -> Answer:
+    def _begin(self, call: Callable[..., Answer], *arguments: Any) -> asyncio.Future[Answer]:
+        # not run_in_executor(): the two futures that it makes hold each other, and so what the call raised
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        held: list[Callable[[], Answer]] = [functools.partial(call, *arguments)]
+        try:
+            work: Future[Answer] = self._threads.submit(self._timed, held)
+        except BaseException:  # no thread can be started now; the executor keeps what it was given all the same
+            held.clear()
+            self._free.release()
+            self._leave()
+            raise
+        work.add_done_callback(functools.partial(self._tell_loop, loop, answer))
+        return answer
+
+    def _tell_loop(self, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Answer], work: Future[Answer]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(self._end, answer, work)
+
+    def _end(self, answer: asyncio.Future[Answer], work: Future[Answer]) -> None:
+        self._free.release()
+        self._leave()
+        if answer.done():  # cancelled: its caller is gone
+            return
+        if (error := work.exception()) is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(work.result())
+
+    def _leave(self) -> None:
+        self._held -= 1
+        self._places.release()
+
+    def _timed(self, held: list[Callable[[], Answer]]) -> Answer:
         started = time.monotonic()
         try:
-            return call(*arguments)
+            return held.pop()()
         finally:
             # exponential moving average over about ten calls
             self._seconds += (time.monotonic() - started - self._seconds) * (0.1 if self._seconds else 1.0)

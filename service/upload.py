@@ -3,6 +3,9 @@
 Whatever Content-Length says, no more than the limits is ever held: for one image, for all requests together.
 """
 
+import gc
+import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from types import TracebackType
@@ -11,7 +14,10 @@ from typing import Protocol, Self
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from service.numbers import whole_number
+
 _MAX_PART_HEADER_BYTES = 8 * 1024
+_SEARCH_EVERY_S = 1.0
 _MAX_FILE_NAME = 255  # characters; what file systems take
 
 
@@ -90,25 +96,55 @@ class TooManyBytesInFlight(UploadError):
 
 
 class ByteBudget:
-    """The bytes that all requests together may hold."""
+    """The bytes that all requests together may hold. Any thread may give some back."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._lock = threading.RLock()  # bytes may be let go at any moment, also while this thread has the lock
+        self._next_search_at = 0.0
         self.held = 0
 
     def take(self, count: int) -> None:
         """Raises TooManyBytesInFlight, taking nothing, where there is not as much left."""
-        if self.held + count > self._max_bytes:
-            raise TooManyBytesInFlight
-        self.held += count
+        with self._lock:
+            if self.held + count > self._max_bytes and time.monotonic() >= self._next_search_at:
+                self._next_search_at = time.monotonic() + _SEARCH_EVERY_S
+                gc.collect()  # before anybody is refused: some may be held by objects that only hold each other
+            if self.held + count > self._max_bytes:
+                raise TooManyBytesInFlight
+            self.held += count
 
     def give_back(self, count: int) -> None:
         """Give back what was taken."""
-        self.held -= count
+        with self._lock:
+            self.held -= count
+
+
+class _Content(bytearray):
+    """Image bytes, in the budget for as long as anybody holds them: a request, a queue, or a thread whose caller left.
+
+    So nobody can forget to count them. Whoever keeps an exception keeps what its frames hold.
+    """
+
+    __slots__ = ("_budget", "_counted")
+
+    def __init__(self, budget: ByteBudget) -> None:
+        super().__init__()
+        self._budget = budget
+        self._counted = 0
+
+    def take(self, chunk: memoryview) -> None:
+        """Append. Raises TooManyBytesInFlight, taking nothing, where the budget has no room."""
+        self._budget.take(len(chunk))
+        self._counted += len(chunk)
+        self += chunk
+
+    def __del__(self) -> None:
+        self._budget.give_back(self._counted)
 
 
 class Part:
-    """One image as it arrived: a form part, or the whole body. A context: on leaving, its bytes leave the budget."""
+    """One image as it arrived: a form part, or the whole body. A context: on leaving, it lets go of its bytes."""
 
     def __init__(
         self,
@@ -127,7 +163,7 @@ class Part:
         self.error: UploadError | None = None
         self._budget = budget
         self._max_bytes = max_bytes
-        self._content = bytearray()
+        self._content = _Content(budget)
 
     @property
     def content(self) -> bytearray:
@@ -150,19 +186,17 @@ class Part:
         try:
             if len(self._content) + len(chunk) > self._max_bytes:
                 raise TooManyBytes(self._max_bytes)
-            self._budget.take(len(chunk))
+            self._content.take(chunk)
         except UploadError as error:
             self.close()
-            self.error = error
+            self.error = error.with_traceback(None)  # whose frames hold the bytes
         else:
-            self._content += chunk
             if self.digest is not None:
                 self.digest.update(chunk)
 
     def close(self) -> None:
-        """Drop the bytes."""
-        self._budget.give_back(len(self._content))
-        self._content = bytearray()
+        """Let go of the bytes. They leave the budget once whoever else works on them has let them go, too."""
+        self._content = _Content(self._budget)
 
     def __enter__(self) -> Self:
         return self
@@ -189,8 +223,8 @@ async def read_parts(
     end. Raises MalformedMultipart, NothingSent, or TooManyBytes for the body as a whole.
     """
     content_type, options = parse_options_header(headers.get("content-type"))
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_body_bytes:
+    announced = whole_number(headers.get("content-length", ""))
+    if announced is not None and announced > max_body_bytes:
         raise TooManyBytes(max_part_bytes)  # before the first byte is read; what is not announced is counted below
     if content_type == b"multipart/form-data":
         parser: _Form | _Raw = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts, begin_digest)

@@ -2,13 +2,18 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.image_files import png
 from tests.model_repository import ModelRepository
 from tests.serving import RunningService, serving, wait_until
 from tests.slices import jpeg_slice
+
+_MIB = 2**20
 
 # Replaces what the engine infers with, in the service's own process and not in its trial loads, once it is imported.
 _SABOTAGE = """
@@ -81,8 +86,13 @@ def test_a_failing_engine_is_told_and_recovers(
     assert service.metric("lungct_failed_batches_total") >= 3
     assert service.metric("lungct_ready") == 0
     # in a batch too, each item is told
-    items = service.client.post("/predict/batch", files=[("files", ("a", jpeg_slice()))] * 3).json()["results"]
-    assert [item["status"] for item in items] == [500] * 3
+    several = service.client.post("/predict/batch", files=[("files", ("a", jpeg_slice()))] * 3)
+    assert [item["status"] for item in several.json()["results"]] == [500] * 3
+    # and whoever runs it finds the cause by the id that a caller reports
+    for told in (answer, several):
+        lines = [line for line in service.log_lines() if told.headers["x-request-id"] in line.get("request_ids", [])]
+        assert {line["level"] for line in lines} == {"ERROR"}
+        assert all("out of registers in /srv/secret/engine.cpp" in line["exc_info"] for line in lines)
     saboteur.let_be()
     service.wait_ready(1)  # found out by itself: while it is not ready, nobody is sent here
     assert service.client.post("/predict", content=jpeg_slice()).status_code == 200
@@ -115,3 +125,31 @@ def test_a_hanging_engine_is_told_and_does_not_keep_the_process(service: Running
     service.signal(signal.SIGTERM)
     assert service.wait_end(30) == 0
     assert service.log_lines()[-1]["is_clean"] is False
+
+
+def test_hanging_up_beside_a_hanging_engine_holds_no_more_than_the_budget(
+    saboteur: Saboteur, repository: ModelRepository
+) -> None:
+    """Of 160 callers that each send 4 MB and go, none leaves more in memory than may be in flight, and that is told."""
+    repository.publish(1)
+    body = png(np.random.default_rng(1).integers(0, 2**16, (1400, 1400), np.uint16), compress_level=0)
+    form = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\n' + body + b"\r\n--b--\r\n"
+    with serving(
+        repository.root, environment=saboteur.environment, max_inflight_bytes=32 * _MIB, max_upload_bytes=8 * _MIB
+    ) as running:
+        for path in ("/predict", "/explain", "/render"):
+            running.client.post(path, content=jpeg_slice())  # whatever each needs is there
+        idle_mib, highest = running.rss_mib, 0.0
+        saboteur.make("hang")
+        for path in ("/predict", "/predict/batch", "/explain", "/render"):
+            sent, kind = (form, "multipart/form-data; boundary=b") if path == "/predict/batch" else (body, "image/png")
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(sent)}\r\n\r\n"
+            for _ in range(40):
+                with running.connect() as connection, suppress(OSError):  # some are refused before they have sent all
+                    connection.sendall(head.encode() + sent)
+            highest = max(highest, running.rss_mib)
+            # one is left: the service's question to itself
+            wait_until(lambda: running.metric("lungct_queue_depth") <= 1, "all who went have given their places back")
+            assert running.metric("lungct_inflight_bytes") <= 32 * _MIB
+        assert highest - idle_mib < 32 + 64
+        saboteur.let_be()

@@ -106,7 +106,7 @@ def test_no_opacity_leaves_the_slice(attentive: RunningService) -> None:
     ("query", "detail"),
     [
         ({"class": "Teapots"}, "class: no class of this model; expected one of " + ", ".join(NAMES) + "."),
-        ({"opacity": 2}, "opacity: Input should be less than or equal to 1."),
+        ({"opacity": 2}, "opacity must be a number from 0 to 1."),
         ({"format": "gif"}, "format: Input should be 'png' or 'json'."),
     ],
 )

@@ -1,6 +1,7 @@
 """Batches form from what waits, and mix, lose and delay nothing."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -173,6 +174,36 @@ async def test_a_cancelled_caller_is_not_computed() -> None:
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) is tuple for answer in answers] == [item not in {1, 4, 7} for item in range(8)]
     assert bench.batcher.depth == 0
+
+
+@scenario
+async def test_who_goes_while_the_function_hangs_leaves_nothing_behind() -> None:
+    """However many come and go while a batch does not come back, what they asked about is let go at once."""
+
+    class Body:
+        """What a test can see the end of."""
+
+    bench = Bench()
+    await bench.start("m", "hangs")
+    for _ in range(20):
+        bodies = [Body() for _ in range(3)]
+        seen = [weakref.ref(body) for body in bodies]
+        tasks = await bench.start("m", *bodies)
+        bodies.clear()
+        waiting = [asyncio.create_task(bench.batcher.reserve_when_free()) for _ in range(100)]
+        await settle()
+        for task in (*tasks, *waiting):
+            task.cancel()
+        await asyncio.wait([*tasks, *waiting])
+        del task
+        tasks.clear()
+        waiting.clear()
+        await settle()
+        assert [body() for body in seen] == [None] * 3
+        while bench.batcher.depth > 1:
+            bench.batcher.release()  # of those who got a place
+    assert not bench.batcher._room
+    assert not bench.batcher._queue
 
 
 @scenario

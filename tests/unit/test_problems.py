@@ -5,12 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from fastapi import Request
 
 from service import problems
 from service.batching import BatchFailed, QueueFull
+from service.metrics import Metrics
+from service.problem_answers import ProblemAnswers
 from service.problems import ProblemError, ProblemType, documented, problem_of, problem_response
 from service.upload import UploadError
-from shared.raster import SliceError
+from shared.raster import SliceError, TooSmall
 
 TYPES = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "errors.md"
@@ -46,6 +49,33 @@ def test_every_error_of_the_lower_layers_has_a_problem() -> None:
         error = kind.__new__(kind)
         Exception.__init__(error, "what came and what was expected")
         assert problem_of(error).kind is not problems.INTERNAL_ERROR, kind
+
+
+def test_a_subclass_is_answered_like_its_parent() -> None:
+    """Who derives an error and adds no row to the table changes nothing for callers."""
+
+    class TinierStill(TooSmall):
+        pass
+
+    class EngineGone(BatchFailed):
+        pass
+
+    assert problem_of(TinierStill(1, 1, 32)).kind is problems.TOO_SMALL
+    assert problem_of(EngineGone("secret")).kind is problems.INFERENCE_FAILED
+    assert "secret" not in str(problem_of(EngineGone("secret")))
+
+
+def test_what_has_no_row_is_left_to_who_logs_it() -> None:
+    """A family's new member without a row, and without a parent that has one, is answered as a bug, not in silence."""
+
+    class Unheard(UploadError):
+        pass
+
+    answers = ProblemAnswers(Metrics())
+    for error in (Unheard("what came"), SliceError("what came"), TimeoutError()):
+        with pytest.raises(type(error)):
+            answers.of(Request({"type": "http"}), error)
+        assert problem_of(error).kind is problems.INTERNAL_ERROR
 
 
 def test_an_unknown_error_tells_nothing_of_itself() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -224,6 +225,38 @@ def test_bytes_in_flight_are_bounded_over_all_requests() -> None:
     assert error.retry_after_s > 0
     budget.give_back(600)
     assert read([b"x" * 300, b"x" * 300], {}, budget=budget) == [(None, b"x" * 600)]
+
+
+def test_bytes_are_given_back_by_the_last_who_holds_them() -> None:
+    """A closed part's bytes stay counted while a thread, an array or a view of them is left, and no longer."""
+    budget = ByteBudget(100)
+    one = Part("file", budget, 50)
+    one.append(memoryview(b"12345"))
+    content = one.content
+    view = memoryview(content)[1:3]
+    one.close()
+    del content
+    assert budget.held == 5
+    thread = threading.Thread(target=view.release)
+    thread.start()
+    thread.join()
+    del thread
+    assert budget.held == 0
+
+
+def test_bytes_that_nobody_can_reach_refuse_nobody() -> None:
+    """Before a caller is refused, what only unreachable objects hold is found; not for every caller anew."""
+    budget = ByteBudget(10)
+    one = Part("file", budget, 10)
+    one.append(memoryview(b"1234567890"))
+    circle = [one.content]
+    circle.append(circle)  # type: ignore[arg-type]
+    one.close()
+    del circle
+    budget.take(10)
+    for _ in range(100):
+        with pytest.raises(TooManyBytesInFlight):
+            budget.take(1)
 
 
 def test_a_part_is_closed_once() -> None:
