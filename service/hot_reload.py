@@ -25,7 +25,7 @@ _MOST_LOOKS = 16
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _LONGEST_RETRY_OF_MACHINE_S = 3.0
-"""Where a full disk, or whatever else the machine lacks, is found before much is done."""
+"""Where a full disk, or a lack of files or threads, is found before much is done."""
 _LET_GO_S = 5.0
 """So long a load that is ended may take to leave nothing behind."""
 _LONGEST_REASON = 500
@@ -59,8 +59,8 @@ def fingerprint(version_dir: Path) -> Fingerprint:
 class HotReload:
     """Which version serves, and why not another.
 
-    load(version_dir) gives a proven model or raises ArtifactError (bad content), OSError, MemoryError or MachineTrouble
-    (retried soon, and again) or TrialFailed (retried with backoff); stop_loading() makes one that is under way end.
+    load(version_dir) gives a proven model or raises ArtifactError (bad content), OSError or MachineTrouble (retried
+    soon, and again), MemoryError or TrialFailed (retried with backoff); stop_loading() makes one that is under way end.
     on_load(outcome, version) is told of every attempt.
     """
 
@@ -157,7 +157,8 @@ class HotReload:
             self._failed(version, str(error), seen, _LONGEST_RETRY_S)
         except (OSError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            self._failed(version, f"this machine could not load it: {reason}", seen, _LONGEST_RETRY_OF_MACHINE_S)
+            longest_s = _LONGEST_RETRY_S if isinstance(error, MemoryError) else _LONGEST_RETRY_OF_MACHINE_S
+            self._failed(version, f"this machine could not load it: {reason}", seen, longest_s)
         except Exception as error:  # of a library: unrecorded, it would be tried at every poll and nobody told why
             log.exception("loading broke", extra={"model_version": version})
             self._failed(version, f"loading it broke with {type(error).__name__}", seen, _LONGEST_RETRY_S)

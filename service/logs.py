@@ -4,7 +4,7 @@ import logging
 import logging.config
 import sys
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
@@ -21,6 +21,11 @@ class PlainFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname:<7} {message}", "%H:%M:%S", "{")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        """A traceback: its lines, each printable."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join("".join(one if one.isprintable() else repr(one)[1:-1] for one in line) for line in lines)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
         """The line without a traceback."""

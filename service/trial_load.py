@@ -21,6 +21,7 @@ log = logging.getLogger("lungct.trial_load")
 _BAD_CONTENT_EXIT = 3
 _TROUBLE_EXIT = 4
 _NO_TASK_EXIT = 5
+_COSTLY_EXIT = 6
 _NICENESS = 10
 _LAST_WORDS = 20  # lines
 _PATIENCE_S = 30.0
@@ -32,7 +33,7 @@ class TrialFailed(Exception):
 
 
 class MachineTrouble(TrialFailed):
-    """Disk, memory or threads of this machine are what is lacking, and were found so soon: worth another try soon."""
+    """Room on a disk, files or threads of this machine are what is lacking: found early, and worth another try soon."""
 
 
 def trial_load(
@@ -41,8 +42,8 @@ def trial_load(
     """Have that process, of low priority, verify, convert and prove the version; see serving_model.prepare_model().
 
     Most of the work of a load is done there, where it takes no time from requests. Raises ArtifactError where the
-    content is bad, MachineTrouble where disk or memory are, TrialFailed where the child crashed or took longer than
-    timeout_s.
+    content is bad, MachineTrouble where the machine lacks room, files or threads, TrialFailed where the child crashed,
+    had not enough memory or took longer than timeout_s.
     """
     task = json.dumps([str(version_dir), asdict(options), str(folder)])
     try:
@@ -52,13 +53,16 @@ def trial_load(
     except Ended as error:
         raise TrialFailed("a trial load was ended with the service") from error
     said = child.stdout.decode("utf-8", "replace").strip()
-    if child.returncode and (child.stderr or child.returncode < 0):
+    is_told = child.returncode == _BAD_CONTENT_EXIT and b"Traceback" not in child.stderr
+    if child.returncode and not is_told and (child.stderr or child.returncode < 0):
         last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
         log.error("trial load broke", extra={"exit_code": child.returncode, "last_words": last_words})
     if child.returncode == _BAD_CONTENT_EXIT:
         raise ArtifactError(said)
     if child.returncode == _TROUBLE_EXIT:
         raise MachineTrouble(f"a trial load failed: {said}")
+    if child.returncode == _COSTLY_EXIT:
+        raise TrialFailed(f"a trial load failed: {said}")
     if child.returncode == _NO_TASK_EXIT:
         raise TrialFailed("a trial load was asked for too late")
     if child.returncode < 0:
@@ -84,9 +88,12 @@ def _main() -> int:
     except ArtifactError as error:
         sys.stdout.write(str(error))
         return _BAD_CONTENT_EXIT
-    except (OSError, MemoryError, ImportError) as error:
-        sys.stdout.write((isinstance(error, OSError) and error.strerror) or type(error).__name__)
+    except OSError as error:
+        sys.stdout.write(error.strerror or type(error).__name__)
         return _TROUBLE_EXIT
+    except (MemoryError, ImportError) as error:  # perhaps after much work: not to be tried in vain every few seconds
+        sys.stdout.write(type(error).__name__)
+        return _COSTLY_EXIT
     except Exception as error:  # nobody foresaw it, and the same bytes would bring it again
         traceback.print_exc()
         sys.stdout.write(f"loading it breaks with {type(error).__name__}")

@@ -163,7 +163,7 @@ def test_a_bad_version_that_is_removed_is_forgotten(shelf: Shelf) -> None:
     [
         (OSError(errno.EIO, "Input/output error"), "Input/output error", 3),
         (PermissionError(errno.EACCES, "Permission denied"), "Permission denied", 3),
-        (MemoryError(), "MemoryError", 3),
+        (MemoryError(), "MemoryError", 60),
         (MachineTrouble("no more threads can be started"), "no more threads", 3),
         (TrialFailed("a trial load was ended by signal 9"), "signal 9", 60),
         (RuntimeError("/secret/path: what a library says"), "RuntimeError", 60),

@@ -34,3 +34,14 @@ def test_a_traceback_follows() -> None:
     except ValueError:
         record = logging.getLogger().makeRecord("x", logging.ERROR, "x.py", 1, "why", (), sys.exc_info())
     assert PlainFormatter().format(record).splitlines()[-1] == "ValueError: broken"
+
+
+def test_a_traceback_cannot_move_the_cursor() -> None:
+    """The text of an exception may come from outside: its line stays a line, and printable."""
+    try:
+        raise ValueError("a\x1b[2J\rb")
+    except ValueError:
+        record = logging.getLogger().makeRecord("x", logging.ERROR, "x.py", 1, "why", (), sys.exc_info())
+    told = PlainFormatter().format(record).split("\n")
+    assert all(one.isprintable() for one in told)
+    assert told[-1] == r"ValueError: a\x1b[2J\rb"
