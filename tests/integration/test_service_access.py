@@ -123,7 +123,7 @@ def test_names_are_recorded_and_keys_never(guarded: RunningService) -> None:
 
 
 def test_keys_change_without_a_restart(tiny_network_repository: Path, tmp_path: Path) -> None:
-    """A new key opens and a removed one closes in the polling time, the last one too; a lost file closes and is told."""
+    """A new key opens and a removed one closes in the polling time, the last one too; a lost file closes."""
     file = tmp_path / "keys"
     with serving(tiny_network_repository, api_keys_file=file) as service:
 
