@@ -11,6 +11,14 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 
 
+def give_way(niceness: int) -> None:
+    """Give this thread a lower priority, where a thread has one of its own; one that is lower already stays so."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        # what was started as nicer than that may not take it back, unless it is root's
+        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
 class Lanes(Executor):
     """So many threads, started at once, that never end before the process does.
 
@@ -32,8 +40,8 @@ class Lanes(Executor):
         return future
 
     def _run(self) -> None:
-        if self._niceness and sys.platform == "linux":  # elsewhere a priority is the whole process's
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+        if self._niceness:
+            give_way(self._niceness)
         while True:
             future, call = self._work.get()
             try:

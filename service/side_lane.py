@@ -2,9 +2,6 @@
 
 import asyncio
 import functools
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,10 +9,13 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from service.batching import QueueFull
+from service.lanes import give_way
 
 Answer = TypeVar("Answer")
 
 _NICENESS = 10
+_NO_THREAD_S = 1.0
+"""After which a thread may be had again, where the machine has none now."""
 
 
 class SideLane:
@@ -26,7 +26,8 @@ class SideLane:
     """
 
     def __init__(self, name: str, *, threads: int, places: int, low_priority: bool = False) -> None:
-        self._threads = ThreadPoolExecutor(threads, name, initializer=_give_way if low_priority else None)
+        yielding = functools.partial(give_way, _NICENESS) if low_priority else None
+        self._threads = ThreadPoolExecutor(threads, name, initializer=yielding)
         self._width = threads
         self._places = asyncio.Semaphore(places)
         self._free = asyncio.Semaphore(threads)
@@ -34,7 +35,10 @@ class SideLane:
         self._seconds = 0.0
 
     async def run(self, call: Callable[..., Answer], *arguments: Any, waits: bool = False) -> Answer:
-        """call(*arguments) in the next free thread. No place: wait for one, too, where waits, else raise QueueFull."""
+        """call(*arguments) in the next free thread. No place: wait for one, too, where waits, else raise QueueFull.
+
+        QueueFull, too, where the machine has no thread to start.
+        """
         if self._places.locked() and not waits:
             raise QueueFull(max(0.05, self._held * self._seconds / self._width / 2))
         await self._places.acquire()
@@ -55,11 +59,11 @@ class SideLane:
         held: list[Callable[[], Answer]] = [functools.partial(call, *arguments)]
         try:
             work: Future[Answer] = self._threads.submit(self._timed, held)
-        except BaseException:  # no thread can be started now; the executor keeps what it was given all the same
+        except RuntimeError:  # no thread can be started now; the executor keeps what it was given all the same
             held.clear()
             self._free.release()
             self._leave()
-            raise
+            raise QueueFull(_NO_THREAD_S) from None
         work.add_done_callback(functools.partial(self._tell_loop, loop, answer))
         return answer
 
@@ -88,8 +92,3 @@ class SideLane:
         finally:
             # exponential moving average over about ten calls
             self._seconds += (time.monotonic() - started - self._seconds) * (0.1 if self._seconds else 1.0)
-
-
-def _give_way() -> None:
-    if sys.platform == "linux":  # where a thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

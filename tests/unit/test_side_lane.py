@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -121,7 +123,7 @@ async def test_what_a_call_raises_holds_nothing_once_it_was_handled() -> None:
 
 @scenario
 async def test_where_no_thread_can_be_started_nothing_is_kept() -> None:
-    """The caller is told, and its body, its place and its turn are free for the next one."""
+    """The caller is told when to come back, and its body, its place and its turn are free for the next one."""
 
     class Starved(ThreadPoolExecutor):
         def _adjust_thread_count(self) -> None:
@@ -132,12 +134,28 @@ async def test_where_no_thread_can_be_started_nothing_is_kept() -> None:
     for _ in range(3):
         (task,), (body,) = sent(lane, str, 1)
         await asyncio.wait([task])
-        assert isinstance(task.exception(), RuntimeError)
+        assert isinstance(task.exception(), QueueFull)
         del task
         await settle()
         assert body() is None
     lane._threads = able
     assert await lane.run(lambda: "done") == "done"
+
+
+def test_a_service_that_was_started_as_nice_stays_so_and_works() -> None:
+    """Its threads give way as much as they should, or as the process does where that is more; nobody's call is lost."""
+    story = (
+        "import asyncio, os\n"
+        "from concurrent.futures import Future\n"
+        "from service.lanes import Lanes\n"
+        "from service.side_lane import SideLane\n"
+        "os.nice(15)\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "print(Lanes(1, 'x', 10).submit(os.nice, 0).result(20), Lanes(1, 'x', 19).submit(os.nice, 0).result(20))\n"
+        "print(asyncio.run(SideLane('y', threads=1, places=1, low_priority=True).run(os.nice, 0)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, timeout=60, check=False)
+    assert run.stdout.split() == ["15", "19", "15"], run.stderr
 
 
 @scenario
