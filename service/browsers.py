@@ -41,6 +41,7 @@ class CrossOrigin(CORSMiddleware):
     """Lets pages of these origins call, without cookies; browsers ask first (preflight), and without a key.
 
     A page of another origin sees only that it failed; the answer to its preflight names the setting, for who looks.
+    Without origins that is all it does: other answers are the same for everybody, and name none.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class CrossOrigin(CORSMiddleware):
         super().__init__(
             app,
             allow_origins=origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "HEAD", "POST"),
             allow_headers=("Content-Type", "X-API-Key", "X-Request-ID"),
             expose_headers=_READABLE,
         )
@@ -57,13 +58,10 @@ class CrossOrigin(CORSMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if scope["method"] == "OPTIONS":
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
             request = Request(scope)
-            is_preflight = "access-control-request-method" in request.headers
-            if is_preflight and not self.is_allowed_origin(request.headers.get("origin", "")):
+            is_preflight = "origin" in request.headers and "access-control-request-method" in request.headers
+            if is_preflight and not self.is_allowed_origin(request.headers["origin"]):
                 await self._as_problem(request, ProblemError(ORIGIN_NOT_ALLOWED))(scope, receive, send)
                 return
-        await super().__call__(scope, receive, send)
+        await (super().__call__ if self.allow_origins else self.app)(scope, receive, send)

@@ -49,7 +49,9 @@ class Front:
         """HEAD is answered like GET, whose content the server leaves out; FastAPI's own routes know nothing of it."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             asked = {**scope, "method": "GET"}
-            await self.app(asked, receive, send)
-            scope["route"] = asked.get("route")  # for log and metrics
+            try:
+                await self.app(asked, receive, send)
+            finally:
+                scope["route"] = asked.get("route")  # for log and metrics, of errors too
         else:
             await self.app(scope, receive, send)

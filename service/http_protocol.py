@@ -149,6 +149,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.begin_answer()
         return True
 
+    def shutdown(self) -> None:
+        """The server ends: an answer that is given has a moment to be heard, one that is not is waited for."""
+        self.transport.hurry()
+        if not self.transport.is_closing():  # a second close() would be heard before the answer
+            super().shutdown()
+
     # --- what the parser tells ----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:

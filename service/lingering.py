@@ -4,11 +4,14 @@ import asyncio
 import socket
 from asyncio.events import TimerHandle
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _EVERY_ANSWER = b"HTTP/1.1 "
 """Begins with it."""
+
+_MOMENT_S = 1.0
+"""For an answer to be heard in, where the server ends."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,18 @@ class LingeringTransport(asyncio.Transport):
         return self._timer is not None
 
     def wait_for_rest(self) -> None:
-        """From now on the caller has some time to send the rest of its request."""
-        self.stop_waiting()
-        self._rest_bytes, self._is_heard = 0, False
-        self._until = self._loop.time() + self._patience.seconds
-        self._timer = self._loop.call_later(self._patience.silence_s, self._look)
+        """The caller has some time to send the rest of its request, from now on or since it was first waited for."""
+        if not self.is_waiting:
+            self._rest_bytes = 0
+            self._until = self._loop.time() + self._patience.seconds
+            self._listen()
+
+    def hurry(self) -> None:
+        """The server ends: nobody is waited for longer than a moment, neither now nor after an answer to come."""
+        self._patience = replace(self._patience, seconds=_MOMENT_S)
+        if self.is_waiting:
+            self.stop_waiting()
+            self.wait_for_rest()
 
     def stop_waiting(self) -> None:
         """It has come, or the connection is lost."""
@@ -110,12 +120,15 @@ class LingeringTransport(asyncio.Transport):
         if self._rest_bytes > (self._patience.rest_bytes if is_framed else self._patience.unframed_bytes):
             self._raw.abort()
 
+    def _listen(self) -> None:
+        self._is_heard = False
+        self._timer = self._loop.call_later(min(self._patience.silence_s, self._until - self._loop.time()), self._look)
+
     def _look(self) -> None:
-        if not self._is_heard or self._loop.time() > self._until:
+        if not self._is_heard or self._loop.time() >= self._until:
             self._raw.abort()
         else:
-            self._is_heard = False
-            self._timer = self._loop.call_later(self._patience.silence_s, self._look)
+            self._listen()
 
     # --- callers who send no more -------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ QUICK = HttpLimits(head_s=0.5, patience=Patience(seconds=2, silence_s=0.5, rest_
 
 @dataclass
 class Application:
-    """ASGI. /early answers 401 before the body, /wait when it is told to, all else with the size of the body."""
+    """ASGI. /early answers 401 before the body, /wait when told to, /early/wait both, all else with the body's size."""
 
     may_answer: threading.Event = field(default_factory=threading.Event)
     waiting: int = 0
@@ -34,7 +34,12 @@ class Application:
         if scope["type"] != "http":
             return
         status, answer = 200, b""
-        if scope["path"] == "/early":
+        if scope["path"].startswith("/early"):
+            if scope["path"] == "/early/wait":
+                self.waiting += 1
+                while not self.may_answer.is_set():
+                    await asyncio.sleep(0.01)
+                self.waiting -= 1
             status, answer = 401, b"who are you?"
         else:
             size, more = 0, True
@@ -66,7 +71,7 @@ class Application:
 class Server:
     """uvicorn in a thread."""
 
-    def __init__(self, loop: str, limits: HttpLimits) -> None:
+    def __init__(self, loop: str, limits: HttpLimits, grace_s: int = 1) -> None:
         self.application, self.metrics = Application(), Metrics()
         listening = socket.create_server(("127.0.0.1", 0))
         self._port = listening.getsockname()[1]
@@ -77,7 +82,7 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=grace_s,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listening],))
@@ -107,9 +112,20 @@ class Server:
             if sample.name == "lungct_requests_total" and sample.labels["status"] == str(status)
         )
 
+    def begin_end(self) -> None:
+        self._server.should_exit = True
+
+    @property
+    def is_closing(self) -> bool:
+        return not self._server.servers[0].is_serving()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
     def stop(self) -> None:
         self.application.may_answer.set()
-        self._server.should_exit = True
+        self.begin_end()
         self._thread.join()
 
 
@@ -362,3 +378,51 @@ def test_half_a_request_is_none(server: Server) -> None:
 def test_nothing_is_left(server: Server) -> None:
     """After all of that no connection is open."""
     wait_until(lambda: server.connections == 0, "all connections are closed", 20)
+
+
+# --- the end of the service -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def patient_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """With the patience and the grace period of a service."""
+    server = Server(request.param, HttpLimits(), grace_s=20)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["keep", "close"])
+@pytest.mark.parametrize("path", [b"/early", b"/early/wait"], ids=["answered before", "answered meanwhile"])
+def test_who_goes_on_sending_does_not_hold_the_end(patient_server: Server, more: bytes, path: bytes) -> None:
+    """A refused caller that sends a byte now and then has a moment to hear its answer, and not the grace period."""
+    with patient_server.connect() as connection:
+        connection.sendall(early(10**12, more).replace(b"/early", path) + b"x")
+        if path == b"/early":
+            assert answer_to(connection) == (401, b"who are you?")
+        else:
+            wait_until(lambda: patient_server.application.waiting == 1, "the request is being answered")
+        patient_server.begin_end()
+        wait_until(lambda: patient_server.is_closing, "the service ends")
+        if path != b"/early":
+            patient_server.application.may_answer.set()
+            assert answer_to(connection) == (401, b"who are you?")
+
+        def is_over() -> bool:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b"x")
+            return patient_server.is_over
+
+        wait_until(is_over, "the service has ended", 8)
+
+
+def test_an_early_answer_is_heard_although_the_service_ends(patient_server: Server) -> None:
+    """Who still sends when the service ends reads the answer that it got meanwhile, and no reset."""
+    with patient_server.connect() as connection:
+        connection.sendall(early(20_000_000, b"Connection: close\r\n") + bytes(1_000_000))
+        assert connection.recv(1, socket.MSG_PEEK) == b"H"
+        patient_server.begin_end()
+        wait_until(lambda: patient_server.is_closing, "the service ends")
+        for _ in range(4):  # what is closed at once replies to the first with a reset
+            connection.sendall(b"x")
+            time.sleep(0.1)
+        assert read_all(connection).endswith(b"who are you?")

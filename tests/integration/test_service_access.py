@@ -208,6 +208,30 @@ def test_a_refused_preflight_names_its_setting(guarded: RunningService, service:
         assert answer.json()["type"] == "urn:lungct:problem:origin-not-allowed"
         assert "LUNGCT_CORS_ORIGINS" in answer.json()["detail"]
     assert service.client.options("/predict").status_code == 405  # no preflight
+    no_page = service.client.options("/predict", headers={"Access-Control-Request-Method": "POST"})
+    assert no_page.status_code == 405  # nor this: pages always name their origin
+
+
+def test_without_origins_no_answer_speaks_of_them(guarded: RunningService, service: RunningService) -> None:
+    """Where no other site may call, answers depend on no origin, and none says so; else every answer does."""
+    mine = {"Origin": "https://viewer.example"}
+    for answer in (
+        service.client.get("/health"),
+        service.client.get("/health", headers=mine),
+        service.client.post("/predict", content=jpeg_slice(), headers=mine),
+        service.client.options("/predict"),
+    ):
+        assert "origin" not in answer.headers.get("vary", "").lower()
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert guarded.client.get("/health").headers["vary"] == "Origin"
+
+
+def test_pages_may_ask_for_heads(guarded: RunningService) -> None:
+    """HEAD is answered where GET is, to pages of a site that may call too."""
+    asked = {"Origin": "https://viewer.example", "Access-Control-Request-Method": "HEAD"}
+    answer = guarded.client.options("/health", headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD, POST"
 
 
 def test_a_refusal_costs_next_to_nothing(guarded: RunningService) -> None:
