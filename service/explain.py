@@ -95,8 +95,8 @@ class Explainer:
     async def explain(self, model: ServingModel, question: Question[Presented]) -> Presented:
         """What is made of the explanation of one slice, in a place that the caller has reserved in the batcher.
 
-        Raises NoSuchClass, shared.raster.SliceError, service.gate.NotAChestCT, or what else broke in decoding, or
-        service.batching.BatchFailed.
+        Raises NoSuchClass, shared.raster.SliceError, shared.dicom_errors.DecoderUnavailable, service.gate.NotAChestCT,
+        or what else broke in decoding, or service.batching.BatchFailed.
         """
         if not is_dicom(question.body):
             read_header(question.body, self._limits)  # before it waits for its turn

@@ -73,13 +73,13 @@ enhanced image has some 15 items and 200 reads for each frame, which has 100 kB 
 
 _DEFLATED = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
 _NATIVE_UID = b"1.2.840.10008.1.2.1\0\0\0"  # what it is once it is inflated, in as many bytes
-_MAX_INFLATED_BYTES = 64 * 1024 * 1024  # twice the largest frame
+_INFLATED_BYTES_A_PIXEL = 4  # of the largest frame: twice its samples
 
 
-def inflated(body: bytes) -> bytes:
+def inflated(body: bytes, max_pixels: int) -> bytes:
     """A deflated file as explicit VR little endian, which it is behind its meta information; any other as it is.
 
-    Raises shared.raster.Undecodable where it is larger than a slice may be.
+    max_pixels: of a frame. Raises shared.raster.Undecodable where it is larger than a slice may be.
     """
     start = 144 + int.from_bytes(body[140:144], "little")  # behind the group of the length that stands there
     found = _DEFLATED.search(body, 144, start)
@@ -87,7 +87,7 @@ def inflated(body: bytes) -> bytes:
         return body
     with _or(words.BAD_HEADER):
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = inflater.decompress(body[start:], _MAX_INFLATED_BYTES)
+        content = inflater.decompress(body[start:], _INFLATED_BYTES_A_PIXEL * max_pixels)
         if not inflater.eof:
             raise Undecodable(words.GAVE_UP if inflater.unconsumed_tail else words.BAD_HEADER)
         at = found.end() - len(_NATIVE_UID)
@@ -110,7 +110,7 @@ def decode_dicom(
     """
     with _or(words.BAD_HEADER):
         dataset = pydicom.dcmread(
-            _Reader(inflated(body)), specific_tags=[*_READ, *(["PatientID"] if patient_key else [])]
+            _Reader(inflated(body, limits.max_pixels)), specific_tags=[*_READ, *(["PatientID"] if patient_key else [])]
         )
         if any(len(raw.value or b"") > _MAX_VALUE_BYTES for tag, raw in dataset.items() if tag not in _LONG):
             raise ValueError("a value is too long to be what it should")

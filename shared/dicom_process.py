@@ -114,8 +114,10 @@ class DicomProcess:
         raise Undecodable(GAVE_UP)
 
     def _ask(self, wanted: dict[str, Any], body: ImageBytes) -> DicomFrame:
-        ours, childs = socket.socketpair()
-        end, parents_end = os.pipe()
+        try:
+            ours, childs, end, parents_end = _lines()
+        except OSError:  # too many files are open
+            raise DecoderUnavailable from None
         try:
             with ours:
                 ours.settimeout(_PATIENCE_S)
@@ -195,10 +197,22 @@ class DicomProcess:
             self._end()
 
 
+def _lines() -> tuple[socket.socket, socket.socket, int, int]:
+    """Both ends of a conversation, and of a pipe for what is said when it is over. Raises OSError."""
+    end, parents_end = os.pipe()
+    try:
+        return *socket.socketpair(), end, parents_end
+    except OSError:
+        os.close(end)
+        os.close(parents_end)
+        raise
+
+
 def _how_it_ended(end: int) -> int | None:
     """The signal that ended a process, 0 where it was none; None where nobody is there to tell."""
-    ready, _, _ = select.select([end], [], [], _END_S)
-    told = os.read(end, ENDED.size) if ready else b""
+    poller = select.poll()  # select() knows no file beyond 1023
+    poller.register(end, select.POLLIN)
+    told = os.read(end, ENDED.size) if poller.poll(_END_S * 1000) else b""
     return max(0, -ENDED.unpack(told)[0]) if len(told) == ENDED.size else None
 
 

@@ -17,8 +17,8 @@ from shared.exif import orientation_of
 
 MAX_SCANS = 64
 """Of a progressive file; encoders write up to about 12. Any other has at most one for each component (T.81, B.2.3)."""
-MAX_SCAN_PIXELS = 12 * 16 * 1024 * 1024
-"""Scans times pixels of a progressive file: 12 of the largest picture that is accepted by default, and two seconds."""
+SCANS_OF_THE_LARGEST = 12
+"""Scans of a progressive file as large as is accepted; smaller ones may have more. By default, two seconds."""
 
 _MAX_SEGMENTS = 512  # each holds up to 64 KiB: no real file comes near
 _MAX_TABLES_BYTES = 4096  # of a segment; all tables that a decoder holds at a time take 2.7 KiB
@@ -45,10 +45,11 @@ def is_progressive(body: bytes | bytearray) -> bool:
     raise ValueError("it has no frame")
 
 
-def orientation_of_whole(body: bytes | bytearray) -> int:
+def orientation_of_whole(body: bytes | bytearray, max_pixels: int) -> int:
     """Walk a JPEG to its end marker and return its EXIF orientation, 1 to 8; 1 (upright) where it says none.
 
-    Raises ValueError where the file ends early, a segment is damaged, scans are missing, or there are too many.
+    max_pixels: of the largest picture that is accepted. Raises ValueError where the file ends early, a segment is
+    damaged, scans are missing, or there are too many.
     """
     orientation, scans, max_scans = None, 0, 0
     unfinished: dict[int, set[int]] = {}  # by component of a progressive frame: coefficients that lack bits
@@ -58,7 +59,7 @@ def orientation_of_whole(body: bytes | bytearray) -> int:
         elif marker in _PROGRESSIVE_FRAMES:
             unfinished = {component: set(range(64)) for component in payload[6::3]}
             pixels = int.from_bytes(payload[1:3], "big") * int.from_bytes(payload[3:5], "big")
-            max_scans = min(MAX_SCANS, MAX_SCAN_PIXELS // max(1, pixels))
+            max_scans = min(MAX_SCANS, SCANS_OF_THE_LARGEST * max_pixels // max(1, pixels))
         elif marker in _FRAMES:
             max_scans = len(payload[6::3])
         elif marker == _START_OF_SCAN:

@@ -5,11 +5,14 @@ picture go on to the decoder, so that animations, colour profiles and texts reac
 here, because a decoder inflates on to the end of what came: 20 MiB can hold 20 GiB behind a picture of 64 x 64 pixels.
 """
 
+import struct
 import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from shared.exif import orientation_of
 
@@ -33,6 +36,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 """First column and row of each pass, and the steps to the next ones."""
 
 _MAX_STORED = 65_535  # bytes of a stored block (RFC 1951, 3.2.4)
+_BEFORE_BLOCK, _AROUND_BLOCK = 13, 17  # length and type of its chunk, and its own header; and the chunk's checksum
 _INPUT_BYTES = 16 * 1024  # inflated at a time; what is left over of them is copied
 _INFLATE_S, _INFLATE_S_A_BYTE = 0.01, 50e-9
 """Processor time that rows may take, by their length: 20 times what they do. Blocks of deflate that hold nothing cost
@@ -43,7 +47,7 @@ as much as some that hold thousands of bytes."""
 class StillPng:
     """A whole PNG, reduced to its still picture."""
 
-    body: bytes
+    body: memoryview
     """Signature, critical chunks and tRNS: what a decoder needs; its rows are not compressed any more."""
     orientation: int
     """EXIF orientation, 1 to 8; 1 (upright) where it says none."""
@@ -79,8 +83,9 @@ def still_png(body: bytes | bytearray) -> StillPng:
         elif not kind[0] & _LOWER_CASE:
             kept.append(view[at : end + 4])
         if kind == b"IEND":
-            kept[rows_at:rows_at] = _stored(b"".join(rows), _rows_length(body)) if rows else []
-            return StillPng(b"".join(kept), orientation or 1, transparency)
+            before, after = b"".join(kept[:rows_at]), b"".join(kept[rows_at:])
+            still = _stored(before, b"".join(rows), _rows_length(body), after) if rows else memoryview(before + after)
+            return StillPng(still, orientation or 1, transparency)
         at = end + 4
     raise ValueError("the PNG ends early, a checksum differs, or it has too many chunks")
 
@@ -97,24 +102,39 @@ def _rows_length(body: bytes | bytearray) -> int:
     return length
 
 
-def _stored(rows: bytes, length: int) -> Iterator[bytes]:
-    """IDAT chunks of the same rows, stored: so they are inflated once, and never beyond their length.
+def _stored(before: bytes, rows: bytes, length: int, after: bytes) -> memoryview:
+    """The same rows between these chunks, stored: so they are inflated once, and never beyond their length.
 
-    Rows that take more space compressed than stored, but for a little each, are refused unread.
+    All of it lies in one piece of memory from the start: the rows of the largest picture take 128 MiB. Rows that take
+    more space compressed than stored, but for a little each, are refused unread.
     """
     if len(rows) > length + length // 8 + _INPUT_BYTES:
         raise ValueError("the PNG holds more than its rows")
-    checksum, header = 1, b"\x78\x01"
-    for block in _inflated(rows, length):
-        checksum = faster.adler32(block, checksum)
-        size = len(block).to_bytes(2, "little")
-        yield _chunk(header + b"\0" + size + bytes(255 - byte for byte in size) + block)
-        header = b""
-    yield _chunk(header + b"\1\0\0\xff\xff" + checksum.to_bytes(4, "big"))
+    head, blocks = before + _chunk(b"\x78\x01"), -(-length // _MAX_STORED)
+    size = len(head) + length + blocks * _AROUND_BLOCK + len(_chunk(b"\1\0\0\xff\xff" + bytes(4))) + len(after)
+    still = np.empty(size, np.uint8).data  # not cleared: a header can announce more than comes
+    still[: len(head)] = head
+    checksum, start = 1, len(head)
+    at = start + _BEFORE_BLOCK
+    for piece in _inflated(rows, length):
+        still[at : at + len(piece)] = piece
+        at, length = at + len(piece), length - len(piece)
+        if length % _MAX_STORED == 0:
+            block = still[start + _BEFORE_BLOCK : at]
+            checksum = faster.adler32(block, checksum)
+            struct.pack_into(">I4s", still, start, len(block) + 5, b"IDAT")
+            struct.pack_into("<BHH", still, start + 8, 0, len(block), len(block) ^ 0xFFFF)
+            still[at : at + 4] = faster.crc32(still[start + 4 : at]).to_bytes(4, "big")
+            start, at = at + 4, at + 4 + _BEFORE_BLOCK
+    still[start:] = _chunk(b"\1\0\0\xff\xff" + checksum.to_bytes(4, "big")) + after
+    return still
 
 
 def _inflated(rows: bytes, length: int) -> Iterator[bytes]:
-    """What the rows inflate to, in pieces of at most a stored block. Raises ValueError where it is not so long."""
+    """What the rows inflate to, in pieces that each lie in one stored block; only the first block is not full.
+
+    Raises ValueError where it is not so long.
+    """
     inflater = faster.decompressobj()
     end_s = time.thread_time() + _INFLATE_S + _INFLATE_S_A_BYTE * length
     try:
@@ -123,7 +143,7 @@ def _inflated(rows: bytes, length: int) -> Iterator[bytes]:
                 raise ValueError("the PNG data takes too long to inflate")
             coded, block = rows[at : at + _INPUT_BYTES], b"?"
             while block and not inflater.eof:
-                block = inflater.decompress(coded, min(length, _MAX_STORED) or 1)
+                block = inflater.decompress(coded, (length - 1) % _MAX_STORED + 1 if length else 1)
                 coded, length = inflater.unconsumed_tail, length - len(block)
                 if length < 0:
                     raise ValueError("the PNG holds more than its rows")

@@ -4,7 +4,9 @@ The header is judged before a pixel exists, and a file that cannot be decoded wh
 missing of a truncated or corrupt JPEG with grey and says nothing, which a classifier would read as tissue.
 """
 
+import contextlib
 import struct
+import threading
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -73,13 +75,16 @@ class Undecodable(SliceError):
 
 @dataclass(frozen=True)
 class RasterLimits:
-    """What a header may announce. 4096 x 4096 pixels of the costliest kind, 16-bit RGBA, take 256 MiB and a second."""
+    """What a header may announce. 4096 x 4096 pixels of the costliest kind, 16-bit RGBA, take 384 MiB and a second."""
 
     max_pixels: int = 16 * 1024 * 1024
     min_side: int = 32
 
 
 DEFAULT_LIMITS = RasterLimits()
+
+_LARGE_BYTES = 16 * 1024 * 1024  # of pixels of four channels: 4 Mi pixels of 8 bits, 2 Mi of 16
+_TURN = threading.Lock()
 
 _JPEG = b"\xff\xd8\xff"
 _OTHERS = (
@@ -111,6 +116,14 @@ class RasterHeader:
     def pixels(self) -> int:
         """Width times height."""
         return self.width * self.height
+
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        """To hold while its pixels are decoded: of large images one at a time is, in the whole process.
+
+        The largest takes 384 MiB, its rows and twice its pixels in OpenCV: a few at a time would take all memory.
+        """
+        is_large = self.pixels * 4 * max(1, self.bit_depth // 8) > _LARGE_BYTES
+        return _TURN if is_large else contextlib.nullcontext()
 
 
 def read_header(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS) -> RasterHeader:
@@ -164,9 +177,12 @@ def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS, window:
     """
     header = read_header(body, limits)
     try:
-        return _decode_jpeg(body, header) if header.kind == "jpeg" else _decode_png(body, header, window)
+        with header.turn():
+            if header.kind == "jpeg":
+                return _decode_jpeg(body, header, limits)
+            return _decode_png(body, header, window)
     except ValueError as error:
-        raise Undecodable(str(error)) from error
+        raise Undecodable(str(error)) from error.with_traceback(None)  # whose frames hold pixels until it is answered
 
 
 # --- JPEG -------------------------------------------------------------------------------------------------------------
@@ -182,8 +198,8 @@ def _jpeg_header(body: ImageBytes) -> RasterHeader:
     return RasterHeader("jpeg", width, height, is_cmyk=is_cmyk, is_progressive=progressive)
 
 
-def _decode_jpeg(body: ImageBytes, header: RasterHeader) -> GreySlice:
-    orientation = orientation_of_whole(body)
+def _decode_jpeg(body: ImageBytes, header: RasterHeader, limits: RasterLimits) -> GreySlice:
+    orientation = orientation_of_whole(body, limits.max_pixels)
     # strict: libjpeg's warnings (premature end, corrupt data) are errors, also where the end marker was pasted back
     if header.is_cmyk:
         # Adobe writes CMYK inverted (255 is no ink), which makes each channel times K a light intensity
@@ -208,31 +224,39 @@ def _png_header(body: ImageBytes) -> RasterHeader:
 
 def _decode_png(body: ImageBytes, header: RasterHeader, window: Window) -> GreySlice:
     png = still_png(body)
+    orientation, transparency = png.orientation, png.transparency
     bit_depth, colour_type = header.bit_depth, body[25]
     # a transparent colour becomes alpha but in a grey image, where OpenCV ignores it
-    has_alpha = header.has_alpha or (png.transparency is not None and colour_type != _GREY)
+    has_alpha = header.has_alpha or (transparency is not None and colour_type != _GREY)
     flags = cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
     try:
         pixels = cv2.imdecode(np.frombuffer(png.body, np.uint8), flags)
     except cv2.error:
         pixels = None
+    del png  # as large as the pixels
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise ValueError("the PNG data is corrupt")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = _weighted_grey(pixels, cv2.COLOR_BGRA2GRAY)
     elif pixels.ndim == 3:  # a malformed tRNS makes no alpha
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    elif png.transparency is not None:
+    elif transparency is not None:
         step = 255 // (2**bit_depth - 1) if bit_depth < 8 else 1  # OpenCV spreads 1, 2 and 4 bits over 8
-        pixels[pixels == int.from_bytes(png.transparency, "big") * step] = 0
+        pixels[pixels == int.from_bytes(transparency, "big") * step] = 0
     grey = window.apply(pixels) if pixels.dtype == np.uint16 else np.asarray(pixels, np.uint8)
-    return upright(grey, png.orientation)
+    return upright(grey, orientation)
 
 
 # --- both -------------------------------------------------------------------------------------------------------------
 
+_BAND = 512  # rows at a time: all that stands between a large image and its grey at once would be as large as it is
+
 
 def _weighted_grey(pixels: Pixels, to_grey: int) -> Pixels:
     """[height, width, 4] → grey times the fourth channel: light times K, or alpha over black."""
-    fourth = np.ascontiguousarray(pixels[:, :, 3])
-    return cv2.multiply(cv2.cvtColor(pixels, to_grey), fourth, scale=1 / np.iinfo(pixels.dtype).max)
+    grey = np.empty(pixels.shape[:2], pixels.dtype)
+    for top in range(0, len(pixels), _BAND):
+        band = pixels[top : top + _BAND]
+        fourth, light = np.ascontiguousarray(band[:, :, 3]), cv2.cvtColor(band, to_grey)
+        cv2.multiply(light, fourth, grey[top : top + _BAND], scale=1 / np.iinfo(pixels.dtype).max)
+    return grey

@@ -1,15 +1,18 @@
 """The processes that decode DICOM: what crashes, loops or wants all memory there harms nobody here."""
 
 import os
+import resource
 import signal
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import psutil
 import pytest
 
+from shared.dicom import inflated
 from shared.dicom_errors import GAVE_UP, WORDS, DecoderUnavailable, NotCt
 from shared.dicom_process import DicomProcess, _refusal
 from shared.raster import DEFAULT_LIMITS, RasterLimits, TooManyPixels, Undecodable
@@ -142,6 +145,53 @@ def test_it_starts_again_when_somebody_ended_it(process):
 
 def _alive() -> list[psutil.Process]:
     return [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextmanager
+def _files_open(count: int, *, at_most: int | None = None) -> Iterator[None]:
+    """So many more files, under this limit of them."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(before[1], 4096)), before[1]))
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        for _ in range(count):
+            opened.callback(os.close, os.dup(0))
+        if at_most is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, before[1]))
+        yield
+
+
+def test_files_beyond_the_first_thousand_are_files_too(process):
+    """A service with many connections open starts its decoders, and learns how they ended."""
+    process.close()
+    with _files_open(1100):
+        assert _works(process)
+        assert _decode_while_ended(process, signal.SIGKILL) == (1024, 1024)
+    process.close()
+
+
+@pytest.mark.parametrize("spare", range(4))
+def test_where_no_more_files_can_be_opened_nothing_is_said_of_the_slice(process, spare):
+    """Two ends of a conversation and two of a pipe: whichever is lacking, the file can be decoded later."""
+    assert _works(process)
+    free = []
+    while len(free) < spare + 1:
+        free.append(os.dup(0))
+    limit = free[-1]
+    for file in free:
+        os.close(file)
+    with _files_open(0, at_most=limit), pytest.raises(DecoderUnavailable):
+        process.decode(BODY, LUNG_WINDOW, 1)
+    assert _works(process)
+
+
+def test_a_deflated_file_may_be_as_large_as_the_limit_of_pixels_says():
+    """Of a frame, and of what its file inflates to: the operator sets one number."""
+    content = ct_dataset(hounsfield(SLICE))
+    body = written(content, LOSSLESS["deflated"])
+    assert inflated(body, 128 * 128) != body
+    with pytest.raises(Undecodable, match=GAVE_UP):
+        inflated(body, 64 * 64)
 
 
 def test_many_at_a_time_do_not_mix(process):

@@ -1,11 +1,12 @@
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 
 from shared.jpeg_segments import MAX_SCANS, is_progressive, orientation_of_whole
-from shared.raster import SliceError, Undecodable, decode_grey, read_header
+from shared.raster import RasterLimits, SliceError, Undecodable, decode_grey, read_header
 from tests.image_files import exif_tiff, jpeg, jpeg_segments, scan_data_start, with_exif
 from tests.slices import grey_slice
 
@@ -111,8 +112,8 @@ def test_the_first_exif_segment_counts():
     """Other APP1 segments, as XMP, come before it or after and say nothing."""
     xmp = b"\xff\xe1\x00\x20http://ns.adobe.com/xap/1.0/\0\0"
     body = with_exif(with_exif(BODIES["grey"], exif_tiff(8)), exif_tiff(3))
-    assert orientation_of_whole(body[:2] + xmp + body[2:]) == 3
-    assert orientation_of_whole(BODIES["grey"]) == 1
+    assert orientation_of_whole(body[:2] + xmp + body[2:], 96 * 96) == 3
+    assert orientation_of_whole(BODIES["grey"], 96 * 96) == 1
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -183,6 +184,13 @@ def test_the_scans_of_a_large_file_are_fewer():
     assert time.thread_time() - started < 0.1
 
 
+def test_where_larger_pictures_are_accepted_they_may_have_as_many_scans():
+    """25 million pixels, as progressive as encoders write them."""
+    pixels = np.zeros((5000, 5000), np.uint8)
+    body = cv2.imencode(".jpg", cv2.merge([pixels] * 3), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert decode_grey(body, RasterLimits(max_pixels=32 * 2**20)).shape == (5000, 5000)
+
+
 def test_megabytes_before_the_frame_are_not_looked_through():
     """Fill bytes, and tables again and again, which the service would look through before it knows the size."""
     body = BODIES["grey"]
@@ -208,7 +216,7 @@ def test_megabytes_of_coded_data_hold_no_other_thread_up(coded):
 
     thread = threading.Thread(target=take_turns)
     thread.start()
-    orientation_of_whole(bomb)
+    orientation_of_whole(bomb, 96 * 96)
     is_over.set()
     thread.join()
     assert len(turns) > 3

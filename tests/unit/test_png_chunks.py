@@ -106,7 +106,7 @@ def test_only_the_picture_reaches_the_decoder():
         (b"QQQQ", b""),
     ]
     still = still_png(png_of([header, *others, *rest]))
-    assert list(dict(chunks_of(still.body))) == [b"IHDR", b"QQQQ", b"PLTE", b"tRNS", b"IDAT", b"IEND"]
+    assert list(dict(chunks_of(bytes(still.body)))) == [b"IHDR", b"QQQQ", b"PLTE", b"tRNS", b"IDAT", b"IEND"]
     assert still.orientation == 6
     assert still.transparency == dict(rest)[b"tRNS"]
 
