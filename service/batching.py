@@ -143,7 +143,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release()  # the place was handed over in the moment of cancellation
-            with suppress(ValueError):
+            if turn in self._room:
                 self._room.remove(turn)
             raise
 
@@ -185,7 +185,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         try:
             return await waiting.answer
         except asyncio.CancelledError:
-            with suppress(ValueError):  # it is being computed
+            if waiting in self._queue:  # asked, not tried: the error would spell out the whole item
                 self._queue.remove(waiting)
             raise
         finally:

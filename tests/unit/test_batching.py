@@ -207,6 +207,23 @@ async def test_who_goes_while_the_function_hangs_leaves_nothing_behind() -> None
 
 
 @scenario
+async def test_who_goes_while_computed_costs_no_look_at_what_was_sent() -> None:
+    """An image of megabytes is not spelled out on the event loop, where everybody would wait for that."""
+
+    class Body:
+        def __repr__(self) -> str:
+            raise AssertionError("spelled out")
+
+    bench = Bench()
+    (task,) = await bench.start("m", Body())
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    await bench.executor.finish()
+    assert bench.batcher.depth == 0
+
+
+@scenario
 async def test_nothing_is_computed_for_callers_that_are_all_gone() -> None:
     """Where every waiting caller went, the function is not called again, and the next caller is served."""
     bench = Bench()
