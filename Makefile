@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults lint lock audit sbom up down clean bench bench-swap lock-bench screenshots
+.PHONY: help run test test-faults lint lock audit sbom up down clean bench bench-swap fuzz lock-bench screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,21 @@ sbom: $(LOOK)/stamp ## write build/sbom-service.json and -trainer.json (CycloneD
 $(LOOK)/stamp: | $(VENV)/bin/python
 	$(VENV)/bin/python -m venv $(LOOK)
 	$(LOOK)/bin/pip --disable-pip-version-check install --quiet cyclonedx-bom pip-audit
+	@touch $@
+
+# atheris beside everything that the tests have. Wheels only: building it takes a compiler and an hour.
+FUZZ := build/fuzz
+ATHERIS := atheris==3.0.0
+FUZZ_SECONDS ?= 600
+
+fuzz: $(FUZZ)/stamp ## fuzz what reads bytes from outside, FUZZ_SECONDS (600) for each target (FUZZ_ARGS="png ledger --jobs=1")
+	$(FUZZ)/bin/python -m tests.fuzz --seconds=$(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+$(FUZZ)/stamp: $(VENV)/dev.stamp
+	$(VENV)/bin/python -m venv $(FUZZ)
+	$(BIN)/python -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+		> "$$($(FUZZ)/bin/python -c 'import site; print(site.getsitepackages()[0])')/lungct-dev.pth"
+	$(FUZZ)/bin/pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: $(ATHERIS)
 	@touch $@
 
 clean: ## remove the virtual environment and caches; models/ and data/ stay
