@@ -42,13 +42,15 @@ class RunningService:
         settings: dict[str, Any],
         environment: dict[str, str] | None = None,
         arguments: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
+        """prefix: a command that runs the service by exec, such as unshare."""
         self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed by close()
         named = {"model_repository": repository, "port": 0, "poll_interval_s": 0.1, "drain_delay_s": 0, **settings}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUNGCT_")}
         self.started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "service", *arguments],
+            [*prefix, sys.executable, "-m", "service", *arguments],
             cwd=_ROOT,
             env={
                 **inherited,
@@ -178,11 +180,12 @@ def serving(
     *,
     environment: dict[str, str] | None = None,
     arguments: Sequence[str] = (),
+    prefix: Sequence[str] = (),
     is_ready: bool = True,
     **settings: Any,
 ) -> Iterator[RunningService]:
     """A running service, ready unless told otherwise; ended on leaving."""
-    service = RunningService(repository, settings, environment, arguments)
+    service = RunningService(repository, settings, environment, arguments, prefix)
     try:
         yield service.wait_ready() if is_ready else service
     finally:

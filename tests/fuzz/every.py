@@ -6,9 +6,7 @@ from tests.fuzz import dicoms, forms, ledgers, lines, pictures, versions
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target
-    for module in (pictures, dicoms, forms, versions, ledgers, lines)
-    for target in module.TARGETS
+    target.name: target for module in (pictures, dicoms, forms, versions, ledgers, lines) for target in module.TARGETS
 }
 
 _FOUND = Path(__file__).parent / "found"

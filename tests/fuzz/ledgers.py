@@ -9,7 +9,6 @@ import re
 import shutil
 
 from service.ledger_chain import START, BrokenLine, Link, find_end, write_line
-from service.ledger_check import check_ledger
 from service.operators import verify_ledger
 from tests.fuzz.target import Reader, Target, scratch
 
@@ -48,9 +47,7 @@ def _check(body: bytes) -> None:
         if as_json and code != 2:
             assert json.loads(out.getvalue())["is_whole"] == (code == 0)
     with contextlib.suppress(BrokenLine):
-        end = find_end(folder)
-        if check_ledger(folder, is_part=is_part).problems == []:
-            assert end.torn_bytes == 0
+        assert find_end(folder).torn_bytes == 0 or code != 0
 
 
 def _mended(lines: bytes, before: Link) -> tuple[bytes, Link]:
