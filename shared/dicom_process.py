@@ -11,6 +11,7 @@ more. So is what crashed; what crashes twice is the file's fault.
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -48,6 +49,7 @@ CPU_S = 8.0
 _PATIENCE_S = 60.0  # a child lives shorter: this is for a machine that stands still
 _END_S = 1.0  # of a process that closed everything already
 _MAX_ANSWER_BYTES = 4096
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 _REFUSALS: dict[str, type[SliceError]] = {
     kind.__name__: kind
     for kind in (Localizer, NoPixelData, NoSuchFrame, NotCt, TooManyPixels, TooSmall, Undecodable, UnreadPixels)
@@ -138,14 +140,12 @@ class DicomProcess:
         for part in (json.dumps(wanted).encode(), body):
             ours.sendall(LENGTH.pack(len(part)))
             ours.sendall(part)
-        answer = json.loads(_receive(ours, _MAX_ANSWER_BYTES))
-        if "busy" in answer:
-            raise DecoderUnavailable
-        if "refused" in answer:
-            raise _refusal(answer)
+        said = _receive(ours, _MAX_ANSWER_BYTES)
         pixels = _receive(ours, self._limits.max_pixels)
-        grey = np.frombuffer(pixels, np.uint8).reshape(answer["height"], answer["width"])
-        return DicomFrame(grey, int(answer["frames"]), answer["patient"])
+        answer = _understood(said, pixels)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _wait_for_end(self) -> None:
         """Where the parent is on its way out, it must not be asked once more."""
@@ -216,8 +216,27 @@ def _how_it_ended(end: int) -> int | None:
     return max(0, -ENDED.unpack(told)[0]) if len(told) == ENDED.size else None
 
 
+def _understood(said: bytes, pixels: bytes) -> "DicomFrame | SliceError | DecoderUnavailable":
+    """What a child said. Raises EOFError where no decoder says it: a file that took one over could say anything."""
+    try:
+        answer = json.loads(said)
+        if "busy" in answer:
+            return DecoderUnavailable()
+        if "refused" in answer:
+            return _refusal(answer)
+        height, width, frames, patient = (answer[name] for name in ("height", "width", "frames", "patient"))
+        grey = np.frombuffer(pixels, np.uint8).reshape(height, width)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise EOFError("an answer that no decoder gives") from error
+    if type(frames) is not int or frames < 1 or min(grey.shape) < 1:
+        raise EOFError("an answer that no decoder gives")
+    if patient is not None and not (type(patient) is str and _DIGEST.fullmatch(patient)):
+        raise EOFError("an answer that no decoder gives")
+    return DicomFrame(grey, frames, patient)
+
+
 def _refusal(answer: dict[str, Any]) -> SliceError:
-    """Only numbers and our own words pass: a file that took its decoder over could say anything."""
+    """Only numbers and our own words pass."""
     arguments = answer["arguments"]
     if any(type(one) is not int and one not in WORDS for one in arguments):
         return Undecodable(GAVE_UP)

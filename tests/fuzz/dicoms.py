@@ -1,14 +1,16 @@
 """DICOM: the decoder that runs in a child process, here without one; and what a child that was taken over may say."""
 
 import json
+import os
 import socket
 import warnings
 from contextlib import ExitStack, closing
 
 import numpy as np
 
-from shared.dicom import decode_dicom
-from shared.dicom_process import LENGTH, DicomProcess
+from shared.dicom import decode_dicom, inflated
+from shared.dicom_errors import DecoderUnavailable
+from shared.dicom_process import ENDED, LENGTH, DicomProcess
 from shared.raster import RasterLimits, SliceError
 from shared.window import LUNG_WINDOW
 from tests.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, written
@@ -28,7 +30,11 @@ def _decode(body: bytes) -> None:
         warnings.simplefilter("ignore")  # as in the child
         try:
             decoded = decode_dicom(
-                _DICM + body[133:], LUNG_WINDOW, 1 + frame // 3, _LIMITS, b"k" * 32 if frame % 3 == 0 else None
+                inflated(_DICM + body[133:]),
+                LUNG_WINDOW,
+                1 + frame // 3,
+                _LIMITS,
+                b"k" * 32 if frame % 3 == 0 else None,
             )
         except (SliceError, MemoryError):
             return
@@ -61,10 +67,12 @@ class _Hostile(DicomProcess):
         self._says = says
         self._held = ExitStack()
 
-    def _hand_over(self, childs: socket.socket) -> None:
-        childs = self._held.enter_context(childs.dup())
+    def _hand_over(self, *files: int) -> None:
+        """The socket of a child, and where its parent says how it ended."""
+        childs = self._held.enter_context(socket.socket(fileno=os.dup(files[0])))
         childs.sendall(self._says)
         childs.shutdown(socket.SHUT_WR)
+        os.write(files[1], ENDED.pack(0))
 
     def close(self) -> None:
         super().close()
@@ -81,18 +89,19 @@ def _answer_of_a_child(body: bytes) -> None:
     with closing(_Hostile(says)) as process:
         try:
             decoded = process.decode(_DICM, LUNG_WINDOW, 1)
-        except SliceError as error:
+        except (SliceError, DecoderUnavailable) as error:
             assert len(str(error)) < 4096
             return
     assert decoded.grey.ndim == 2
     assert decoded.grey.size <= _LIMITS.max_pixels
-    assert decoded.patient is None or isinstance(decoded.patient, str)
+    assert decoded.patient is None or len(decoded.patient) == 32
 
 
 def _answer_seeds() -> list[bytes]:
     answers: list[dict[str, object]] = [
         {"height": 2, "width": 3, "frames": 1, "patient": None},
         {"height": 2, "width": 3, "frames": 4, "patient": "0" * 32},
+        {"busy": True},
         {"refused": "Localizer", "arguments": []},
         {"refused": "NoSuchFrame", "arguments": [3, 1]},
         {"refused": "TooManyPixels", "arguments": [30_000, 30_000, 512]},

@@ -63,7 +63,8 @@ def _decode_png(body: bytes) -> None:
 
 
 def _walk_jpeg(body: bytes) -> None:
-    is_progressive(body)
+    with contextlib.suppress(ValueError):
+        is_progressive(body)
     with contextlib.suppress(ValueError):
         assert 1 <= orientation_of_whole(body) <= 8
 
