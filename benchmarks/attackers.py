@@ -50,7 +50,8 @@ class Line:
             now = time.monotonic()
             self._free_at = max(now, self._free_at) + len(piece) / (RATE_MIB * MIB)
             await asyncio.sleep(max(0.0, self._free_at - now))
-            await asyncio.wait_for(loop.sock_sendall(connection, piece), _PATIENCE_S)
+            async with asyncio.timeout(_PATIENCE_S):  # wait_for() of Python 3.11 can lose a cancellation
+                await loop.sock_sendall(connection, piece)
             self.sent += len(piece)
 
 
@@ -101,7 +102,8 @@ async def _attack(line: Line, attack: Attack, attacker: Attacker) -> None:
 
 async def _status(connection: socket.socket, patience_s: float = _PATIENCE_S) -> str:
     try:
-        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 4096), patience_s)
+        async with asyncio.timeout(patience_s):
+            answer = await asyncio.get_running_loop().sock_recv(connection, 4096)
     except (OSError, TimeoutError):
         return "no answer"
     return answer[9:12].decode("ascii", "replace") or "closed"

@@ -58,5 +58,5 @@ def test_a_quick_run_tells_what_the_caller_noticed(tiny_network_repository: Path
     assert {"200"} == set(attacked["alone"]["statuses"]) == set(attacked["beside"]["statuses"])
     assert attacked["beside"]["health"] == {"ok": attacked["beside"]["health"]["ok"]}
     assert 50 < attacked["idle_mib"] <= attacked["most_mib"]
-    assert sum(sum(one["answers"].values()) for one in attacked["attackers"]) > 0
+    assert sum(one["sent_mib"] for one in attacked["attackers"]) > 0
     assert "| header-lines |" in finished.stdout

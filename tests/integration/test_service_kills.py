@@ -155,14 +155,15 @@ def test_whatever_is_killed_no_answer_lacks_its_line(repository: ModelRepository
     }  # fmt: skip
     killed: Counter[str] = Counter()
     slowest: dict[str, float] = {}
-    victims = ["service", *CHILDREN]
+    victims, wanted = ["service", *CHILDREN], 2
     with contextlib.ExitStack() as stack, Callers() as callers:
         service = stack.enter_context(serving(repository.root, **settings))
         while killed.total() < KILLS:
             callers.url = service.url
             victim = victims.pop() if victims else chance.choice(["service", *CHILDREN])
             if victim == "trial" or (victim == "service" and chance.random() < 0.5):
-                repository.pin(1 if service.health()["model_version"] == 2 else 2)
+                wanted = 3 - service.health()["model_version"]
+                repository.pin(wanted)
                 wait_until(lambda now=service: child(now, "trial"), "a version is tried")
             time.sleep(chance.uniform(0, 1.0))
             if victim == "service":
@@ -178,6 +179,8 @@ def test_whatever_is_killed_no_answer_lacks_its_line(repository: ModelRepository
                 if process is None:  # the trial has just ended
                     continue
                 process.kill()
+                if victim == "trial":  # it is tried again, with low priority
+                    service.wait_ready(wanted)
                 # explanations get what others leave of the cores, and others ask all the time
                 taken_s = is_back(service, "predict", "dicom")
             killed[victim] += 1
