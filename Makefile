@@ -25,8 +25,8 @@ run: $(VENV)/run.stamp ## install, train the demo model if the repository is emp
 test: $(VENV)/dev.stamp ## install, run all tests that this machine can run (PYTEST_ARGS="-k …" narrows them)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-faults: $(VENV)/dev.stamp ## break what is around a running service, each fault for a minute
-	LUNGCT_FAULT_SECONDS=60 $(BIN)/python -m pytest -m faults --log-cli-level=INFO $(PYTEST_ARGS)
+test-faults: $(VENV)/dev.stamp ## break what is around a running service, each fault for a minute, and kill it 200 times
+	LUNGCT_FAULT_SECONDS=60 LUNGCT_KILLS=200 $(BIN)/python -m pytest -m faults --log-cli-level=INFO $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
 	$(BIN)/ruff format --check .
