@@ -30,7 +30,7 @@ def _decode(body: bytes) -> None:
         warnings.simplefilter("ignore")  # as in the child
         try:
             decoded = decode_dicom(
-                inflated(_DICM + body[133:]),
+                inflated(_DICM + body[133:], _LIMITS.max_pixels),
                 LUNG_WINDOW,
                 1 + frame // 3,
                 _LIMITS,
