@@ -149,13 +149,15 @@ def test_a_service_that_was_started_as_nice_stays_so_and_works() -> None:
         "from concurrent.futures import Future\n"
         "from service.lanes import Lanes\n"
         "from service.side_lane import SideLane\n"
-        "os.nice(15)\n"
+        "print(os.nice(15))\n"
         "os.getuid() or os.setuid(65534)\n"
         "print(Lanes(1, 'x', 10).submit(os.nice, 0).result(20), Lanes(1, 'x', 19).submit(os.nice, 0).result(20))\n"
         "print(asyncio.run(SideLane('y', threads=1, places=1, low_priority=True).run(os.nice, 0)))\n"
     )
     run = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, timeout=60, check=False)
-    assert run.stdout.split() == ["15", "19", "15"], run.stderr
+    started_as, *of_threads = map(int, run.stdout.split())
+    assert started_as >= 15, run.stderr
+    assert of_threads == [started_as, 19, started_as], run.stderr
 
 
 @scenario
