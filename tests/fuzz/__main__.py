@@ -118,7 +118,8 @@ def _replay(names: list[str], files: list[Path], mutations_count: int) -> int:
         target = TARGETS[name]
         print(name, end=": ", flush=True)  # before: where a call ends the process, this is the last that is said
         seeds = inputs_of(target)
-        bodies = [file.read_bytes() for file in files] or [*seeds, *mutations(seeds, target.words, mutations_count)]
+        count = round(target.share * mutations_count)
+        bodies = [file.read_bytes() for file in files] or [*seeds, *mutations(seeds, target.words, count)]
         found = _findings(target, bodies)
         print(f"{len(bodies)} inputs, {sum(map(len, found.values()))} findings")
         for where, numbers in found.items():

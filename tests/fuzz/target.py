@@ -38,6 +38,8 @@ class Target:
     """Of an input that a fuzzer makes; seeds may be longer."""
     max_mib: int = 64
     """By which resident memory may rise during one call."""
+    share: float = 1.0
+    """Of the mutations that tests try; less where a call takes long."""
 
     def __call__(self, body: bytes) -> None:
         """Call it. Raises what it raises, TooSlow or TooMuchMemory."""
