@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from tests.fuzz import dicoms, forms, ledgers, lines, pictures, versions
+from tests.fuzz import connections, dicoms, forms, ledgers, lines, pictures, versions
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (pictures, dicoms, forms, versions, ledgers, lines) for target in module.TARGETS
+    target.name: target
+    for module in (pictures, dicoms, connections, forms, versions, ledgers, lines)
+    for target in module.TARGETS
 }
 
 _FOUND = Path(__file__).parent / "found"
