@@ -1,5 +1,8 @@
-"""The whole OpenAPI document, tried by Schemathesis on a real service with keys and a ledger."""
+"""The whole OpenAPI document, tried by Schemathesis on a real service with and without keys."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi import checks
+from schemathesis.checks import CHECKS as EVERY_CHECK
 
 from service.api_keys import key_line, make_key
 from service.ledger_check import check_ledger
@@ -17,18 +19,9 @@ from tests.serving import RunningService, serving
 from tests.slices import gif, jpeg_slice, png_bomb, tiny_png
 
 KEY = make_key()
-CHECKS = [
-    not_a_server_error,  # 503 is documented, and must not come: one caller at a time, and a model serves
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_headers_conformance,
-    checks.response_schema_conformance,
-    checks.allow_header_conformance,
-    checks.unsupported_method,
-    checks.ignored_auth,
-    checks.missing_required_header,
-]
-"""Not positive_data_acceptance nor negative_data_rejection: to a schema every byte string is an image."""
+NOT_CHECKED = {"positive_data_acceptance", "negative_data_rejection"}
+"""To a schema every byte string is an image."""
+CHECKS = EVERY_CHECK.get_by_names([name for name in EVERY_CHECK.get_all_names() if name not in NOT_CHECKED])
 
 WHOLE = [jpeg_slice(1, side=64), jpeg_slice(2, side=300)]
 IMAGES = st.one_of(
@@ -44,11 +37,14 @@ for name in ("image/jpeg", "image/png"):
 schemathesis.openapi.format("binary", IMAGES)
 
 
-@pytest.fixture(scope="module")
-def guarded(tiny_network_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A service with every safeguard; afterwards its ledger is whole."""
+@pytest.fixture(scope="module", params=["with keys", "without keys"])
+def documented(
+    request: pytest.FixtureRequest, tiny_network_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
+    """A service with a ledger, which is whole afterwards; with keys it has every safeguard."""
     folder = tmp_path_factory.mktemp("ledger")
-    with serving(tiny_network_repository, api_keys=key_line("schemathesis", KEY), ledger_dir=folder) as service:
+    keys = {"api_keys": key_line("schemathesis", KEY)} if request.param == "with keys" else {}
+    with serving(tiny_network_repository, ledger_dir=folder, **keys) as service:
         yield service
         assert service.health()["status"] == "ok"
         told = service.log_text()
@@ -64,9 +60,9 @@ def keep_promises(operation: schemathesis.APIOperation, generation: GenerationMo
     case.call_and_validate(headers={"X-API-Key": KEY}, checks=CHECKS)
 
 
-def test_the_document_keeps_its_promises(guarded: RunningService, subtests: pytest.Subtests) -> None:
-    """Each operation, with right and wrong requests, answers as documented: status, type, schema, headers, methods."""
-    document = schemathesis.openapi.from_url(f"{guarded.url}/openapi.json")
+def test_the_document_keeps_its_promises(documented: RunningService, subtests: pytest.Subtests) -> None:
+    """Right and wrong requests are answered as documented: status, type, schema, headers, methods."""
+    document = schemathesis.openapi.from_url(f"{documented.url}/openapi.json")
     operations = [found.ok() for found in document.get_all_operations()]
     assert {operation.path for operation in operations} >= {"/predict", "/predict/batch", "/health", "/metrics"}
     for operation in operations:
@@ -75,3 +71,16 @@ def test_the_document_keeps_its_promises(guarded: RunningService, subtests: pyte
         if operation.body or operation.query:
             with subtests.test(f"{operation.label}, wrong"):
                 keep_promises(operation, GenerationMode.NEGATIVE)
+
+
+def test_every_phase_of_the_command_line(documented: RunningService, tmp_path: Path) -> None:
+    """What Schemathesis tries by itself: the examples, the limits of every schema, and requests at random."""
+    program = Path(sys.executable).with_name("schemathesis")
+    command = [
+        program, "run", f"{documented.url}/openapi.json", "--header", f"X-API-Key: {KEY}", "--seed=1", "--max-examples=10",
+        "--phases=examples,coverage,fuzzing", f"--exclude-checks={','.join(sorted(NOT_CHECKED))}",
+        "--generation-database=none",
+    ]  # fmt: skip
+    tried = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert tried.returncode == 0, tried.stdout
+    assert re.search(r"(\d+) generated, \1 passed", tried.stdout)
