@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import MicroBatcher
+from service.batching import MicroBatcher, QueueFull
 from service.gate import Gate, NotAChestCT
 from service.lanes import Lanes
 from service.metrics import Metrics
@@ -30,6 +30,8 @@ Method = Literal["class-activation", "occlusion"]
 
 NOTE = "model attention, not lesion location"
 
+_NO_PROCESS_S = 1.0
+"""After which a process may be had again, where the machine starts none now."""
 _NICENESS = 5
 """Predictions get the cores first. Not 19: in one run at 19 predictions failed beside a caller, perhaps because this
 thread held the interpreter while it waited for a core; at 5 none did.
@@ -96,7 +98,8 @@ class Explainer:
         """What is made of the explanation of one slice, in a place that the caller has reserved in the batcher.
 
         Raises NoSuchClass, shared.raster.SliceError, shared.dicom_errors.DecoderUnavailable, service.gate.NotAChestCT,
-        or what else broke in decoding, or service.batching.BatchFailed.
+        or what else broke in decoding, service.batching.QueueFull where this machine starts no process now, or
+        service.batching.BatchFailed.
         """
         if not is_dicom(question.body):
             read_header(question.body, self._limits)  # before it waits for its turn
@@ -120,7 +123,10 @@ class Explainer:
             doubts = self._gate.look(question.body, tensor, model.chest_gate)
         except Exception as error:  # it is this slice's answer, and says nothing of the engine
             return error
-        outputs = model.infer_aside(tensor[np.newaxis])
+        try:
+            outputs = model.infer_aside(tensor[np.newaxis])
+        except OSError:  # this machine starts no process now: neither the slice's fault nor the model's
+            return QueueFull(_NO_PROCESS_S)
         probabilities, attention = outputs[OUTPUT_NAME][0], outputs.get(ATTENTION_NAME)
         distance = float(outputs[DISTANCE_NAME][0]) if DISTANCE_NAME in outputs else None
         try:

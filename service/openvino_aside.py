@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from errno import EAGAIN
 from multiprocessing.connection import Connection
 from pathlib import Path
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socketpair
@@ -54,10 +55,13 @@ class Aside:
         self._end: weakref.finalize[Any, Any] | None = None
 
     def infer(self, images: NDArray[np.uint8]) -> Arrays:
-        """uint8 [B, H, W, 1] → outputs by name. Raises RuntimeError where no process answers."""
+        """uint8 [B, H, W, 1] → outputs by name.
+
+        Raises RuntimeError where no process answers, OSError where this machine starts none.
+        """
         for _ in range(2):  # the first may have ended just now, because nobody asked, or by somebody's hand
+            connection = self._connection()
             try:
-                connection = self._connection()
                 connection.send(images)
                 is_there = connection.poll(_ANSWER_S)
                 answer: Arrays | str = connection.recv() if is_there else f"no explanation within {_ANSWER_S} s"
@@ -107,7 +111,12 @@ class Aside:
                 stderr=subprocess.DEVNULL,  # the log is lines of JSON
             )
             # somebody has to wait for its end, and the event loop, where a model may be let go, cannot
-            threading.Thread(target=child.wait, name="explain-end", daemon=True).start()
+            try:
+                threading.Thread(target=child.wait, name="explain-end", daemon=True).start()
+            except RuntimeError as error:
+                child.kill()
+                child.wait()
+                raise BlockingIOError(EAGAIN, "no more threads can be started") from error
             return Connection(mine.detach()), child
 
 

@@ -367,6 +367,5 @@ def test_no_thread_and_no_process_can_start(repository: ModelRepository, tmp_pat
         service.wait_ready(2)
         answers_all(service)
         log.info("no threads for %g s: %s", STOPPED_S, dict(callers.heard))
-        assert callers.statuses("predict") <= {"200", "503"}
-        assert {came for _, came in callers.heard} <= {"200", "500", "503", "504"}
+        assert {came for _, came in callers.heard} <= {"200", "503"}
         assert "200" in callers.statuses("predict")
