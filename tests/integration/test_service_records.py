@@ -63,7 +63,14 @@ def test_each_request_has_one_line(busy: RunningService) -> None:
     assert known["prediction"] in {"Normal cases", "Benign cases", "Malignant cases"}
     assert 0 < known["duration_ms"] < 100_000
     told = [line["problem"] for line in requests if "problem" in line]
-    assert told == ["not-an-image-type", "wrong-field", "malformed-multipart", "not-found", "not-found"]
+    assert told == [
+        "not-an-image-type",
+        "wrong-field",
+        "malformed-multipart",
+        "not-found",
+        "not-found",
+        "malformed-http",
+    ]
     (batch,) = [line for line in requests if line["route"] == "/predict/batch"]
     assert batch["items"] == 2
     loaded = [line for line in busy.lines if line["message"] == "model loaded"]  # type: ignore[attr-defined]
