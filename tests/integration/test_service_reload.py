@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from service.hot_reload import fingerprint
+from shared import VERSION
 from tests.model_repository import ModelRepository
 from tests.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.slices import jpeg_slice
@@ -72,6 +73,7 @@ def test_an_empty_service_says_so_and_becomes_ready_by_itself(repository: ModelR
             assert answer.status_code == 503
             assert answer.json() == {
                 "status": "unavailable",
+                "service_version": VERSION,
                 "model_version": None,
                 "reasons": ["no valid model version is published yet"],
             }
