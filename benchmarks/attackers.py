@@ -10,7 +10,6 @@ line when it begins and, at its end (SIGTERM), what became of its requests as JS
 import asyncio
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -76,13 +75,12 @@ async def _run(port: int, attacker: Attacker) -> None:
     os.nice(19)
     print(BEGUN, flush=True)
     tasks = [asyncio.create_task(_attack(line, attack, attacker)) for _ in range(attacker.connections)]
-    started = time.monotonic()
+    started, cpu_s = time.monotonic(), time.process_time()
     await stopped.wait()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    usage, elapsed_s = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - started
-    cores = (usage.ru_utime + usage.ru_stime) / elapsed_s
+    cores = (time.process_time() - cpu_s) / (time.monotonic() - started)
     print(json.dumps({"answers": line.answers, "sent_mib": round(line.sent / MIB), "cores": round(cores, 2)}))
 
 
