@@ -143,9 +143,12 @@ class DicomProcess:
         said = _receive(ours, _MAX_ANSWER_BYTES)
         pixels = _receive(ours, self._limits.max_pixels)
         answer = _understood(said, pixels)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        finally:
+            del answer  # else it, its traceback and this frame would hold each other, and the file
 
     def _wait_for_end(self) -> None:
         """Where the parent is on its way out, it must not be asked once more."""
