@@ -28,7 +28,7 @@ OF_PROGRAMS = frozenset(
 )
 """Settings of the service and of the trainer, without the prefix."""
 
-OF_SURROUNDINGS = frozenset(["FAULT_SECONDS", "KEYS", "PUBLISHED_PORT", "TEST_DATA"])
+OF_SURROUNDINGS = frozenset(["FAULT_SECONDS", "KEYS", "KILLS", "PUBLISHED_PORT", "TEST_DATA"])
 """What compose files and tests read, without the prefix."""
 
 # Kubernetes puts them into every Pod beside a Service named lungct or lungct-…, unless the Pod forbids it
