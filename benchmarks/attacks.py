@@ -4,8 +4,8 @@
 
 The normal caller has one connection, on which it posts one slice after the other to /predict, and asks for /health
 once a second. For each attack a service is started; the caller's time alone and beside the attacker alternates in
-blocks, so that both see the same machine. What must hold: p99 beside at most three times p99 alone, no 504, no request
-without an answer, /health ok, and memory of the whole process tree at most idle + LUNGCT_MAX_INFLIGHT_BYTES + 64 MiB.
+blocks, so that both see the same machine. What must hold: p99 beside at most three times p99 alone, no answer but 200
+and 503, /health ok, and memory of the whole process tree at most idle + LUNGCT_MAX_INFLIGHT_BYTES + 64 MiB.
 Memory is PSS, resident memory in which a page that processes share counts once in all. Exit code 1 where a bar is
 missed. benchmarks/attackers.py says how attackers are kept from taking the processor themselves.
 """
@@ -38,6 +38,7 @@ from benchmarks.processes import memory_mb
 from benchmarks.servers import LUNGCT, Running, ServerFailed, running
 from benchmarks.slices import Workload, find_workload
 from service.settings import ServiceSettings
+from trainer.phantom import draw_phantom
 
 MAX_RATIO = 3.0
 MAX_MORE_MIB = ServiceSettings.model_fields["max_inflight_bytes"].default / 2**20 + 64
@@ -81,7 +82,7 @@ class Attacked:
     def missed(self) -> list[str]:
         """The bars that do not hold."""
         alone, beside = self.alone.percentile(99), self.beside.percentile(99)
-        bad = self.beside.statuses.keys() & {"504", _BROKEN}
+        bad = (self.alone.statuses.keys() - {"200"}) | (self.beside.statuses.keys() - {"200", "503"})
         misses = {
             f"p99 {beside / alone:.1f} times alone": beside > MAX_RATIO * alone,
             f"answers {sorted(bad)}": bool(bad),
@@ -115,13 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _attacked(name: str, version: Path, workload: Workload, seconds: float) -> Attacked:
-    slice_ = hostile_files.dicom() if name.endswith("-beside-dicom") else workload.jpegs[0]
+    dicom = hostile_files.dicom(draw_phantom(0, 1000, 0, 512))
+    slice_ = dicom if name.endswith("-beside-dicom") else workload.jpegs[0]
     kind = name.removesuffix("-beside-dicom")
     alone, beside, attackers = Heard(), Heard(), []
     try:
         with running(LUNGCT, version, workload.jpegs[0]) as service:
             for path, body in (
-                ("/predict", hostile_files.dicom()),
+                ("/predict", dicom),
                 ("/explain", slice_),
                 ("/render", slice_),
                 ("/predict", slice_),

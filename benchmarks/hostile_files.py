@@ -5,6 +5,9 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
+
+from shared.window import LUNG_WINDOW
 
 MIB = 2**20
 _SIDE = 4096
@@ -72,13 +75,11 @@ _END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 _EXPLICIT, _JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
 
 
-def dicom(side: int = 512) -> bytes:
-    """A sound CT slice, native: a bright disc, such as a phantom is."""
-    across = np.abs(np.arange(side) - side / 2) / side
-    is_body = across[:, None] ** 2 * 2 + across[None, :] ** 2 < 0.15
-    is_lung = is_body & (np.abs(across[None, :] - 0.2) < 0.1) & (across[:, None] < 0.2)
-    stored = np.where(is_lung, -800, np.where(is_body, 40, -1000)).astype("<i2")
-    return _dicom(_EXPLICIT, side, [_element(0x7FE0, 0x0010, b"OW", stored.tobytes())])
+def dicom(grey: NDArray[np.uint8]) -> bytes:
+    """A sound CT slice, native, that looks like these grey values in the lung window."""
+    low, step = LUNG_WINDOW.level - LUNG_WINDOW.width / 2, LUNG_WINDOW.width / 256
+    stored = np.round(low + (grey + 0.5) * step).astype("<i2")
+    return _dicom(_EXPLICIT, len(grey), [_element(0x7FE0, 0x0010, b"OW", stored.tobytes())])
 
 
 def dicom_of_items(items: int) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import hostile_files
 from shared.raster import SliceError
 from shared.slices import SliceDecoder
-from tests.slices import jpeg_slice
+from tests.slices import grey_slice, jpeg_slice
 
 _ROOT = Path(__file__).parents[2]
 
@@ -26,8 +26,10 @@ def decoder() -> Iterator[SliceDecoder]:
 def test_what_hang_up_attackers_send_is_sound(decoder: SliceDecoder) -> None:
     """Where they stayed they would be answered: a picture and a DICOM slice that are decoded whole."""
     assert decoder.decode(hostile_files.noise(256)).grey.shape == (256, 256)
-    decoded = decoder.decode(hostile_files.dicom(128))
-    assert (decoded.kind, decoded.grey.shape) == ("dicom", (128, 128))
+    grey = grey_slice(1, side=128)
+    decoded = decoder.decode(hostile_files.dicom(grey))
+    assert decoded.kind == "dicom"
+    assert (decoded.grey == grey).all()
 
 
 @pytest.mark.parametrize(
