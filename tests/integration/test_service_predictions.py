@@ -140,8 +140,8 @@ def test_head_and_options_are_refused_with_what_is_allowed(service: RunningServi
         ("OPTIONS", "/predict", "POST"),
         ("GET", "/predict", "POST"),
         ("PUT", "/predict/batch", "POST"),
-        ("POST", "/health", "GET"),
-        ("DELETE", "/model-info", "GET"),
+        ("POST", "/health", "GET, HEAD"),
+        ("DELETE", "/model-info", "GET, HEAD"),
     ):
         answer = service.client.request(method, path)
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
