@@ -35,7 +35,7 @@ lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
 	$(BIN)/lint-imports
 
 screenshots: $(VENV)/dev.stamp ## photograph the page with the demo model into docs/images (needs Chromium, and models/ as `make run` leaves it)
-	$(BIN)/python -m tests.page_screenshots $(or $(LUNGCT_MODEL_REPOSITORY),models)
+	$(BIN)/python -m tests.support.page_screenshots $(or $(LUNGCT_MODEL_REPOSITORY),models)
 
 up: ## build both images, train in a container, serve from another (Docker and Compose)
 	$(COMPOSE) up --build --detach
@@ -110,10 +110,10 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 BENCH := .bench-venv
 
 bench: $(BENCH)/bench.stamp ## serve beside LitServe, BentoML, mosec and Flask; about 25 minutes (BENCH_ARGS=--quick: 2)
-	$(BENCH)/bin/python -m benchmarks.serving $(BENCH_ARGS)
+	$(BENCH)/bin/python -m benchmarks.serving.compare $(BENCH_ARGS)
 
 bench-swap: $(BENCH)/bench.stamp ## swap the model 100 times under load; about 22 minutes (BENCH_ARGS=--quick: 1)
-	$(BENCH)/bin/python -m benchmarks.swap $(BENCH_ARGS)
+	$(BENCH)/bin/python -m benchmarks.serving.swap $(BENCH_ARGS)
 
 # Held to dev.txt, so that the service is measured as it is shipped. The one exception: BentoML's OpenTelemetry packages
 # pin the patch release of opentelemetry-api that they were built with.

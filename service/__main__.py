@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from service.early_end import EarlyEnd
-from service.trial_process import TrialProcess
+from service.model.trial_process import TrialProcess
 
 _NOT_TO_SERVE = ("make-key", "verify-ledger", "--version", "--help", "-h")
 
@@ -41,14 +41,14 @@ def _do(arguments: Sequence[str], end: EarlyEnd | None, ahead: TrialProcess | No
 
     args = parse(arguments)
     if args.verb == "make-key":
-        from service.operators import print_key
+        from service.cli import print_key
 
         return print_key(args)
     if args.verb == "verify-ledger":
-        from service.operators import verify_ledger
+        from service.cli import verify_ledger
 
         return verify_ledger(args)
-    from service.start import serve
+    from service.startup import serve
 
     return serve(ahead, end or EarlyEnd(), given=vars(args))
 

@@ -8,27 +8,27 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from service.access import Access
-from service.access_document import add_keys
-from service.answering import DISCLAIMER, Service
-from service.api_keys import ApiKeys
-from service.browsers import CrossOrigin
-from service.explain import Explainer
-from service.front import DirectRoute, Front
-from service.hot_reload import HotReload
-from service.ledger import Ledger
+from service.api.exception_handlers import ProblemAnswers
+from service.api.fast_path import DirectRoute, Front
+from service.api.handlers import DISCLAIMER, Service
+from service.api.middleware.auth import Access
+from service.api.middleware.ledger import InputDigests, Recording
+from service.api.middleware.request_log import RequestScope
+from service.api.middleware.security_headers import CrossOrigin
+from service.api.openapi_keys import add_keys
+from service.api.pages import add_pages
+from service.api.routes import build_router, prediction_endpoints
+from service.api.uploads import ByteBudget
+from service.auth.api_keys import ApiKeys
+from service.explain.explainer import Explainer
+from service.health.readiness import Readiness
+from service.health.self_check import SelfCheck
+from service.inference.predictor import Predictor
+from service.ledger.writer import Ledger
 from service.metrics import Metrics
-from service.model_loading import load_options
-from service.pages import add_pages
-from service.prediction import Predictor
-from service.problem_answers import ProblemAnswers
-from service.readiness import Readiness
-from service.recording import InputDigests, Recording
-from service.request_scope import RequestScope
-from service.routes import build_router, prediction_endpoints
-from service.self_check import SelfCheck
+from service.model.hot_reload import HotReload
+from service.model.loader import load_options
 from service.settings import ServiceSettings
-from service.upload import ByteBudget
 from shared import VERSION
 
 _DESCRIPTION = f"""Classifies lung CT slices as Normal, Benign or Malignant.

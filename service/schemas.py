@@ -6,9 +6,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
-from service.explain import NOTE, Method
 from shared import VERSION
 from shared.decisions import Verdict
+
+Method = Literal["class-activation", "occlusion"]
+
+NOTE = "model attention, not lesion location"
+"""What every explanation says of itself."""
 
 _REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
 _PREDICTION: JsonDict = {

@@ -25,7 +25,7 @@ from shared.chest_ct import ChestGate
 from shared.classes import ClassSet
 from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
-from shared.raster import ImageType
+from shared.raster.decode import ImageType
 
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"

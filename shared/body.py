@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.box import Box
-from shared.raster import GreySlice
+from shared.raster.decode import GreySlice
 
 Histogram = NDArray[np.float64]
 """float64 [256]: how many pixels have each grey value."""

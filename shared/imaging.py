@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.body import Body, find_body
 from shared.box import Box
-from shared.raster import DEFAULT_LIMITS, GreySlice, ImageBytes, RasterLimits, decode_grey
+from shared.raster.decode import DEFAULT_LIMITS, GreySlice, ImageBytes, RasterLimits, decode_grey
 from shared.window import LUNG_WINDOW, Window
 
 cv2.setNumThreads(1)  # callers prepare slices on many threads; OpenCV's own would spin between one slice and the next
@@ -59,7 +59,7 @@ class PreprocessingSpec(BaseModel):
 
 
 def read_slice(body: ImageBytes, spec: PreprocessingSpec, limits: RasterLimits = DEFAULT_LIMITS) -> SliceTensor:
-    """Bytes of a JPEG or PNG → uint8 [height, width, 1]. Raises shared.raster.SliceError."""
+    """Bytes of a JPEG or PNG → uint8 [height, width, 1]. Raises shared.raster.decode.SliceError."""
     return to_tensor(decode_grey(body, limits), spec)
 
 

@@ -5,9 +5,9 @@ JPEG and PNG are decoded where they are; a DICOM file in a process of its own, w
 
 from dataclasses import dataclass
 
-from shared.dicom_errors import NoSuchFrame
-from shared.dicom_process import DicomProcess
-from shared.raster import (
+from shared.dicom.errors import NoSuchFrame
+from shared.dicom.process import DicomProcess
+from shared.raster.decode import (
     DEFAULT_LIMITS,
     GreySlice,
     ImageBytes,
@@ -69,8 +69,8 @@ class SliceDecoder:
 
         hounsfield_window: the model's, `spec.window`; DICOM is shown in it. frame: counted from 1; None is the first
         one. level and width: another window for display, of DICOM and 16-bit PNG; images of 8 bits have none. Blocks
-        for as long as it takes: call it off the event loop. Raises shared.raster.SliceError, or
-        shared.dicom_errors.DecoderUnavailable where it says nothing of the file.
+        for as long as it takes: call it off the event loop. Raises shared.raster.decode.SliceError, or
+        shared.dicom.errors.DecoderUnavailable where it says nothing of the file.
         """
         if is_dicom(body):
             window = _window(hounsfield_window, level, width)

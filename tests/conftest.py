@@ -8,8 +8,8 @@ import pytest
 # before TensorFlow is first imported: its C++ log says nothing that a test's reader wants
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.published import publish_untrained
-from trainer.phantom import write_phantoms
+from tests.support.published import publish_untrained
+from trainer.phantoms.phantom import write_phantoms
 
 
 @pytest.fixture(scope="session")

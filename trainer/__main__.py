@@ -115,7 +115,7 @@ def _imports_of_tensorflow() -> Iterator[None]:
 
 
 def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.repository import newest_valid_version
+    from trainer.publishing.repository import newest_valid_version
 
     if args.if_empty and (there := newest_valid_version(settings.model_dir)) is not None:
         say(f"{settings.model_dir} already holds version {there}; nothing to do.")
@@ -159,14 +159,14 @@ def _data_of(settings: TrainerSettings, verb: str) -> Path:
 
 def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
     data = _data_of(settings, "audit")
-    from trainer.dataset import require_class_folders
+    from trainer.data.dataset import require_class_folders
     from trainer.preflight import check_case_table, require_folder
 
     require_class_folders(data, settings.class_set)
     check_case_table(settings.cases)
     require_folder("out", args.out)
-    from trainer.audit import audit_folder, summary
-    from trainer.audit_page import write_audit
+    from trainer.audit.audit import audit_folder, summary
+    from trainer.audit.page import write_audit
 
     audited = audit_folder(data, settings)
     page = write_audit(audited, args.out)
@@ -180,7 +180,7 @@ def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
     check_training(settings)
     with _imports_of_tensorflow():
-        from trainer.repeated import repeat, summary
+        from trainer.crossval import repeat, summary
 
     report = repeat(data, settings, args.seeds, has_baseline=args.baseline)
     say(report.model_dump_json(indent=2) if args.json else summary(report))
@@ -189,13 +189,13 @@ def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
     data = _data_of(settings, "evaluate")
-    from trainer.dataset import require_class_folders
-    from trainer.repository import read_version
+    from trainer.data.dataset import require_class_folders
+    from trainer.publishing.repository import read_version
 
     manifest = read_version(settings.model_dir, args.version)
     require_class_folders(data, manifest.classes, needs_every_class=False)
     with _imports_of_tensorflow():
-        from trainer.published_model import evaluate_published, report
+        from trainer.evaluate_published import evaluate_published, report
 
     metrics = evaluate_published(data, settings.model_dir, manifest, settings.decode_threads)
     version = manifest.model_version
@@ -205,7 +205,7 @@ def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 def _versions(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.repository import list_versions, table
+    from trainer.publishing.repository import list_versions, table
 
     summaries = list_versions(settings.model_dir)
     say(json.dumps([asdict(one) for one in summaries], indent=2, default=str) if args.json else table(summaries))
@@ -213,7 +213,7 @@ def _versions(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 def _pin(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.repository import pin
+    from trainer.publishing.repository import pin
 
     pin(settings.model_dir, args.version)
     say(f"Version {args.version} is pinned: services serve it, whatever is newer.")
@@ -221,7 +221,7 @@ def _pin(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 def _unpin(settings: TrainerSettings, args: argparse.Namespace) -> int:  # noqa: ARG001 - every verb takes the same
-    from trainer.repository import unpin
+    from trainer.publishing.repository import unpin
 
     unpin(settings.model_dir)
     say("No version is pinned: services serve the newest valid one.")
@@ -232,7 +232,7 @@ def _sign(settings: TrainerSettings, args: argparse.Namespace) -> int:
     if settings.signing_key is None:
         raise WrongArgument("signing_key", "sign needs a private key: --signing-key FILE or LUNGCT_SIGNING_KEY")
     from trainer.preflight import check_signing_key
-    from trainer.repository import sign
+    from trainer.publishing.repository import sign
 
     check_signing_key(settings.signing_key)
     sign(settings.model_dir, args.version, settings.signing_key)
@@ -241,8 +241,8 @@ def _sign(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.repository import prune
-    from trainer.work_folder import remove_work, work_folders
+    from trainer.publishing.repository import prune
+    from trainer.training.work_folder import remove_work, work_folders
 
     removed = prune(settings.model_dir, args.keep)
     say(f"Removed versions: {', '.join(map(str, removed)) or 'none'}.")
@@ -254,7 +254,7 @@ def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 def _synthesize(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.phantom_folder import synthesize
+    from trainer.phantoms.phantom_folder import synthesize
     from trainer.preflight import require_folder
 
     require_folder("out", args.out)

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from shared.signing import UnusableKey, require_library, require_signing_key
-from trainer.case_table import UnreadableCaseTable, read_rows
-from trainer.dataset import has_class_folders, require_class_folders
+from trainer.data.case_table import UnreadableCaseTable, read_rows
+from trainer.data.dataset import has_class_folders, require_class_folders
 from trainer.errors import TrainerError, WrongArgument
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 

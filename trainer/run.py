@@ -8,22 +8,22 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from trainer.by_case import train_by_case
-from trainer.by_image import train_by_image
-from trainer.candidate import Candidate
-from trainer.cases import Cases, find_cases
-from trainer.dataset import Dataset, file_name, index_folder
-from trainer.duplicates import conflict_warning, near_duplicates, settle_conflicts
-from trainer.evaluation import Metrics
-from trainer.input_pipeline import read_dataset
-from trainer.phantom_folder import synthesize
+from trainer.data.cases import Cases, find_cases
+from trainer.data.dataset import Dataset, file_name, index_folder
+from trainer.data.duplicates import conflict_warning, near_duplicates, settle_conflicts
+from trainer.data.input_pipeline import read_dataset
+from trainer.data.splits import Folds, split_by_case
+from trainer.evaluation.metrics import Metrics
+from trainer.phantoms.phantom_folder import synthesize
 from trainer.preflight import demo_settings
-from trainer.publishing import publish
-from trainer.quality_gate import Verdict, WorseThanPublished, judge
+from trainer.publishing.publish import publish
+from trainer.publishing.quality_gate import Verdict, WorseThanPublished, judge
 from trainer.settings import TrainerSettings
-from trainer.splits import Folds, split_by_case
+from trainer.train_by_case import train_by_case
+from trainer.train_by_image import train_by_image
+from trainer.trained_model import Candidate
+from trainer.training.work_folder import WorkFolder, fingerprint
 from trainer.wording import counted
-from trainer.work_folder import WorkFolder, fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ def compile_openvino(
     """
     import openvino  # noqa: PLC0415 - each process has one engine only
 
-    from service.openvino_conversion import compress_large_weights  # noqa: PLC0415
+    from service.engines.openvino_conversion import compress_large_weights  # noqa: PLC0415
 
     config: dict[str, object] = {"PERFORMANCE_HINT": hint}
     if precision != "auto":

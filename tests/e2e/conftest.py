@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.browser import Visit, chromium, visiting
-from tests.decision_rules import rules
-from tests.published import publish_untrained
-from tests.serving import RunningService, serving
-from trainer.evaluation import evaluate
-from trainer.figures import confusion_matrix, reliability
+from tests.support.browser import Visit, chromium, visiting
+from tests.support.decision_rules import rules
+from tests.support.published import publish_untrained
+from tests.support.serving import RunningService, serving
+from trainer.evaluation.metrics import evaluate
+from trainer.publishing.plots import confusion_matrix, reliability
 
 VisitOf = Callable[..., Visit]
 

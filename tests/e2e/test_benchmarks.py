@@ -24,8 +24,8 @@ def run(module: str, *arguments: str, results: Path) -> dict[str, dict[str, floa
 def test_both_benchmarks_measure_the_service_into_one_file(tmp_path: Path) -> None:
     """The service beside the bare loop, and swapped under load, each short and with a small network."""
     results = tmp_path / "results.json"
-    run("benchmarks.serving", "--servers=lungct", results=results)
-    written = run("benchmarks.swap", results=results)
+    run("benchmarks.serving.compare", "--servers=lungct", results=results)
+    written = run("benchmarks.serving.swap", results=results)
     ratios = written["ratios"]
     assert {"throughput_vs_bare_16", "p50_vs_bare_1", "p99_over_p50_16", "rss_mb", "ready_s"} <= ratios.keys()
     assert {"swap_failed", "swap_p99_ratio", "swap_rss_ratio_100"} <= ratios.keys()

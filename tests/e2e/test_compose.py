@@ -11,8 +11,8 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from tests.e2e.compose_stack import ComposeStack, SteadyPosts, docker, finish, why_not
-from trainer.phantom import draw_phantom
-from trainer.phantom_folder import synthesize
+from trainer.phantoms.phantom import draw_phantom
+from trainer.phantoms.phantom_folder import synthesize
 
 _WHY_NOT = why_not()
 pytestmark = [pytest.mark.container, pytest.mark.skipif(_WHY_NOT is not None, reason=f"containers: {_WHY_NOT}")]

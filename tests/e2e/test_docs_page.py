@@ -4,10 +4,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import CHROMIUM
 from tests.e2e.conftest import VisitOf
-from tests.serving import RunningService
-from tests.slices import jpeg_slice
+from tests.support.browser import CHROMIUM
+from tests.support.serving import RunningService
+from tests.support.slices import jpeg_slice
 
 pytestmark = [
     pytest.mark.browser,

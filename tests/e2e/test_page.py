@@ -13,11 +13,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import CHROMIUM
 from tests.e2e.conftest import VisitOf
-from tests.page_stand_ins import explains, renders
-from tests.serving import RunningService, serving
-from tests.slices import jpeg_slice, png_slice
+from tests.support.browser import CHROMIUM
+from tests.support.page_stand_ins import explains, renders
+from tests.support.serving import RunningService, serving
+from tests.support.slices import jpeg_slice, png_slice
 
 pytestmark = [
     pytest.mark.browser,

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from service.http_protocol import HttpLimits, http_protocol
+from service.api.connection.http_protocol import HttpLimits, http_protocol
 from service.metrics import Metrics
 from tests.fuzz.target import Reader, Target
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from itertools import cycle
 
-from service.upload import ByteBudget, UploadError, read_parts
+from service.api.uploads import ByteBudget, UploadError, read_parts
 from tests.fuzz.target import Reader, Target, run
 
 _MAX_PART_BYTES = 2000

@@ -8,8 +8,8 @@ import json
 import re
 import shutil
 
-from service.ledger_chain import START, BrokenLine, Link, find_end, write_line
-from service.operators import verify_ledger
+from service.cli import verify_ledger
+from service.ledger.chain import START, BrokenLine, Link, find_end, write_line
 from tests.fuzz.target import Reader, Target, scratch
 
 _NEXT_FILE = b"\n--file "

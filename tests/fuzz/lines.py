@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from service.api_keys import ApiKeys, KeysError, key_line, make_key, parse_keys
-from service.ledger_chain import Link
-from service.problems import ProblemError
-from service.query import frame_of, number_of
-from service.rate_limit import Limit
-from service.upload import ByteBudget, UploadError, read_parts
+from service.api.params import frame_of, number_of
+from service.api.problems import ProblemError
+from service.api.uploads import ByteBudget, UploadError, read_parts
+from service.auth.api_keys import ApiKeys, KeysError, key_line, make_key, parse_keys
+from service.auth.rate_limit import Limit
+from service.ledger.chain import Link
 from tests.fuzz.target import Reader, Target, run, scratch
 
 _KEY = make_key()

@@ -5,11 +5,11 @@ import zlib
 
 import numpy as np
 
-from shared.jpeg_segments import is_progressive, orientation_of_whole
-from shared.png_chunks import SIGNATURE, still_png
-from shared.raster import RasterLimits, SliceError, decode_grey, read_header
+from shared.raster.decode import RasterLimits, SliceError, decode_grey, read_header
+from shared.raster.jpeg_segments import is_progressive, orientation_of_whole
+from shared.raster.png_chunks import SIGNATURE, still_png
 from tests.fuzz.target import Target
-from tests.image_files import (
+from tests.support.image_files import (
     chunk_bytes,
     chunks_of,
     exif_tiff,
@@ -23,7 +23,7 @@ from tests.image_files import (
     png_of,
     with_exif,
 )
-from tests.slices import grey_slice
+from tests.support.slices import grey_slice
 
 _LIMITS = RasterLimits(max_pixels=512 * 512, min_side=1)
 _GREY = grey_slice(3, side=48)

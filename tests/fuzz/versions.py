@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.documents import document_names
+from service.model.documents import document_names
 from shared.artifact import (
     GOLDEN_FILE,
     MANIFEST_FILE,
@@ -23,8 +23,8 @@ from shared.artifact import (
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from shared.versions import POLICY_FILE, PolicyError, read_policy
-from tests.decision_rules import rules
 from tests.fuzz.target import Target, scratch
+from tests.support.decision_rules import rules
 
 _FILE = FileDigest(sha256="0" * 64, size=3)
 _MANIFEST = Manifest(

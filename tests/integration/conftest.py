@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_repository import ModelRepository
-from tests.published import publish_untrained
-from tests.serving import RunningService, serving
+from tests.support.model_repository import ModelRepository
+from tests.support.published import publish_untrained
+from tests.support.serving import RunningService, serving
 
 
 @pytest.fixture(scope="session")

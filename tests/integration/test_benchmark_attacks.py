@@ -1,4 +1,4 @@
-"""The attackers of benchmarks.attacks send what they say, and the caller beside them is measured."""
+"""The attackers of benchmarks.serving.attacks send what they say, and the caller beside them is measured."""
 
 import json
 import subprocess
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import hostile_files
-from shared.raster import SliceError
+from benchmarks.serving import hostile_files
+from shared.raster.decode import SliceError
 from shared.slices import SliceDecoder
-from tests.slices import grey_slice, jpeg_slice
+from tests.support.slices import grey_slice, jpeg_slice
 
 _ROOT = Path(__file__).parents[2]
 
@@ -50,8 +50,8 @@ def test_a_quick_run_tells_what_the_caller_noticed(tiny_network_repository: Path
     """A row for each attack, with latencies alone and beside, statuses, health, memory and verdict."""
     results = tmp_path / "attacks.json"
     command = [
-        sys.executable, "-m", "benchmarks.attacks", "--attacks=header-lines", "--seconds=2", f"--json={results}",
-        f"--version={tiny_network_repository / 'lung-ct' / '1'}",
+        sys.executable, "-m", "benchmarks.serving.attacks", "--attacks=header-lines", "--seconds=2",
+        f"--json={results}", f"--version={tiny_network_repository / 'lung-ct' / '1'}",
     ]  # fmt: skip
     finished = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode in (0, 1), finished.stderr  # 1: a machine with much else to do misses a bar

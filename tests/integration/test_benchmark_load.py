@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import LoadFailed, closed_loop
-from benchmarks.open_loop import BROKEN, OpenLoop
-from benchmarks.servers import NULL, Running, Server, ServerFailed, running
-from benchmarks.slices import Workload
-from tests.slices import jpeg_slice
+from benchmarks.load.closed_loop import LoadFailed, closed_loop
+from benchmarks.load.open_loop import BROKEN, OpenLoop
+from benchmarks.load.servers import NULL, Running, Server, ServerFailed, running
+from benchmarks.load.slices import Workload
+from tests.support.slices import jpeg_slice
 
 N_SLICES = 3
 VERSION = Path("models/lung-ct/1")  # the server that does nothing looks at no model

@@ -10,10 +10,10 @@ import pytest
 
 from shared.artifact import read_manifest, verify_files
 from shared.imaging import PreprocessingSpec
-from tests.published import publish_untrained
-from tests.signing_keys import make_key_pair
+from tests.support.published import publish_untrained
+from tests.support.signing_keys import make_key_pair
 from trainer.__main__ import main
-from trainer.publishing import PublishingFailed
+from trainer.publishing.publish import PublishingFailed
 
 SMALL = PreprocessingSpec(height=32, width=32)
 _CAN_MOUNT = shutil.which("mount") is not None and os.geteuid() == 0

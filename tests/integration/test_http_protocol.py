@@ -13,10 +13,10 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from service.http_protocol import HttpLimits, http_protocol
-from service.lingering import Patience
+from service.api.connection.http_protocol import HttpLimits, http_protocol
+from service.api.connection.lingering import Patience
 from service.metrics import Metrics
-from tests.serving import wait_until
+from tests.support.serving import wait_until
 
 HOST = b"Host: x\r\n"
 QUICK = HttpLimits(head_s=0.5, patience=Patience(seconds=2, silence_s=0.5, rest_bytes=40_000_000, unframed_bytes=10**6))

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from service.api_keys import key_line, make_key
-from service.rate_limit import Limit
-from tests.serving import DEADLINE_S, RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from service.auth.api_keys import key_line, make_key
+from service.auth.rate_limit import Limit
+from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 PACS, RIS, SCARCE = make_key(), make_key(), make_key()
 PROTECTED = ("/metrics", "/model-info")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.model_repository import ModelRepository
-from tests.serving import DEADLINE_S, RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from tests.support.model_repository import ModelRepository
+from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 Breakage = Callable[[ModelRepository, Path], None]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import RunningService, serving
-from tests.slices import gif, jpeg_slice, png_slice, tiny_png
+from tests.support.serving import RunningService, serving
+from tests.support.slices import gif, jpeg_slice, png_slice, tiny_png
 
 
 def form(*contents: bytes) -> list[tuple[str, tuple[str, bytes]]]:

@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from shared.imaging import PreprocessingSpec
-from tests.dicom_files import LOSSLESS, ct_file, hounsfield, with_fragments, with_items
-from tests.image_files import jpeg, jpeg_segments, overfull_png, png
-from tests.published import publish_untrained
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import grey_slice
+from tests.support.dicom_files import LOSSLESS, ct_file, hounsfield, with_fragments, with_items
+from tests.support.image_files import jpeg, jpeg_segments, overfull_png, png
+from tests.support.published import publish_untrained
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import grey_slice
 
 SLICE = grey_slice(3, 512)
 HU = hounsfield(SLICE)
@@ -113,7 +113,7 @@ def test_nobody_is_held_up_by_costly_files(service: RunningService, costly: str)
 def test_nobody_is_told_that_a_file_is_damaged_whose_decoder_was_killed(service: RunningService, path: str) -> None:
     """As the system kills it first where memory runs out: 503 with Retry-After, in a batch for that item."""
     slow = ct_file(np.random.default_rng(0).integers(-1000, 1000, (1400, 1400), np.int16), LOSSLESS["jpeg-2000"])
-    parent = next(one for one in service.children if "shared.dicom_child" in one.cmdline())
+    parent = next(one for one in service.children if "shared.dicom.child" in one.cmdline())
     is_over = threading.Event()
 
     def kill() -> None:

@@ -12,15 +12,15 @@ import pytest
 from pydicom import Dataset, Sequence
 from pydicom.data import get_testdata_files
 
-from benchmarks.mutations import measure
-from service.input_warnings import UNMEASURED_ON_DICOM, UNMEASURED_ON_EXPORTS
+from benchmarks.inputs.mutations import measure
+from service.answers.warnings import UNMEASURED_ON_DICOM, UNMEASURED_ON_EXPORTS
 from shared.imaging import PreprocessingSpec
-from tests.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, written
-from tests.image_files import jpeg, png
-from tests.published import publish_untrained
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import grey_slice, jpeg_slice
-from trainer.phantom import draw_phantom
+from tests.support.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, written
+from tests.support.image_files import jpeg, png
+from tests.support.published import publish_untrained
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import grey_slice, jpeg_slice
+from trainer.phantoms.phantom import draw_phantom
 
 SLICE = draw_phantom(2, 5, 4)
 HU = hounsfield(SLICE)
@@ -307,7 +307,7 @@ def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path):
 
 @pytest.mark.parametrize("path", ["/predict", "/render"])
 def test_damaged_files_break_nothing(service, path):
-    """200 of each way in, by a stated seed; benchmarks.mutations sends 10,000. Good files in between are answered."""
+    """200 of each way in, by a stated seed (the benchmark sends 10,000). Good files in between are answered."""
     figures = measure(service, 200, seed=1, path=path)
     assert figures.broken == 0
     assert figures.good_refused == 0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 _HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n"
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from service.documents import MAX_DOCUMENT_BYTES, copy_documents, document_names, read_documents
+from service.model.documents import MAX_DOCUMENT_BYTES, copy_documents, document_names, read_documents
 from shared.artifact import CorruptArtifact, digest_files, read_manifest
-from tests.model_repository import ModelRepository
-from tests.published import publish_untrained
-from tests.serving import serving
+from tests.support.model_repository import ModelRepository
+from tests.support.published import publish_untrained
+from tests.support.serving import serving
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.image_files import png
-from tests.model_repository import ModelRepository
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from tests.support.image_files import png
+from tests.support.model_repository import ModelRepository
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 _MIB = 2**20
 
@@ -21,9 +21,9 @@ import sys, threading, time
 from pathlib import Path
 
 def sabotage():
-    while not hasattr(sys.modules.get("service.openvino_engine"), "OpenVINOEngine"):
+    while not hasattr(sys.modules.get("service.engines.openvino_engine"), "OpenVINOEngine"):
         time.sleep(0.01)
-    engine = sys.modules["service.openvino_engine"].OpenVINOEngine
+    engine = sys.modules["service.engines.openvino_engine"].OpenVINOEngine
     def sabotaged(as_ever):
         return lambda self, images: infer(as_ever, self, images)
     def infer(as_ever, self, images):

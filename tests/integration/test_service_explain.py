@@ -15,12 +15,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.dicom_files import ct_file, hounsfield
-from tests.image_files import png
-from tests.model_repository import ModelRepository
-from tests.published import publish_untrained
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import gif, grey_slice, jpeg_slice, png_slice
+from tests.support.dicom_files import ct_file, hounsfield
+from tests.support.image_files import png
+from tests.support.model_repository import ModelRepository
+from tests.support.published import publish_untrained
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import gif, grey_slice, jpeg_slice, png_slice
 
 NOTE = "model attention, not lesion location"
 NAMES = ["Normal cases", "Benign cases", "Malignant cases"]

@@ -21,14 +21,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.slices import form
-from service.api_keys import key_line, make_key
-from service.ledger_check import check_ledger
-from service.rate_limit import Limit
-from tests.model_repository import ModelRepository
-from tests.published import publish_untrained
-from tests.serving import DEADLINE_S, RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from benchmarks.load.slices import form
+from service.auth.api_keys import key_line, make_key
+from service.auth.rate_limit import Limit
+from service.ledger.verify import check_ledger
+from tests.support.model_repository import ModelRepository
+from tests.support.published import publish_untrained
+from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 pytestmark = pytest.mark.faults
 
@@ -148,7 +148,7 @@ def test_ten_times_what_it_can_answer(slow_repository: Path, tmp_path: Path) -> 
         rate = 10 * capacity
         offered = subprocess.run(
             [
-                sys.executable, "-m", "benchmarks.open_loop", str(service.port), "/predict", str(tmp_path),
+                sys.executable, "-m", "benchmarks.load.open_loop", str(service.port), "/predict", str(tmp_path),
                 f"--rate={rate}", f"--seconds={SECONDS}",
             ],
             cwd=ROOT, stdout=subprocess.PIPE, check=True,

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.serving import RunningService
-from tests.slices import jpeg_slice
+from tests.support.serving import RunningService
+from tests.support.slices import jpeg_slice
 
 
 @pytest.fixture(scope="module")

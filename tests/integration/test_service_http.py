@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.api_keys import key_line, make_key
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from service.auth.api_keys import key_line, make_key
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 KEY = make_key()
 TIMES = 60

@@ -24,11 +24,11 @@ import httpx
 import psutil
 import pytest
 
-from service.ledger_check import check_ledger
-from tests.dicom_files import ct_file, hounsfield
-from tests.model_repository import ModelRepository
-from tests.serving import RunningService, serving, wait_until
-from tests.slices import grey_slice, jpeg_slice
+from service.ledger.verify import check_ledger
+from tests.support.dicom_files import ct_file, hounsfield
+from tests.support.model_repository import ModelRepository
+from tests.support.serving import RunningService, serving, wait_until
+from tests.support.slices import grey_slice, jpeg_slice
 
 pytestmark = pytest.mark.faults
 
@@ -39,7 +39,8 @@ KILLS = int(os.environ.get("LUNGCT_KILLS", "6"))
 STOPPED_S = min(30.0, float(os.environ.get("LUNGCT_FAULT_SECONDS", "4")))
 BACK_S = 10.0
 CHILDREN = {
-    "trial": "service.trial_load", "dicom": "shared.dicom_child", "explain": "service.openvino_aside",
+    "trial": "service.model.trial_worker", "dicom": "shared.dicom.child",
+    "explain": "service.engines.openvino_explain_worker",
 }  # fmt: skip
 JPEG, DICOM = jpeg_slice(1), ct_file(hounsfield(grey_slice(1)))
 ASKED = {"predict": ("/predict", JPEG), "dicom": ("/predict", DICOM), "explain": ("/explain?format=json", JPEG)}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from service.api_keys import key_line, make_key
-from service.ledger_check import check_ledger
+from service.auth.api_keys import key_line, make_key
+from service.ledger.verify import check_ledger
 from shared.artifact import MANIFEST_FILE, digest_file
-from tests.serving import serving, wait_until
-from tests.slices import gif, jpeg_slice
+from tests.support.serving import serving, wait_until
+from tests.support.slices import gif, jpeg_slice
 
 PACS = make_key()
 KEY = {"X-API-Key": PACS}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from service import problems
-from service.problems import ProblemType
-from tests.serving import RunningService, serving
-from tests.slices import jpeg_slice, png_bomb, tiny_png
+from service.api import problems
+from service.api.problems import ProblemType
+from tests.support.serving import RunningService, serving
+from tests.support.slices import jpeg_slice, png_bomb, tiny_png
 
 ROUTES = {
     ("post", "/predict"), ("post", "/predict/batch"), ("post", "/render"), ("post", "/explain"), ("get", "/health"),

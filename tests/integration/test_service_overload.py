@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import DEADLINE_S, RunningService, serving
-from tests.slices import jpeg_slice
+from tests.support.serving import DEADLINE_S, RunningService, serving
+from tests.support.slices import jpeg_slice
 
 CALLERS = 24
 

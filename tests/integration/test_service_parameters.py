@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.serving import RunningService
-from tests.slices import jpeg_slice
+from tests.support.serving import RunningService
+from tests.support.slices import jpeg_slice
 
 
 @pytest.mark.parametrize("number", ["0" * 19 + "1" + "0" * 1900, "9" * 100, "1_0", "nan", "1e999", "%D9%A1"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import RunningService, serving
-from tests.slices import jpeg_slice, png_slice
+from tests.support.serving import RunningService, serving
+from tests.support.slices import jpeg_slice, png_slice
 
 
 def test_form_and_raw_body_get_the_same_answer(service: RunningService) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving import RunningService, serving
-from tests.slices import gif, jpeg_slice
+from tests.support.serving import RunningService, serving
+from tests.support.slices import gif, jpeg_slice
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.raster import decode_grey
-from tests.serving import RunningService, serving
-from tests.slices import gif, jpeg_slice, png_bomb, png_slice, tiny_png
+from shared.raster.decode import decode_grey
+from tests.support.serving import RunningService, serving
+from tests.support.slices import gif, jpeg_slice, png_bomb, png_slice, tiny_png
 
 PROMPT_S = 0.1
 """A refusal is known within this of the last byte. Medians are compared with it: single ones wait on busy machines."""

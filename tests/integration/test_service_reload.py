@@ -10,11 +10,11 @@ from typing import Self
 import httpx
 import pytest
 
-from service.hot_reload import fingerprint
+from service.model.hot_reload import fingerprint
 from shared import VERSION
-from tests.model_repository import ModelRepository
-from tests.serving import DEADLINE_S, RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from tests.support.model_repository import ModelRepository
+from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 
 class Callers:
@@ -57,7 +57,7 @@ def _trials_that_misbehave(folder: Path) -> tuple[Path, dict[str, str]]:
     (folder / "sitecustomize.py").write_text(
         "import os, pathlib, signal, sys\n"
         f"deed = pathlib.Path({str(deed)!r})\n"
-        "if 'service.trial_load' in sys.orig_argv and deed.exists():\n"
+        "if 'service.model.trial_worker' in sys.orig_argv and deed.exists():\n"
         "    exec(deed.read_text())\n"
     )
     return deed, {"PYTHONPATH": str(folder)}

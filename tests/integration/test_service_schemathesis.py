@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS as EVERY_CHECK
 
-from service.api_keys import key_line, make_key
-from service.ledger_check import check_ledger
-from tests.serving import RunningService, serving
-from tests.slices import gif, jpeg_slice, png_bomb, tiny_png
+from service.auth.api_keys import key_line, make_key
+from service.ledger.verify import check_ledger
+from tests.support.serving import RunningService, serving
+from tests.support.slices import gif, jpeg_slice, png_bomb, tiny_png
 
 KEY = make_key()
 NOT_CHECKED = {"positive_data_acceptance", "negative_data_rejection"}

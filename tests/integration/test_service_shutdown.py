@@ -11,9 +11,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.model_repository import ModelRepository
-from tests.serving import DEADLINE_S, RunningService, serving, wait_until
-from tests.slices import jpeg_slice
+from tests.support.model_repository import ModelRepository
+from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
+from tests.support.slices import jpeg_slice
 
 ROOT = Path(__file__).parent.parent.parent
 

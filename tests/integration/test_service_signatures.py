@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from shared.signing import sign_version
-from tests.model_repository import ModelRepository
-from tests.serving import serving, wait_until
-from tests.signing_keys import make_key_pair
-from tests.slices import jpeg_slice
+from tests.support.model_repository import ModelRepository
+from tests.support.serving import serving, wait_until
+from tests.support.signing_keys import make_key_pair
+from tests.support.slices import jpeg_slice
 from trainer.__main__ import main as trainer
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 
 from service.settings import ServiceSettings
 from shared import VERSION
-from tests.serving import serving, wait_until
+from tests.support.serving import serving, wait_until
 
 _ROOT = Path(__file__).parents[2]
 

@@ -13,10 +13,10 @@ import pytest
 
 from shared.artifact import digest_files, read_manifest, verify_files
 from trainer.__main__ import main
-from trainer.exporting import load_and_predict
-from trainer.out_of_fold import OUT_OF_FOLD_FILE, read_out_of_fold
-from trainer.phantom_folder import synthesize
-from trainer.quality_gate import Verdict
+from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, read_out_of_fold
+from trainer.export.saved_model import load_and_predict
+from trainer.phantoms.phantom_folder import synthesize
+from trainer.publishing.quality_gate import Verdict
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--network", "tiny", "--image-side", "64", "--folds", "2", "--epochs", "2"]

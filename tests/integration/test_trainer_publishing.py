@@ -12,8 +12,8 @@ import pytest
 from shared.artifact import UNFINISHED_PREFIX, ArtifactError, read_manifest, verify_files
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
-from tests.published import publish_until_killed, publish_untrained, publish_with_little_room
-from tests.signing_keys import make_key_pair
+from tests.support.published import publish_until_killed, publish_untrained, publish_with_little_room
+from tests.support.signing_keys import make_key_pair
 
 DEADLINE_S = 300  # machines that run tests are busy; a passing run takes a tenth of it
 SMALL = PreprocessingSpec(height=32, width=32)
@@ -23,7 +23,9 @@ SMALL = PreprocessingSpec(height=32, width=32)
 def processes():
     """Processes that begin with TensorFlow imported and nothing of it started: seconds saved for each."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainer.networks", "trainer.publishing", "tests.published"])
+    context.set_forkserver_preload(
+        ["trainer.networks.registry", "trainer.publishing.publish", "tests.support.published"]
+    )
     return context
 
 

@@ -15,10 +15,10 @@ from shared.artifact import read_manifest, verify_files
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from trainer.__main__ import main
-from trainer.candidate import PHANTOM_WARNING
-from trainer.dataset import index_folder
-from trainer.input_pipeline import read_dataset
-from trainer.phantom_folder import synthesize
+from trainer.data.dataset import index_folder
+from trainer.data.input_pipeline import read_dataset
+from trainer.phantoms.phantom_folder import synthesize
+from trainer.trained_model import PHANTOM_WARNING
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300

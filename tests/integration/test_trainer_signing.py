@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.signing import copy_trusted
-from tests.published import publish_untrained
-from tests.signing_keys import make_key_pair
+from tests.support.published import publish_untrained
+from tests.support.signing_keys import make_key_pair
 from trainer.__main__ import main
 
 

@@ -1,0 +1,95 @@
+"""Who may call what: the key is looked at before anything of the body is read."""
+
+from collections.abc import Mapping
+
+from starlette.types import Message, Receive, Scope, Send
+
+from service.api import problems
+from service.api.fast_path import Front
+from service.api.problems import ProblemError, problem_response
+from service.auth.api_keys import ApiKeys
+from service.metrics import Metrics
+from service.settings import PublicPart
+
+KEY_HEADER = "X-API-Key"
+_HEADER = KEY_HEADER.lower().encode()
+_CHALLENGE = {"WWW-Authenticate": f'ApiKey realm="lungct", header="{KEY_HEADER}"'}
+
+_PARTS: Mapping[str, PublicPart] = {
+    "/": "page",
+    "/static": "page",
+    "/docs": "docs",
+    "/openapi.json": "docs",
+    "/swagger": "docs",
+    "/metrics": "metrics",
+    "/model-info": "model-info",
+}
+"""What may be made public, by the first segment of its path."""
+
+
+def is_public(path: str, public: frozenset[PublicPart]) -> bool:
+    """Whether the path (without root path) asks for no key. /health never does: orchestrators have none."""
+    first = "/" + path.removeprefix("/").partition("/")[0]
+    return first == "/health" or _PARTS.get(first) in public
+
+
+class Access:
+    """ASGI middleware, where keys are configured: names the caller, or answers 401, 429 or 503."""
+
+    def __init__(
+        self, app: Front, keys: ApiKeys, metrics: Metrics, public: frozenset[PublicPart], root_path: str = ""
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._metrics = metrics
+        self._public = public
+        self._root_length = len(root_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        key = next((value for name, value in scope["headers"] if name == _HEADER), None)
+        caller = self._keys.find(key) if key is not None else None
+        if caller is None:
+            if is_public(scope["path"][self._root_length :], self._public):
+                await self._app(scope, receive, send)
+            else:
+                await self._refuse(scope, receive, send, self._unknown(is_key_there=key is not None))
+            return
+        state = scope["state"]
+        state["caller"] = caller
+        self._metrics.caller_requests.labels(caller.name).inc()
+        allowance = caller.allowance
+        if allowance is None or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_limit(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", []).extend(allowance.fields())
+            await send(message)
+
+        if not allowance.take():
+            detail = (
+                f"The key {caller.name} may ask for {allowance.limit.count} slices in {allowance.limit.seconds} s; "
+            )
+            detail += "it has used them up."
+            problem = ProblemError(problems.RATE_LIMITED, detail, retry_after_s=allowance.retry_after_s)
+            await self._refuse(scope, receive, send_with_limit, problem)
+        else:
+            await self._app(scope, receive, send_with_limit)
+
+    def _unknown(self, *, is_key_there: bool) -> ProblemError:
+        if self._keys.is_closed:
+            return ProblemError(problems.KEYS_UNAVAILABLE, retry_after_s=self._keys.poll_interval_s)
+        detail = "That key is not known here." if is_key_there else None
+        return ProblemError(problems.UNAUTHORIZED, detail, headers=_CHALLENGE)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, problem: ProblemError) -> None:
+        self._metrics.rejected.labels(problem.kind.name).inc()
+        if route := self._app.direct.get(scope["path"]):
+            scope["route"] = route
+        scope["state"]["log"] = {"problem": problem.kind.name}
+        await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)

@@ -1,0 +1,189 @@
+"""Bytes → where the model looked: in a lane of its own, beside predictions and never in their way.
+
+One thread of lower priority explains one slice after the other; with OpenVINO the model runs in a process of its own
+beside it (service.engines.openvino_explain_worker), which predictions do not notice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.explain.occlusion import occlusion_grid
+from service.inference.batching import MicroBatcher, QueueFull
+from service.inference.chest_gate import Gate, NotAChestCT
+from service.inference.predictor import Predicted
+from service.inference.worker_pool import Lanes
+from service.metrics import Metrics
+from service.model.serving_model import ServingModel
+from service.schemas import Method
+from service.settings import ServiceSettings
+from shared.artifact import ATTENTION_NAME, DISTANCE_NAME, OUTPUT_NAME
+from shared.box import Box
+from shared.imaging import to_placed_tensor
+from shared.raster.decode import GreySlice, ImageBytes, RasterLimits, read_header
+from shared.slices import SliceDecoder, is_dicom
+
+Presented = TypeVar("Presented")
+
+_NO_PROCESS_S = 1.0
+"""After which a process may be had again, where the machine starts none now."""
+_NICENESS = 5
+"""Predictions get the cores first. Not 19: in one run at 19 predictions failed beside a caller, perhaps because this
+thread held the interpreter while it waited for a core; at 5 none did.
+"""
+
+
+class NoSuchClass(ValueError):
+    """The model that serves has no class of this name."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"class: no class of this model; expected one of {', '.join(names)}.")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where the model looked on one slice, for one class."""
+
+    model: ServingModel
+    class_name: str
+    method: Method
+    grid: NDArray[np.float32]
+    """float32 [rows, columns], 0 to 1: 1 where most speaks for the class, 0 where no more does than on average."""
+    box: Box
+    """Where the grid lies on the slice."""
+    grey: GreySlice
+    predicted: Predicted
+    frame: int | None
+    """The one that was asked for."""
+
+
+@dataclass(frozen=True)
+class Question(Generic[Presented]):
+    """What a caller wants to know of one slice."""
+
+    body: ImageBytes
+    frame: int | None
+    """Of a DICOM file, counted from 1."""
+    class_name: str | None
+    """None takes the predicted class."""
+    present: Callable[[Explanation], Presented]
+    """What makes the answer of the explanation; called in the lane too."""
+
+
+class Explainer:
+    """The lane, and its bounded queue."""
+
+    def __init__(self, settings: ServiceSettings, metrics: Metrics, decoder: SliceDecoder) -> None:
+        self._limits = RasterLimits(max_pixels=settings.max_pixels)
+        self._gate = Gate(settings.ood_policy, metrics)
+        self._decoder = decoder
+        self.batcher: MicroBatcher[ServingModel, Question[Any], Any] = MicroBatcher(
+            self._compute,
+            self._compute,
+            Lanes(1, "explain", _NICENESS),
+            lanes=1,
+            in_flight=1,
+            batch_size=1,
+            few=lambda _: 1,
+            max_queue=settings.max_explain_queue,
+            observer=_Observer(metrics),
+        )
+
+    async def explain(self, model: ServingModel, question: Question[Presented]) -> Presented:
+        """What is made of the explanation of one slice, in a place that the caller has reserved in the batcher.
+
+        Raises NoSuchClass, SliceError, DecoderUnavailable, NotAChestCT,
+        or what else broke in decoding, QueueFull where this machine starts no process now, or
+        BatchFailed.
+        """
+        if not is_dicom(question.body):
+            read_header(question.body, self._limits)  # before it waits for its turn
+        index_of_class(model, question.class_name)
+        answer: Presented | Exception = await self.batcher.submit(model, question)
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        finally:
+            del answer  # else it, its traceback and this frame would hold each other, and the body
+
+    def _compute(self, model: ServingModel, questions: Sequence[Question[Any]]) -> list[Any]:
+        return [self._explain(model, question) for question in questions]
+
+    def _explain(self, model: ServingModel, question: Question[Any]) -> Any:
+        spec = model.manifest.preprocessing
+        try:
+            decoded = self._decoder.decode(question.body, spec.window, frame=question.frame)
+            tensor, box = to_placed_tensor(decoded.grey, spec, decoded.air_grey)
+            doubts = self._gate.look(question.body, tensor, model.chest_gate)
+        except Exception as error:  # it is this slice's answer, and says nothing of the engine
+            return error
+        try:
+            outputs = model.infer_aside(tensor[np.newaxis])
+        except OSError:  # this machine starts no process now: neither the slice's fault nor the model's
+            return QueueFull(_NO_PROCESS_S)
+        probabilities, attention = outputs[OUTPUT_NAME][0], outputs.get(ATTENTION_NAME)
+        distance = float(outputs[DISTANCE_NAME][0]) if DISTANCE_NAME in outputs else None
+        try:
+            doubts = self._gate.judge(doubts, distance, model.chest_gate)
+        except NotAChestCT as refusal:
+            return refusal
+        index = index_of_class(model, question.class_name)
+        asked = int(probabilities.argmax()) if index is None else index
+        if attention is None:
+            evidence = occlusion_grid(
+                tensor, probabilities, asked, lambda images: model.infer_aside(images)[OUTPUT_NAME]
+            )
+        else:
+            evidence = class_evidence(attention[0], asked)
+        explanation = Explanation(
+            model=model,
+            class_name=model.manifest.classes.names[asked],
+            method="occlusion" if attention is None else "class-activation",
+            grid=relative(evidence),
+            box=box,
+            grey=decoded.grey,
+            predicted=Predicted(probabilities, doubts, decoded.kind, decoded.frames),
+            frame=question.frame,
+        )
+        return question.present(explanation)
+
+
+def index_of_class(model: ServingModel, class_name: str | None) -> int | None:
+    """None stays None. Raises NoSuchClass."""
+    names = model.manifest.classes.names
+    if class_name is not None and class_name not in names:
+        raise NoSuchClass(names)
+    return None if class_name is None else names.index(class_name)
+
+
+def class_evidence(attention: NDArray[np.float32], class_index: int) -> NDArray[np.float32]:
+    """Logits by place [h, w, C] → what speaks for a class rather than for the others, less its mean over places [h, w].
+
+    What all classes gain alike changes no probability, and what lies everywhere alike points nowhere.
+    """
+    others = np.delete(attention, class_index, axis=2).mean(axis=2)
+    evidence = attention[:, :, class_index] - others
+    return np.asarray(evidence - evidence.mean(), np.float32)
+
+
+def relative(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What speaks for the class, 0 to 1 of the most there is; all 0 where nothing does."""
+    positive = np.maximum(evidence, 0)
+    return np.asarray(positive / max(float(positive.max()), np.finfo(np.float32).tiny), np.float32)
+
+
+class _Observer:
+    """An explanation that fails says nothing of whether predictions can be made."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def batch_done(self, size: int, error: BaseException | None) -> None:  # noqa: ARG002 - the batcher's protocol
+        self._metrics.explanations.labels("failed" if error else "done").inc()
+
+    def waited(self, seconds: float) -> None:
+        """Nobody asks."""

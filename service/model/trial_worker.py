@@ -1,0 +1,125 @@
+"""Prepares a version in a child process: one that crashes or hangs its loader never takes the service with it."""
+
+import contextlib
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import traceback
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from service.model.serving_model import LoadOptions, import_engine, prepare_model
+from service.model.trial_process import Ended, TrialProcess
+from shared.artifact import ArtifactError
+
+log = logging.getLogger("lungct.trial_load")
+
+_BAD_CONTENT_EXIT = 3
+_TROUBLE_EXIT = 4
+_NO_TASK_EXIT = 5
+_COSTLY_EXIT = 6
+_NICENESS = 10
+_LAST_WORDS = 20  # lines
+_PATIENCE_S = 30.0
+"""So long a process that was started ahead waits for a version: it has 0.1 GB."""
+
+
+class TrialFailed(Exception):
+    """The trial ended without a verdict on the content: it crashed, hung or could not read. Another may pass."""
+
+
+class MachineTrouble(TrialFailed):
+    """Room on a disk, files or threads of this machine are what is lacking: found early, and worth another try soon."""
+
+
+def trial_load(
+    process: TrialProcess, version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float
+) -> LoadOptions:
+    """Have that process, of low priority, verify, convert and prove the version; see serving_model.prepare_model().
+
+    Most of the work of a load is done there, where it takes no time from requests. Raises ArtifactError where the
+    content is bad, MachineTrouble where the machine lacks room, files or threads, TrialFailed where the child crashed,
+    had not enough memory or took longer than timeout_s.
+    """
+    task = json.dumps([str(version_dir), asdict(options), str(folder)])
+    try:
+        child = process.run(task, timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise TrialFailed(f"a trial load took longer than {timeout_s:g} s") from error
+    except Ended as error:
+        raise TrialFailed("a trial load was ended with the service") from error
+    said = child.stdout.decode("utf-8", "replace").strip()
+    is_told = child.returncode == _BAD_CONTENT_EXIT and b"Traceback" not in child.stderr
+    if child.returncode and not is_told and (child.stderr or child.returncode < 0):
+        last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
+        log.error("trial load broke", extra={"exit_code": child.returncode, "last_words": last_words})
+    if child.returncode == _BAD_CONTENT_EXIT:
+        raise ArtifactError(said)
+    if child.returncode == _TROUBLE_EXIT:
+        raise MachineTrouble(f"a trial load failed: {said}")
+    if child.returncode == _COSTLY_EXIT:
+        raise TrialFailed(f"a trial load failed: {said}")
+    if child.returncode == _NO_TASK_EXIT:
+        raise TrialFailed("a trial load was asked for too late")
+    if child.returncode < 0:
+        raise TrialFailed(f"a trial load was ended by signal {-child.returncode}")
+    if child.returncode:
+        raise TrialFailed(f"a trial load ended with exit code {child.returncode}")
+    return replace(options, **json.loads(said))
+
+
+def _main() -> int:
+    os.nice(_NICENESS)  # serving comes first
+    with contextlib.suppress(OSError):  # also where memory runs out: of all in the container this process ends
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(ImportError):  # of an engine that is not there, the service says so itself
+        import_engine(sys.argv[1])
+    task = _next_line(_PATIENCE_S)
+    if not task:
+        return _NO_TASK_EXIT
+    version_dir, options, folder = json.loads(task)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        proven = prepare_model(Path(version_dir), LoadOptions(**options), Path(folder))
+    except ArtifactError as error:
+        sys.stdout.write(str(error))
+        return _BAD_CONTENT_EXIT
+    except OSError as error:
+        sys.stdout.write(error.strerror or type(error).__name__)
+        return _TROUBLE_EXIT
+    except (MemoryError, ImportError) as error:  # perhaps after much work: not to be tried in vain every few seconds
+        sys.stdout.write(type(error).__name__)
+        return _COSTLY_EXIT
+    except Exception as error:  # nobody foresaw it, and the same bytes would bring it again
+        traceback.print_exc()
+        sys.stdout.write(f"loading it breaks with {type(error).__name__}")
+        return _BAD_CONTENT_EXIT
+    sys.stdout.write(json.dumps(asdict(proven)))
+    return 0
+
+
+def _next_line(patience_s: float) -> bytes:
+    """Of standard input; nothing where none comes in that time, or the service ends."""
+    is_there, _, _ = select.select([sys.stdin.buffer], [], [], patience_s)
+    return sys.stdin.buffer.readline() if is_there else b""
+
+
+def _end_with_parent() -> None:
+    """Standard input is a pipe on which nothing more comes: it ends when the service does."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    # nothing of the engine is torn down in order: the verdict is known, and a crash in a destructor would change it
+    try:
+        verdict = _main()
+    except Exception:  # of our own: not a word about the version
+        traceback.print_exc()
+        verdict = 1
+    sys.stdout.flush()
+    os._exit(verdict)

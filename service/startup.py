@@ -1,0 +1,113 @@
+"""The order in which the service starts: what takes longest first, and the rest meanwhile."""
+
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from pydantic import ValidationError
+
+from service.early_end import EarlyEnd
+from service.logging_config import configure_logging
+from service.memory import set_heap
+from service.metrics import Metrics
+from service.model.hot_reload import HotReload
+from service.model.loader import watch_models
+from service.model.trial_process import TrialProcess
+from service.scratch import end_process, sweep
+from service.settings import ServiceSettings
+from shared import VERSION, signing
+from shared.settings import PREFIX, option, unknown_settings
+
+log = logging.getLogger("lungct.service")
+
+_EXIT_USAGE = 2
+
+
+class UnusableSetting(Exception):
+    """The service cannot start as it is set; str() names the variable and says what came."""
+
+
+def serve(
+    ahead: TrialProcess | None,
+    end: EarlyEnd,
+    make_metrics: Callable[[], Metrics] = Metrics,
+    given: Mapping[str, str] | None = None,
+) -> int:
+    """Read the settings, serve until SIGTERM, and return the exit code.
+
+    ahead: the process of the first trial. given: settings that win over the environment, beside what is none.
+    """
+    fields = ServiceSettings.model_fields
+    try:
+        settings = _settings({name: value for name, value in (given or {}).items() if name in fields})
+    except UnusableSetting as error:
+        if ahead is not None:
+            ahead.end()
+        return _refused(error)
+    configure_logging(settings.log_level, settings.log_format)
+    repository = str(settings.model_repository.absolute())
+    log.info("starting", extra={"version": VERSION, "model_repository": repository, "model_name": settings.model_name})
+    set_heap(2)
+    sweep()
+    metrics = make_metrics()
+    reload = watch_models(settings, metrics, ahead)
+    reload.start()
+    try:
+        code = _serve_http(settings, metrics, reload, end)
+    except UnusableSetting as error:
+        code = _refused(error)
+    finally:
+        is_over = reload.stop()
+    if not is_over:  # a load hangs in a stalled volume or in the engine, and must not keep the process alive
+        end_process(code)
+    return code
+
+
+def _refused(error: UnusableSetting) -> int:
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+    return _EXIT_USAGE
+
+
+def _settings(given: Mapping[str, str]) -> ServiceSettings:
+    if unknown := unknown_settings(os.environ, ServiceSettings.model_fields):
+        raise UnusableSetting("\n".join(unknown))
+    try:
+        settings = ServiceSettings(**given)  # type: ignore[arg-type]  # pydantic makes of the text what it should be
+    except ValidationError as error:
+        lines = []
+        for one in error.errors():
+            field = str(one["loc"][0]) if one["loc"] else ""
+            name = option(field) if field in given else PREFIX + field.upper() if field else "settings"
+            got = f", got {one['input']!r}" if one["loc"] else ""  # all settings would come, keys among them
+            lines.append(f"{name}: {one['msg']}{got}")
+        raise UnusableSetting("\n".join(lines)) from error
+    if importlib.util.find_spec(settings.engine) is None:
+        raise UnusableSetting(
+            f"LUNGCT_ENGINE: the package {settings.engine} is not installed; "
+            "OpenVINO comes with lungct[service], TensorFlow with lungct[trainer]"
+        )
+    if settings.trusted_key is not None:
+        try:
+            signing.require_library()
+            signing.trusted_keys(settings.trusted_key)
+        except signing.UnusableKey as error:
+            raise UnusableSetting(f"LUNGCT_TRUSTED_KEY: {error.strerror}") from error
+    return settings
+
+
+def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, end: EarlyEnd) -> int:
+    """Import what answers, which takes as long as half a load of the model; the two go on side by side."""
+    from service.app import build_service
+    from service.auth.api_keys import KeysError
+    from service.server import serve_http
+
+    try:
+        service = build_service(settings, metrics, reload)
+    except KeysError as error:
+        raise UnusableSetting(f"LUNGCT_API_KEYS: {error}") from error
+    except OSError as error:
+        raise UnusableSetting(f"LUNGCT_LEDGER_KEY_FILE: {error}") from error
+    return serve_http(service, end)

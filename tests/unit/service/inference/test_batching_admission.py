@@ -1,0 +1,142 @@
+"""Who gets a place in the queue, who waits for one, and who is told to come back later."""
+
+import asyncio
+import time
+
+import pytest
+
+from service.inference.batching import QueueFull
+from tests.support.batching_bench import Bench, scenario, settle
+
+
+@scenario
+async def test_a_full_queue_refuses_at_once() -> None:
+    """No place beyond the limit; a place given back is taken again."""
+    bench = Bench(max_queue=3)
+    for _ in range(3):
+        bench.batcher.reserve(patience_s=1)
+    assert not bench.batcher.has_room
+    with pytest.raises(QueueFull):
+        bench.batcher.reserve(patience_s=1)
+    bench.batcher.release()
+    bench.batcher.reserve(patience_s=1)
+    assert bench.batcher.depth == 3
+
+
+@scenario
+async def test_retry_after_follows_the_measured_rate() -> None:
+    """What a refused caller is told grows with the queue and with the time an item takes."""
+
+    async def measured(seconds: float) -> Bench:
+        bench = Bench(max_queue=40)
+        for item in range(3):
+            (task,) = await bench.start("m", item)
+            started = time.monotonic()
+            while time.monotonic() - started < seconds:
+                await asyncio.sleep(0)
+            await bench.executor.finish()
+            await task
+        return bench
+
+    fast, slow = await measured(0.01), await measured(0.05)
+    assert Bench().batcher.retry_after_s() > 0  # before anything was measured
+    for bench, seconds in ((fast, 0.01), (slow, 0.05)):
+        for _ in range(40):
+            bench.batcher.reserve(patience_s=1e9)
+        assert bench.batcher.expected_wait_s >= 40 * seconds * 0.9
+        with pytest.raises(QueueFull) as full:
+            bench.batcher.reserve(patience_s=1e9)
+        assert full.value.retry_after_s >= 40 * seconds / 2 * 0.9
+    assert slow.batcher.retry_after_s() > 2 * fast.batcher.retry_after_s()
+
+
+@scenario
+async def test_who_cannot_be_served_in_time_is_not_admitted() -> None:
+    """With a measured wait longer than a caller's patience, the caller is refused though there is room."""
+    bench = Bench()
+    (task,) = await bench.start("m", 0)
+    started = time.monotonic()
+    while time.monotonic() - started < 0.05:
+        await asyncio.sleep(0)
+    await bench.executor.finish()
+    await task
+    for _ in range(10):
+        bench.batcher.reserve(patience_s=10)
+    with pytest.raises(QueueFull):
+        bench.batcher.reserve(patience_s=0.1)
+    bench.batcher.reserve(patience_s=10)
+    assert bench.batcher.depth == 11
+
+
+@scenario
+async def test_the_patient_get_places_first_come_first_served() -> None:
+    """A place goes to who has waited longest; a newcomer cannot slip in before."""
+    bench = Bench(max_queue=1)
+    bench.batcher.reserve(patience_s=1)
+    served: list[int] = []
+
+    async def wait(number: int) -> None:
+        await bench.batcher.reserve_when_free()
+        served.append(number)
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(3)]
+    await settle()
+    for expected in range(3):
+        bench.batcher.release()
+        with pytest.raises(QueueFull):  # between the handing over and the waiting caller's turn
+            bench.batcher.reserve(patience_s=1)
+        await settle()
+        assert served == list(range(expected + 1))
+        assert bench.batcher.depth == 1
+    bench.batcher.release()
+    assert bench.batcher.depth == 0
+    await asyncio.gather(*tasks)
+
+
+@scenario
+async def test_a_caller_that_stops_waiting_for_a_place_is_passed_over() -> None:
+    """Cancelled before or in the moment of the handing over, the place goes to the next in line and is not lost."""
+    bench = Bench(max_queue=1)
+    bench.batcher.reserve(patience_s=1)
+    tasks = [asyncio.create_task(bench.batcher.reserve_when_free()) for _ in range(4)]
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    bench.batcher.release()  # goes to 1 ...
+    tasks[1].cancel()  # ... who is gone before it knows
+    await settle()
+    assert [task.done() for task in tasks] == [True, True, True, False]
+    assert tasks[2].exception() is None
+    assert bench.batcher.depth == 1
+    bench.batcher.release()
+    await tasks[3]
+    bench.batcher.release()
+    assert bench.batcher.depth == 0
+
+
+@scenario
+async def test_drained_returns_when_no_place_is_taken() -> None:
+    """Whoever waits for the end waits exactly as long as a place is held."""
+    bench = Bench()
+    await asyncio.wait_for(bench.batcher.drained(), 1)
+    (task,) = await bench.start("m", 1)
+    waiting = asyncio.create_task(bench.batcher.drained())
+    await settle()
+    assert not waiting.done()
+    await bench.executor.finish()
+    await task
+    await asyncio.wait_for(waiting, 1)
+
+
+@scenario
+async def test_a_batch_that_does_not_come_back_is_seen() -> None:
+    """oldest_batch_s grows while a batch is computed and is 0 when none is."""
+    bench = Bench()
+    assert bench.batcher.oldest_batch_s == 0
+    (task,) = await bench.start("m", 1)
+    first = bench.batcher.oldest_batch_s
+    while bench.batcher.oldest_batch_s <= first:
+        await asyncio.sleep(0)
+    await bench.executor.finish()
+    await task
+    assert bench.batcher.oldest_batch_s == 0

@@ -1,0 +1,133 @@
+"""The body on a slice: found alike whatever surrounds it."""
+
+import cv2
+import numpy as np
+import pytest
+
+from shared.body import find_body, otsu
+from shared.imaging import PreprocessingSpec, to_tensor
+from shared.raster.decode import decode_grey
+from trainer.phantoms.phantom import draw_phantom
+
+AIR = 43
+ANCHORED = PreprocessingSpec(crop="body-mask", intensity="anchored")
+
+
+def scene(table=True):
+    """uint8 [512, 512]: a body of grey 170 with two lungs and some noise in air of grey 43, above a curved table."""
+    picture = np.full((512, 512), AIR, np.uint8)
+    if table:
+        cv2.ellipse(picture, (256, 330), (230, 90), 0, 20, 160, 150, 8)
+    cv2.ellipse(picture, (256, 240), (180, 130), 0, 0, 360, 170, -1)
+    for side in (-80, 80):
+        cv2.ellipse(picture, (256 + side, 235), (60, 90), 0, 0, 360, 60, -1)
+    noise = np.random.default_rng(0).integers(-3, 4, picture.shape)
+    return (picture + np.where(picture > AIR, noise, 0)).astype(np.uint8)
+
+
+def bordered(grey, value, sides=(40, 20, 0, 90)):
+    return cv2.copyMakeBorder(grey, *sides, cv2.BORDER_CONSTANT, value=value)
+
+
+def test_the_box_is_the_body_without_its_table():
+    """The box is the ellipse's, to five pixels; the lungs are inside, the table is not; around the body all is 0."""
+    body = find_body(scene(), AIR)
+    assert body.grey.shape == pytest.approx((261, 361), abs=5)
+    assert abs(body.tissue - 170) <= 1
+    assert body.grey[0, 0] == 0
+    assert body.grey[body.grey.shape[0] // 2, 100] in range(56, 65)
+
+
+@pytest.mark.parametrize("value", [0, 43, 128, 255])
+def test_borders_change_no_pixel(value):
+    """Black, air-grey, grey and white borders, one-sided or around, leave the same tensor."""
+    np.testing.assert_array_equal(to_tensor(bordered(scene(), value), ANCHORED), to_tensor(scene(), ANCHORED))
+    twice = bordered(bordered(scene(), 255 - value), value, (10,) * 4)
+    np.testing.assert_array_equal(to_tensor(twice, ANCHORED), to_tensor(scene(), ANCHORED))
+
+
+def test_erasing_the_table_changes_no_pixel():
+    """The tensor is the same with the table and without it."""
+    np.testing.assert_array_equal(to_tensor(scene(table=False), ANCHORED), to_tensor(scene(), ANCHORED))
+
+
+def test_anchors_cancel_the_window():
+    """The same slice exported with 10 % less contrast around air has the same anchored grey, to one value."""
+    flat = (AIR + (scene().astype(float) - AIR) * 0.9).round().astype(np.uint8)
+    difference = to_tensor(flat, ANCHORED).astype(int) - to_tensor(scene(), ANCHORED)
+    assert np.quantile(np.abs(difference), 0.99) <= 2
+    exported = ANCHORED.model_copy(update={"intensity": "exported"})
+    difference = to_tensor(flat, exported).astype(int) - to_tensor(scene(), exported)
+    assert np.quantile(np.abs(difference), 0.99) > 5
+
+
+def test_anchored_grey_is_in_hounsfield_units():
+    """Soft tissue (45 HU) comes as 1045 / 1200 of 255, worked out by hand; air inside the body as 0."""
+    tensor = to_tensor(scene(), ANCHORED)
+    assert np.median(tensor[tensor > 150]) == pytest.approx(222, abs=1)
+
+
+def test_anchoring_needs_the_mask():
+    """A spec that anchors without finding the body is refused, naming both fields."""
+    with pytest.raises(ValueError, match=r'needs crop "body-mask", got "none"'):
+        PreprocessingSpec(crop="none", intensity="anchored")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.full((300, 200), 255, np.uint8),
+        np.random.default_rng(1).integers(0, 256, (512, 512), np.uint8),
+        np.random.default_rng(2).integers(0, 256, (32, 32), np.uint8),
+        np.random.default_rng(3).integers(0, 256, (32, 6000), np.uint8),
+        np.random.default_rng(4).integers(0, 256, (6000, 33), np.uint8),
+        np.eye(64, dtype=np.uint8) * 255,
+        np.linspace(0, 255, 512 * 512).reshape(512, 512).astype(np.uint8),
+        np.pad(np.full((5, 5), 255, np.uint8), 100),
+    ],
+    ids=["black", "white", "noise", "small-noise", "strip", "column", "diagonal", "ramp", "dot"],
+)
+def test_whatever_comes_gives_a_tensor(picture):
+    """Slices without a body are taken whole: there is a tensor, with no error, of the shape that was asked for."""
+    for pad in ("square", "none"):
+        spec = PreprocessingSpec(height=64, width=96, crop="body-mask", intensity="anchored", pad=pad)
+        assert to_tensor(picture, spec).shape == (64, 96, 1)
+    assert find_body(picture, AIR).grey.size > 0
+
+
+def test_large_slices_are_shrunk_first():
+    """A slice at three times the resolution gives nearly the same tensor, though its body is cut from fewer pixels."""
+    large = cv2.resize(scene(), None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
+    assert max(find_body(large, AIR).grey.shape) <= 640
+    assert np.abs(to_tensor(large, ANCHORED).astype(int) - to_tensor(scene(), ANCHORED)).mean() < 3
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_phantoms_have_bodies(kind):
+    """On a drawn slice the box leaves some of the frame out and some of the body in."""
+    phantom = draw_phantom(kind, 5, 2)
+    assert 0.2 < find_body(phantom, AIR).grey.size / phantom.size < 1
+
+
+def test_otsu_agrees_with_opencv():
+    """On random histograms the threshold is OpenCV's."""
+    generator = np.random.default_rng(5)
+    for _ in range(20):
+        dark, bright = generator.normal(generator.uniform(20, 90), 12, 900), generator.normal(170, 20, 600)
+        grey = np.clip(np.concatenate([dark, bright]), 0, 255).astype(np.uint8).reshape(30, 50)
+        expected, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
+        assert otsu(np.bincount(grey.ravel(), minlength=256).astype(float)) == expected
+
+
+@pytest.mark.real_data
+def test_borders_and_table_change_nothing_on_real_slices(real_slices):
+    """On real slices borders of any grey change no pixel at all, and a body is found on more than 95 %."""
+    shares = []
+    for file in sorted(real_slices.glob("*/*.jpg"))[::40]:
+        grey = decode_grey(file.read_bytes())
+        expected = to_tensor(grey, ANCHORED)
+        for value in (0, 43, 255):
+            np.testing.assert_array_equal(to_tensor(bordered(grey, value), ANCHORED), expected)
+        shares.append(find_body(grey, AIR).grey.size / grey.size)
+    assert np.mean([0.2 < share < 0.95 for share in shares]) > 0.95

@@ -1,0 +1,70 @@
+"""What a chest slice looks like, and what does not look like one."""
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.inputs.chest_gate_pictures import drawn_kinds, packaged_photographs
+from shared.chest_ct import ImageLimits, look_at
+from shared.imaging import PreprocessingSpec, to_tensor
+from shared.raster.colour import is_coloured
+from shared.raster.decode import GreySlice, decode_grey
+from tests.support.slices import grey_slice, jpeg_slice, png_slice
+from trainer.phantoms.phantom import draw_phantom
+
+SPECS = {
+    "body": PreprocessingSpec(),
+    "none": PreprocessingSpec(crop="none"),
+    "anchored": PreprocessingSpec(crop="body-mask", intensity="anchored"),
+}
+
+
+def _doubts(grey: GreySlice, spec: PreprocessingSpec) -> tuple[str, ...]:
+    return ImageLimits().doubts(look_at(to_tensor(grey, spec)))
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_slices_pass(spec: PreprocessingSpec) -> None:
+    """Phantoms of every class and drawn slices pass, however a model wants them prepared."""
+    slices = [draw_phantom(kind, seed, 3) for kind in range(3) for seed in range(4)]
+    slices += [grey_slice(seed) for seed in range(6)]
+    assert [_doubts(one, spec) for one in slices] == [()] * len(slices)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_other_pictures_do_not(spec: PreprocessingSpec) -> None:
+    """Of uniform pictures, patterns, noise, text and photographs, at least 95 of 100 are doubted."""
+    drawn = drawn_kinds()
+    names = ("uniform", "gradient", "stripes and checkers", "white noise", "clouds", "page of text", "form", "shapes")
+    pictures = [drawn[name](seed) for name in names for seed in range(5)] + list(packaged_photographs(20))
+    grey = [one if one.ndim == 2 else cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in pictures]
+    assert np.mean([bool(_doubts(one, spec)) for one in grey]) >= 0.95
+
+
+def test_each_check_says_what_it_misses() -> None:
+    """No contrast, no air around, an upright body, no lungs: each has its own word."""
+    spec, grey = SPECS["none"], grey_slice(3)
+    assert _doubts(np.full((256, 256), 90, np.uint8), spec) == ("contrast",)
+    assert "body" in _doubts(np.rot90(grey).copy(), spec)
+    solid = np.where(grey > 0, np.maximum(grey, 140), 0).astype(np.uint8)
+    solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    assert _doubts(solid, spec) == ("lungs",)
+    assert "body" in _doubts(255 - grey, spec)
+
+
+def test_colour_is_seen_and_empty_colour_channels_are_not() -> None:
+    """A picture in colour has colour; a grey one has none, also as a JPEG or PNG with three channels."""
+    grey = grey_slice(1)
+    coloured = cv2.applyColorMap(grey, cv2.COLORMAP_JET)
+    for extension in (".jpg", ".png"):
+        assert is_coloured(cv2.imencode(extension, coloured)[1].tobytes())
+        assert not is_coloured(cv2.imencode(extension, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))[1].tobytes())
+    assert not any(map(is_coloured, (jpeg_slice(), png_slice(), b"DICM" * 64)))
+
+
+@pytest.mark.real_data
+def test_real_slices_pass(real_slices) -> None:
+    """Of real chest slices, hardly any is doubted."""
+    files = sorted(real_slices.rglob("*.jpg"))[::7]
+    doubted = [bool(_doubts(decode_grey(file.read_bytes()), SPECS["body"])) for file in files]
+    assert np.mean(doubted) <= 0.01

@@ -1,0 +1,113 @@
+"""The input pipeline: files to uint8 slices in memory."""
+
+import io
+
+import cv2
+import numpy as np
+
+from shared.classes import LUNG_CT_CLASSES
+from shared.imaging import PreprocessingSpec, read_slice
+from shared.raster.decode import decode_grey
+from shared.window import Window
+from tests.support.dicom_files import ct_file, hounsfield
+from tests.support.image_files import png
+from tests.support.slices import grey_slice
+from trainer.data import input_pipeline
+from trainer.data.dataset import index_folder
+from trainer.data.input_pipeline import read_dataset
+from trainer.progress import with_progress
+
+
+def test_slices_are_what_the_service_would_see(phantom_folder):
+    """Every row is shared.imaging.read_slice of its file, in the order of the index, for any number of threads."""
+    spec = PreprocessingSpec(height=64, width=64)
+    index = index_folder(phantom_folder, LUNG_CT_CLASSES)
+    one, many = read_dataset(index, spec, threads=1), read_dataset(index, spec, threads=5)
+    np.testing.assert_array_equal(one.images, many.images)
+    assert one.digests == many.digests
+    assert one.files == many.files
+    for file, image in zip(one.files, one.images, strict=True):
+        np.testing.assert_array_equal(image, read_slice((phantom_folder / file).read_bytes(), spec))
+    assert one.images.dtype == np.uint8
+    assert len(one) == 24
+
+
+def test_thumbnails_are_of_whole_frames(phantom_folder):
+    """A slice's thumbnail is its decoded frame, uncropped, shrunk by area: made in the pass that prepares it."""
+    dataset = read_dataset(index_folder(phantom_folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
+    assert dataset.thumbnails.shape == (24, 64, 64)
+    for file, small in zip(dataset.files, dataset.thumbnails, strict=True):
+        frame = decode_grey((phantom_folder / file).read_bytes())
+        np.testing.assert_array_equal(small, cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA))
+
+
+def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path):
+    """A file of a size that no slice has is listed with both sizes."""
+    for name in ("normal", "benign", "malignant"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "1.png"), np.eye(40, dtype=np.uint8) * 200)
+    with (tmp_path / "normal" / "huge.png").open("wb") as file:
+        file.truncate(input_pipeline.MAX_FILE_BYTES + 1)  # sparse: takes no space
+    dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
+    assert [skipped.path.name for skipped in dataset.skipped] == ["huge.png"]
+    assert "at most" in dataset.skipped[0].reason
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_in_a_log_is_whole_lines():
+    """Where the stream is no terminal there is no carriage return, and the last line says that all is done."""
+    log = io.StringIO()
+    assert list(with_progress(range(1000), 1000, "Reading slices", log)) == list(range(1000))
+    assert "\r" not in log.getvalue()
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "Reading slices: 1000 to do"
+    assert lines[-1].startswith("Reading slices: 1000/1000 done in ")
+    assert len(lines) < 5
+
+
+def test_progress_in_a_terminal_is_a_bar():
+    """A terminal gets a bar that redraws itself in place."""
+    terminal = Terminal()
+    assert list(with_progress(range(10), 10, "Reading slices", terminal)) == list(range(10))
+    assert "\r" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
+
+
+def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path):
+    """By content, whatever the file is called; the same tensor as the exported slice of the same grey values."""
+    grey = grey_slice(1, 128)
+    for name in ("normal", "benign", "malignant"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(png(grey))
+        (tmp_path / name / "IM0001").write_bytes(ct_file(hounsfield(grey), PatientID=name))
+        (tmp_path / name / "IM0002").write_bytes(ct_file(hounsfield(grey), PatientID=name))
+        (tmp_path / name / "stack.dcm").write_bytes(ct_file(np.stack([hounsfield(grey)] * 2)))
+        (tmp_path / name / "mr.dcm").write_bytes(ct_file(hounsfield(grey), Modality="MR"))
+    spec = PreprocessingSpec(height=32, width=32)
+    dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), spec)
+    assert dataset.kinds == ("png", "dicom", "dicom") * 3
+    assert dataset.describe()["formats"] == {"png": 3, "dicom": 6}
+    assert all(np.array_equal(image, dataset.images[0]) for image in dataset.images)
+    assert dataset.patients[0] is None
+    assert dataset.patients[1] == dataset.patients[2] != dataset.patients[4]
+    reasons = {skipped.path.name: skipped.reason for skipped in dataset.skipped}
+    assert set(reasons) == {"stack.dcm", "mr.dcm"}
+    assert reasons["stack.dcm"] == "The file has 2 frames; expected one slice a file."
+    assert reasons["mr.dcm"].startswith("Expected a DICOM file of a CT slice")
+
+
+def test_the_window_of_the_spec_is_what_dicom_is_seen_in(tmp_path):
+    """As in the service."""
+    units = np.arange(-1000, 600, 16, dtype=np.int16)[:, None].repeat(100, 1)
+    for name in ("normal", "benign", "malignant"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.dcm").write_bytes(ct_file(units))
+    spec = PreprocessingSpec(height=100, width=100, crop="none", window=Window(level=40, width=400))
+    dataset = read_dataset(index_folder(tmp_path, LUNG_CT_CLASSES), spec)
+    assert np.array_equal(dataset.images[0][:, :, 0], Window(level=40, width=400).apply(units))

@@ -1,0 +1,190 @@
+"""Publishing: the next number, whole or not at all."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from shared.artifact import GoldenMismatch, read_golden, read_manifest, verify_files
+from shared.classes import LUNG_CT_CLASSES, ClassSet
+from shared.imaging import PreprocessingSpec
+from shared.versions import published_versions
+from tests.support.decision_rules import rules
+from tests.support.published import publish_untrained
+from trainer.evaluation.metrics import evaluate
+from trainer.export.golden import golden_images
+from trainer.export.saved_model import load_and_predict
+from trainer.networks.registry import build_network
+from trainer.publishing.model_card import model_card
+from trainer.publishing.model_record import Facts
+from trainer.publishing.publish import PublishingFailed, publish
+
+SMALL = PreprocessingSpec(height=32, width=32)
+
+
+@pytest.fixture(scope="module")
+def published(tiny_network_repository):
+    """The folder of a published version, and its manifest."""
+    folder = tiny_network_repository / "lung-ct" / "1"
+    return folder, read_manifest(folder)
+
+
+def facts(**overrides):
+    fields = {
+        "architecture": "tiny",
+        "classes": LUNG_CT_CLASSES,
+        "preprocessing": SMALL,
+        "dataset": {"kind": "slices", "n": 9, "counts": {"Normal cases": 9}, "digest": "d" * 64},
+        "split": {"protocol": "image", "seed": 4, "training_slices": 7, "validation_slices": 2, "note": "Beware."},
+        "metrics": {},
+        "seed": 1,
+        "duration_s": 2.0,
+    }
+    return Facts(**{**fields, **overrides})
+
+
+def test_a_published_version_is_valid_and_complete(published):
+    """Every file of the layout is there and listed; nothing else lies in the folder or beside it."""
+    folder, manifest = published
+    verify_files(folder, manifest)
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {*manifest.files, "manifest.json"}
+    assert names >= {"saved_model.pb", "fingerprint.pb", "golden.npz", "class_names.json", "MODEL_CARD.md"}
+    assert json.loads((folder / "class_names.json").read_text()) == list(manifest.classes.names)
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+    assert {"python", "tensorflow", "keras", "numpy"} <= set(manifest.libraries)
+
+
+def test_the_saved_model_answers_as_keras_did(published):
+    """The signature takes uint8 [B, H, W, 1], gives float32 [B, C], and repeats the golden probabilities."""
+    folder, manifest = published
+    golden = read_golden(folder, manifest)
+    golden.compare(load_and_predict(folder, golden.images, batch_size=3), 1e-6)
+
+
+def test_a_trained_model_leaves_its_optimizer_behind(tmp_path):
+    """Adam's moments would triple the files: the variables hold about four bytes a parameter and no more."""
+    network = build_network("tiny", SMALL, 3)
+    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    network.train_on_batch(np.zeros((2, 32, 32, 1), np.uint8), np.array([0, 1]))
+    publish(network, facts(), tmp_path)
+    size = (tmp_path / "1" / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert 4 * network.count_params() <= size < 6 * network.count_params()
+
+
+def test_versions_count_up(tmp_path):
+    """Each publication takes the next integer, also where one in between was taken away by hand."""
+    assert [publish_untrained(tmp_path, seed=seed, preprocessing=SMALL) for seed in (1, 2)] == [1, 2]
+    (tmp_path / "lung-ct" / "1").rename(tmp_path / "elsewhere")
+    assert publish_untrained(tmp_path, seed=3, preprocessing=SMALL) == 3
+    assert published_versions(tmp_path / "lung-ct") == (2, 3)
+
+
+def test_a_number_that_is_taken_is_never_written_over(tmp_path):
+    """A file in the place of the next version is passed by, and the manifest says the number that was got."""
+    (tmp_path / "lung-ct").mkdir()
+    (tmp_path / "lung-ct" / "1").write_text("not a version")
+    assert publish_untrained(tmp_path, seed=1, preprocessing=SMALL) == 2
+    assert read_manifest(tmp_path / "lung-ct" / "2").model_version == 2
+    assert (tmp_path / "lung-ct" / "1").read_text() == "not a version"
+
+
+def test_other_classes_specs_and_figures_travel(tmp_path):
+    """Class set, spec, warnings and figures come out as they went in."""
+    pair = ClassSet(names=("Cat", "Dog"), target="Dog")
+    publish_untrained(tmp_path, 1, classes=pair, preprocessing=SMALL, warnings=("Careful.",), figures={"a.png": b"png"})
+    manifest = read_manifest(tmp_path / "lung-ct" / "1")
+    assert (manifest.classes, manifest.preprocessing, manifest.warnings) == (pair, SMALL, ("Careful.",))
+    assert (tmp_path / "lung-ct" / "1" / "figures" / "a.png").read_bytes() == b"png"
+    assert "figures/a.png" in manifest.files
+
+
+def test_a_repository_that_cannot_be_written_is_one_sentence(tmp_path):
+    """A file where the model's folder should be: the error says so and blames no one else."""
+    (tmp_path / "lung-ct").write_text("in the way")
+    with pytest.raises(PublishingFailed, match="repository is as it was: File exists"):
+        publish_untrained(tmp_path, seed=1, preprocessing=SMALL)
+
+
+class Moody(keras.layers.Layer):
+    """A layer that answers otherwise each time it is traced, as a broken export would."""
+
+    times_traced = 0
+
+    def call(self, probabilities):
+        self.times_traced += 1
+        return probabilities * self.times_traced
+
+
+def test_an_export_that_answers_otherwise_is_not_published(tmp_path):
+    """What is read back must repeat what the model said; otherwise nothing is published and nothing left behind."""
+    network = build_network("tiny", SMALL, 3)
+    moody = keras.Model(network.input, Moody()(network.output))
+    with pytest.raises(PublishingFailed, match="the exported model is not the trained one"):
+        publish(moody, facts(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_golden_slices_are_drawn_alike_each_time():
+    """Eight synthetic slices of the spec's size, the same on every call, each unlike the others."""
+    images = golden_images(SMALL)
+    assert images.shape == (8, 32, 32, 1)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, golden_images(SMALL))
+    assert len({image.tobytes() for image in images}) == 8
+
+
+def test_golden_tells_two_networks_apart(published):
+    """Weights of another seed do not pass for these."""
+    folder, manifest = published
+    golden = read_golden(folder, manifest)
+    keras.utils.set_random_seed(99)
+    other = build_network("tiny", manifest.preprocessing, 3).predict_on_batch(golden.images)
+    with pytest.raises(GoldenMismatch):
+        golden.compare(other, manifest.golden_tolerance)
+
+
+def test_the_card_says_what_matters():
+    """Never for diagnosis, the warnings, the data, the split's note, and each figure with its interval."""
+    labels = np.array([0, 1, 2, 2])
+    metrics = evaluate(labels, np.eye(3, dtype=np.float32)[[0, 1, 2, 1]], LUNG_CT_CLASSES)
+    card = model_card(facts(metrics=metrics.model_dump(mode="json"), warnings=("It is optimistic.",)))
+    for text in ("Never for diagnosis", "- It is optimistic.", "| Normal cases | 9 |", "Beware.", "Malignant cases"):
+        assert text in card
+    lower, upper = metrics.intervals.accuracy
+    assert f"| Accuracy | 0.750 | {lower:.3f} to {upper:.3f} |" in card
+
+
+def test_the_card_of_folds_says_how_cases_were_found():
+    """By case: the split names its cases and whether they were guessed; intervals by case say so."""
+    labels, groups = np.repeat([0, 1, 2], 4), np.arange(12) // 2
+    metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES, groups=groups)
+    split = {
+        "protocol": "case", "groups": "inferred", "n_groups": {"Normal cases": 2}, "folds": 5, "seed": 1, "digest": "d",
+    }  # fmt: skip
+    card = model_card(facts(metrics=metrics.model_dump(mode="json"), split=split))
+    assert "no slice of its case" in card
+    assert "guessed" in card
+    assert "draws of whole cases" in card
+    assert "| Sensitivity at 90 % specificity | 1.000 |" in card
+
+
+def test_the_card_shows_calibration_and_operating_points():
+    """Temperature, calibration error before and after, and a line an operating point with its intervals."""
+    labels = np.repeat([0, 1, 2], 4)
+    calibration = {"temperature": 2.217, "ece_before": 0.21, "ece_after": 0.04}
+    metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES).model_dump(mode="json")
+    card = model_card(facts(metrics={**metrics, "calibration": calibration}, thresholds=rules()))
+    assert "One temperature, 2.22, divides" in card
+    assert "0.210 before and 0.040 after" in card
+    assert "| `high_sensitivity` (default) | 0.2000 | 0.970 | 0.900 to 1.000 | 0.900 | 0.800 to 0.950 |" in card
+    assert "| `specificity_95` | 0.6000 |" in card
+    assert "From 0.2000 to 0.6000 the verdict is `uncertain`" in card
+
+
+def test_the_card_of_phantoms_calls_them_phantoms():
+    """Nobody reads drawn slices as scans."""
+    card = model_card(facts(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
+    assert "3 synthetic phantoms" in card
+    assert "labelled slices" not in card

@@ -1,0 +1,184 @@
+"""The repository: list, pin, unpin, prune."""
+
+import fcntl
+import os
+import shutil
+
+import pytest
+
+from shared.versions import POLICY_FILE, Policy, read_policy
+from tests.support.published import publish_untrained
+from trainer.publishing.repository import (
+    EmptyRepository,
+    InvalidVersion,
+    NoSuchVersion,
+    UnreadablePolicy,
+    list_versions,
+    newest_valid_version,
+    pin,
+    prune,
+    read_version,
+    table,
+    unpin,
+)
+from trainer.publishing.staging import _lock, unfinished_folder
+
+
+@pytest.fixture
+def model_dir(tiny_network_repository, tmp_path):
+    """Versions 1 to 4, all valid: one was published, the others carry its files under their own number."""
+    target = tmp_path / "lung-ct"
+    for number in range(1, 5):
+        version = target / str(number)
+        shutil.copytree(tiny_network_repository / "lung-ct" / "1", version)
+        manifest = version / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"model_version": 1', f'"model_version": {number}'))
+    return target
+
+
+def spoil(version_dir):
+    """Flip one byte of the graph."""
+    path = version_dir / "saved_model.pb"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def names_in(model_dir):
+    return {path.name for path in model_dir.iterdir()}
+
+
+def numbers(model_dir):
+    return [summary.version for summary in list_versions(model_dir)]
+
+
+def test_versions_are_listed_with_what_matters(model_dir):
+    """Created, architecture, size, pin and validity of each version; a spoilt one says which file is wrong."""
+    spoil(model_dir / "3")
+    pin(model_dir, 2)
+    summaries = list_versions(model_dir)
+    assert [(one.version, one.pinned, one.is_valid) for one in summaries] == [
+        (1, False, True), (2, True, True), (3, False, False), (4, False, True),
+    ]  # fmt: skip
+    assert "saved_model.pb" in summaries[2].problem
+    assert summaries[0].architecture == "tiny"
+    assert summaries[0].size_bytes == sum(
+        path.stat().st_size for path in (model_dir / "1").rglob("*") if path.is_file()
+    )
+    assert "pinned" in table(summaries).splitlines()[2]
+    assert "NOT VALID" in table(summaries).splitlines()[3]
+
+
+def test_a_repository_that_is_not_there_holds_nothing(tmp_path):
+    """Nothing to list, no newest version, nothing to prune; reading says how to get one."""
+    missing = tmp_path / "missing"
+    assert list_versions(missing) == ()
+    assert newest_valid_version(missing) is None
+    assert prune(missing, 1) == ()
+    unpin(missing)
+    assert not missing.exists()
+    with pytest.raises(EmptyRepository, match="trainer run"):
+        read_version(missing)
+
+
+def test_the_version_that_services_serve_is_read_by_default(model_dir):
+    """The pinned version, or else the newest valid one; a number asks for that one."""
+    assert read_version(model_dir).model_version == 4
+    spoil(model_dir / "4")
+    assert read_version(model_dir).model_version == 3
+    pin(model_dir, 2)
+    assert read_version(model_dir).model_version == 2
+    assert read_version(model_dir, 1).model_version == 1
+    with pytest.raises(NoSuchVersion, match="Version 0"):
+        read_version(model_dir, 0)
+
+
+def test_a_pin_is_what_the_service_reads(model_dir):
+    """policy.json holds the pin, replaces an earlier one, and unpin takes it back; nothing else is left beside it."""
+    before = names_in(model_dir)
+    pin(model_dir, 1)
+    pin(model_dir, 3)
+    assert read_policy(model_dir) == Policy(pin=3)
+    unpin(model_dir)
+    assert read_policy(model_dir) == Policy()
+    assert names_in(model_dir) == before | {POLICY_FILE}
+
+
+def test_only_a_valid_version_can_be_pinned(model_dir):
+    """A missing and a spoilt version are refused, and the pin that was there stays."""
+    pin(model_dir, 2)
+    spoil(model_dir / "3")
+    with pytest.raises(NoSuchVersion, match="Version 9 is not in the repository, which holds 1, 2, 3, 4"):
+        pin(model_dir, 9)
+    with pytest.raises(InvalidVersion, match=r"Version 3 is not valid: saved_model\.pb"):
+        pin(model_dir, 3)
+    assert read_policy(model_dir).pin == 2
+
+
+def test_prune_keeps_the_newest(model_dir):
+    """The oldest go, the `keep` newest stay whole."""
+    assert prune(model_dir, 2) == (1, 2)
+    assert numbers(model_dir) == [3, 4]
+    assert all(summary.is_valid for summary in list_versions(model_dir))
+    assert prune(model_dir, 2) == ()
+
+
+def test_prune_never_removes_the_pinned_version(model_dir):
+    """However old it is."""
+    pin(model_dir, 1)
+    assert prune(model_dir, 1) == (2, 3)
+    assert numbers(model_dir) == [1, 4]
+
+
+def test_prune_never_removes_the_last_good_versions(model_dir):
+    """Broken newer versions do not push the valid ones out."""
+    spoil(model_dir / "3")
+    spoil(model_dir / "4")
+    assert prune(model_dir, 1) == (1, 3)
+    assert numbers(model_dir) == [2, 4]
+
+
+def test_prune_keeps_at_least_one(model_dir):
+    """Keeping none would empty the repository under a service."""
+    with pytest.raises(ValueError, match="at least 1"):
+        prune(model_dir, 0)
+
+
+def test_prune_refuses_while_the_policy_cannot_be_read(model_dir):
+    """What is pinned is not known, so nothing is removed; a new pin mends it."""
+    (model_dir / POLICY_FILE).write_text("pin: 1")
+    with pytest.raises(UnreadablePolicy, match=r"policy\.json"):
+        prune(model_dir, 1)
+    assert len(list((model_dir / "1").iterdir())) > 3
+    pin(model_dir, 1)
+    assert prune(model_dir, 1) == (2, 3)
+
+
+def test_dead_folders_go_and_living_ones_stay(model_dir):
+    """An unfinished folder is removed once its writer is gone, and never before."""
+    dead = model_dir / ".tmp-dead"
+    dead.mkdir()
+    (dead / "saved_model.pb").write_bytes(b"half")
+    with unfinished_folder(model_dir) as living:
+        (living / "file").touch()
+        assert prune(model_dir, 4) == ()
+        assert not dead.exists()
+        assert (living / "file").exists()
+    assert not living.exists()
+
+
+def test_where_folders_cannot_be_locked_nothing_is_taken_for_dead(tmp_path):
+    """A handle that cannot be locked (as on some network shares) is no lock taken, and no error either."""
+    handle = os.open(tmp_path, os.O_PATH)  # flock() refuses such a handle, as those shares refuse any
+    try:
+        assert not _lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(handle)
+
+
+def test_numbers_are_never_used_again(tiny_network_repository, tmp_path):
+    """What prune removed does not come back under its number: the newest version always stays."""
+    shutil.copytree(tiny_network_repository, tmp_path, dirs_exist_ok=True)
+    assert publish_untrained(tmp_path, seed=2) == 2
+    prune(tmp_path / "lung-ct", 1)
+    assert publish_untrained(tmp_path, seed=3) == 3

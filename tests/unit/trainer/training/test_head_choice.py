@@ -1,0 +1,36 @@
+"""Choosing a head: the protocol decides, and what cannot be judged gets the first candidate."""
+
+import numpy as np
+
+from trainer.training.head_choice import choose_head
+
+
+def cases(width, shift, per_class=20, slices=4):
+    """Features float32 [n, width] of cases that lie anywhere, shifted by class; labels; cases."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), per_class * slices)
+    groups = np.arange(len(labels)) // slices
+    features = generator.normal(size=(3 * per_class, width))[groups] + 0.05 * generator.normal(
+        size=(len(labels), width)
+    )
+    features += shift * generator.normal(size=(3, width))[labels]
+    return features.astype(np.float32), labels, groups
+
+
+def test_new_cases_want_what_generalises():
+    """Where classes differ and cases are held together, the discriminant wins."""
+    features, labels, groups = cases(width=40, shift=0.5)
+    assert choose_head(features, labels, groups, blocks=(40,), classes=3) == "lda"
+
+
+def test_seen_cases_want_the_neighbour():
+    """Where classes hardly differ but each slice may be held out without its case, the most alike slice knows."""
+    features, labels, _ = cases(width=6, shift=0.1)
+    assert choose_head(features, labels, np.arange(len(labels)), blocks=(6,), classes=3) == "neighbours"
+
+
+def test_too_few_cases_to_judge():
+    """A class of one case leaves nothing to hold out: the discriminant is taken without a trial."""
+    features, labels, groups = cases(width=6, shift=0.5, per_class=2)
+    groups = np.where(labels == 2, 99, groups)
+    assert choose_head(features, labels, groups, blocks=(6,), classes=3) == "lda"

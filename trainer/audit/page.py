@@ -1,0 +1,180 @@
+"""An audit as files: audit.json, and audit.html, one page that needs no other file and no network."""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from trainer.audit.audit import Audit, Audited, CaseGroup
+from trainer.audit.figures import contact_sheet, geometry_figure, intensity_figure, pair_sheet
+from trainer.data.duplicates import NEAR
+from trainer.data.image_measures import MEASURES
+from trainer.progress import with_progress
+from trainer.wording import counted
+
+JSON_FILE, PAGE_FILE = "audit.json", "audit.html"
+_MAX_ROWS = 50
+
+_CARE = "Research and education only, never for diagnosis. This page shows slices and file names: treat it as them."
+_ON_SHORTCUTS = (
+    "A small forest sees these numbers alone and is tested on cases that it was not trained on. What it reaches above "
+    "chance is no knowledge of disease; a network may learn the same."
+)
+_ON_GUESSES = (
+    "Each group is a guess at one case, from how alike slices are and from the order of their files. Look whether a "
+    "sheet shows two patients, or two sheets one."
+)
+
+_STYLE = """\
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1120px; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.4rem }
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem }
+table { border-collapse: collapse; margin: .6rem 0 } th { font-weight: 600; background: #f2f5f8 }
+td, th { border: 1px solid #d5dde5; padding: .25rem .6rem; text-align: left }
+td { overflow-wrap: anywhere }
+td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+img { max-width: 100%; height: auto } .bad { color: #a3271f; font-weight: 600 } .good { color: #2c6e31 }
+p.note { color: #51606e; margin: .2rem 0 } figure { margin: .4rem 0 }
+"""
+
+
+def write_audit(audited: Audited, folder: Path) -> Path:
+    """Write both files into a folder, which is made where it is missing; returns the page's path. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JSON_FILE).write_text(audited.audit.model_dump_json(indent=2), "utf-8")
+    path = folder / PAGE_FILE
+    path.write_text(page(audited), "utf-8")
+    return path
+
+
+def page(audited: Audited) -> str:
+    """The whole page; every name that comes from the folder is escaped."""
+    audit = audited.audit
+    parts = [
+        f"<h1>{counted(audit.n, 'slice')}, looked at before training</h1>",
+        f'<p class="note">{escape(audit.folder)}. {_CARE}</p>',
+        _counts(audit),
+        _unreadable(audit),
+        _duplicates(audited),
+        _shortcuts(audited),
+        _cases(audited),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Audit</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _counts(audit: Audit) -> str:
+    rows = [
+        (name, count, audit.case_counts[name], ", ".join(f"{size}: {n}" for size, n in list(sizes.items())[:4]))
+        for (name, count), sizes in zip(audit.counts.items(), audit.image_sizes.values(), strict=True)
+    ]
+    table = _table(("Class", "Slices", f"Cases ({audit.case_origin})", "Commonest sizes"), rows)
+    ignored = ", ".join(map(escape, audit.ignored_folders))
+    return f"<h2>What is there</h2>{table}" + (f"<p>Folders that are no class: {ignored}</p>" if ignored else "")
+
+
+def _unreadable(audit: Audit) -> str:
+    if not audit.unreadable:
+        return '<h2>Unreadable files</h2><p class="good">None.</p>'
+    rows = [(one.file, one.reason) for one in audit.unreadable]
+    return f"<h2>Unreadable files: {len(rows)}</h2>{_table(('File', 'Reason'), rows)}"
+
+
+def _duplicates(audited: Audited) -> str:
+    audit = audited.audit
+    parts = [f"<h2>Duplicates</h2><p>{counted(len(audit.copies), 'set')} of byte-identical files.</p>"]
+    if audit.conflicts:
+        parts.append(
+            f'<p class="bad">{len(audit.conflicts)} of them lie in different classes: a label is wrong. Training stops '
+            "at them unless it is told to leave them out (--on-label-conflict drop).</p>"
+        )
+        parts.append(_table(("Files in conflict",), [(" = ".join(same),) for same in audit.conflicts]))
+    inside = [same for same in audit.copies if same not in audit.conflicts]
+    if inside:
+        parts.append(_details("Copies within a class", _table(("Files",), [(" = ".join(same),) for same in inside])))
+    parts.append(
+        f"<p>{counted(audit.near_duplicate_pairs, 'pair')} within a class correlate above {NEAR}; they count as one "
+        "case.</p>"
+    )
+    parts += [f'<p class="bad">{escape(sentence)}</p>' for sentence in audit.pairs_left_out]
+    if audit.alike_across_classes:
+        parts.append(
+            f'<p class="bad">{counted(audit.n_alike_across_classes, "pair")} of <em>different</em> classes correlate '
+            f"above {NEAR}: probably one patient with two labels.</p>"
+        )
+        parts.append(
+            _image(pair_sheet(audited.survey, audited.alike), "The most alike pairs, one slice above the other")
+        )
+        rows = [
+            (f"{' ~ '.join(pair.files)}", " / ".join(pair.classes), f"{pair.correlation:.3f}")
+            for pair in audit.alike_across_classes
+        ]
+        parts.append(_details("The pairs", _table(("Files", "Classes", "Correlation"), rows)))
+    return "\n".join(parts)
+
+
+def _shortcuts(audited: Audited) -> str:
+    audit, names = audited.audit, tuple(audited.audit.counts)
+    parts = [f'<h2>What gives the class away without a look at the lungs</h2><p class="note">{_ON_SHORTCUTS}</p>']
+    rows = [
+        (
+            one.clue + (" (shortcut)" if one.is_telling else ""),
+            f"{one.balanced_accuracy:.3f}",
+            f"{one.interval[0]:.2f} to {one.interval[1]:.2f}",
+            f"{one.chance:.3f}",
+            *("-" if recall is None else f"{recall:.2f}" for recall in one.recall.values()),
+        )
+        for one in audit.shortcuts
+    ]
+    head = ("Clue", "Balanced accuracy", "95 %, by case", "Chance", *(f"Recall: {name}" for name in names))
+    parts.append(_table(head, rows) if rows else "<p>Not tested: a class has fewer than two cases.</p>")
+    parts.append(_image(geometry_figure(audited.survey), "Geometry against class"))
+    parts.append(
+        _image(intensity_figure(audited.survey), "Grey values and noise against class: median, quartiles, 5 to 95 %")
+    )
+    medians = [(measure, *(f"{audit.medians[name][measure]:g}" for name in names)) for measure in MEASURES]
+    parts.append(_details("Medians", _table(("Measure", *names), medians)))
+    return "\n".join(parts)
+
+
+def _cases(audited: Audited) -> str:
+    audit = audited.audit
+    note = "Each group is what the table of cases says." if audit.case_origin == "known" else _ON_GUESSES
+    parts = [f'<h2>Cases: {len(audit.cases)}</h2><p class="note">{note}</p>']
+    for group in with_progress(audit.cases, len(audit.cases), "Drawing cases"):
+        rows = np.flatnonzero(audited.cases.groups == group.number)
+        parts.append(f"<h3>{_group_title(group)}</h3>{_image(contact_sheet(audited.survey, rows))}")
+    return "\n".join(parts)
+
+
+def _group_title(group: CaseGroup) -> str:
+    name = f"Case {group.name}" if group.name else f"Group {group.number + 1}"
+    return escape(f"{name}: {group.class_name}, {counted(len(group.files), 'slice')}")
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Numbers to the right; rows beyond 50 are counted instead of shown."""
+    listed = [tuple(row) for row in rows]
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td{_numeric(cell)}>{escape(str(cell))}</td>" for cell in row) for row in listed[:_MAX_ROWS]]
+    more = f"<p>… and {len(listed) - _MAX_ROWS} more; audit.json has all.</p>" if len(listed) > _MAX_ROWS else ""
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + f"</table>{more}"
+
+
+def _numeric(cell: object) -> str:
+    return ' class="n"' if isinstance(cell, int) or str(cell).replace(".", "", 1).isdigit() else ""
+
+
+def _details(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def _image(png: bytes, caption: str = "") -> str:
+    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f'<figure><img alt="{escape(caption)}" src="{source}">{text}</figure>'

@@ -1,0 +1,198 @@
+"""A configuration measured on new cases over several seeds of the folds, alone or beside the frozen baseline."""
+
+import logging
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from trainer.data.cases import Cases, Groups, find_cases
+from trainer.data.dataset import Dataset
+from trainer.data.duplicates import settle_conflicts
+from trainer.evaluation.comparison import Comparison, Difference, paired_by_case
+from trainer.evaluation.intervals import Interval, never_certain, percentiles
+from trainer.evaluation.metrics import Figures
+from trainer.evaluation.resampling import draw_cases
+from trainer.run import folds_of, read_labelled
+from trainer.settings import TrainerSettings
+from trainer.trained_model import training_record
+from trainer.training.cross_validation import cross_validate
+from trainer.training.learner import make_approach
+from trainer.wording import counted
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "auc": "target AUC",
+    "sensitivity_at_specificity_90": "sensitivity at 90 % spec.",
+    "sensitivity_at_specificity_95": "sensitivity at 95 % spec.",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+
+
+class MeanFigure(BaseModel):
+    """Mean over the seeds, its 95 % interval over draws of cases, and the figure of each seed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    interval: Interval
+    of_seeds: tuple[float, ...]
+
+
+class Measured(BaseModel):
+    """One configuration: every slice judged once a seed, unseen, its probabilities calibrated by the other folds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    configuration: dict[str, JsonValue]
+    figures: dict[str, MeanFigure]
+    seconds: float
+
+
+class RepeatedReport(BaseModel):
+    """What `crossval` finds. gain: the configuration against the baseline, means over the seeds, paired by case."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    n_cases: int
+    cases_of_class: dict[str, int]
+    origin: str
+    folds: int
+    seeds: tuple[int, ...]
+    measured: Measured
+    baseline: Measured | None
+    gain: Comparison | None
+
+
+def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline: bool = False) -> RepeatedReport:
+    """Cross-validate with each of as many seeds of the folds; nothing is published. Raises TrainerError."""
+    dataset = _read(folder, settings)
+    first = settings.seed if settings.split_seed is None else settings.split_seed
+    of_folds = tuple(range(first, first + seeds))
+    cases = find_cases(dataset, folder, settings.cases, settings.expected_cases)
+    measured, probabilities = _measure(dataset, cases, settings, of_folds)
+    baseline = gain = None
+    if has_baseline:
+        keras.backend.clear_session()  # one network at a time
+        other = baseline_of(settings)
+        baseline, others = _measure(_read(folder, other), cases, other, of_folds)
+        gain = paired_by_case(dataset.labels, probabilities, others, cases.groups)
+    return RepeatedReport(
+        n=len(dataset),
+        n_cases=len(cases),
+        cases_of_class=cases.counts(dataset),
+        origin=cases.origin,
+        folds=settings.folds,
+        seeds=of_folds,
+        measured=measured,
+        baseline=baseline,
+        gain=gain,
+    )
+
+
+def baseline_of(settings: TrainerSettings) -> TrainerSettings:
+    """A logistic regression on frozen ImageNet features at 384 x 384; data, cases and folds as they are."""
+    return settings.model_copy(
+        update={
+            "network": "efficientnet_lite0", "weights": "imagenet", "learning": "frozen", "head": "logistic",
+            "image_side": 384, "crop": None,
+        }
+    )  # fmt: skip
+
+
+def mean_figures(dataset: Dataset, runs: NDArray[np.float64], groups: Groups, seed: int = 0) -> dict[str, MeanFigure]:
+    """Figures of probabilities float64 [runs, n, classes]: in every draw of cases, the mean over the runs."""
+    names = dataset.classes.names
+    of_class = [len(np.unique(groups[dataset.labels == label])) for label in range(len(names))]
+    target = of_class[names.index(dataset.classes.target)]
+    cases_of = {f"recall_{label}": count for label, count in enumerate(of_class)} | {
+        "accuracy": sum(of_class),
+        "sensitivity_at_specificity_90": target,
+        "sensitivity_at_specificity_95": target,
+    }
+    judges = [Figures(dataset.labels, probabilities, dataset.classes) for probabilities in runs]
+    ones = np.ones((1, len(dataset)))
+    plain = [judge.of(ones) for judge in judges]
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in plain[0]}
+    for weights in draw_cases(dataset.labels, groups, seed=seed):
+        blocks = [judge.of(weights) for judge in judges]
+        for name, values in drawn.items():
+            values.append(np.mean([block[name] for block in blocks], axis=0))
+    return {
+        name: _mean([float(figures[name][0]) for figures in plain], np.concatenate(values), cases_of.get(name))
+        for name, values in drawn.items()
+    }
+
+
+def _mean(of_seeds: list[float], drawn: NDArray[np.float64], n_cases: int | None) -> MeanFigure:
+    """n_cases: how many a proportion rests on, which is never certain; None for other figures."""
+    interval = percentiles(drawn)
+    return MeanFigure(
+        mean=float(np.mean(of_seeds)),
+        interval=interval if n_cases is None else never_certain(interval, n_cases),
+        of_seeds=tuple(of_seeds),
+    )
+
+
+def _read(folder: Path, settings: TrainerSettings) -> Dataset:
+    return settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
+
+
+def _measure(
+    dataset: Dataset, cases: Cases, settings: TrainerSettings, seeds: tuple[int, ...]
+) -> tuple[Measured, NDArray[np.float64]]:
+    """The figures, and the probabilities [seeds, n, classes]."""
+    started = time.monotonic()
+    approach = None
+    runs = np.empty((len(seeds), len(dataset), len(dataset.classes.names)))
+    for row, seed in enumerate(seeds):
+        folds = folds_of(dataset, cases, settings.model_copy(update={"split_seed": seed}))
+        approach = approach or make_approach(dataset, cases.groups, settings)
+        runs[row] = cross_validate(dataset, folds, approach, settings).calibrated.probabilities
+        logger.info("Seed %d of %d done", row + 1, len(seeds))
+    spec: JsonValue = settings.preprocessing.model_dump(mode="json")
+    measured = Measured(
+        configuration={"network": settings.network, **training_record(settings), "preprocessing": spec},
+        figures=mean_figures(dataset, runs, cases.groups, settings.seed),
+        seconds=time.monotonic() - started,
+    )
+    return measured, runs
+
+
+def summary(report: RepeatedReport) -> str:
+    """The report as a table for a terminal."""
+    counts = ", ".join(f"{name}: {count}" for name, count in report.cases_of_class.items())
+    lines = [
+        f"{counted(report.n, 'slice')} of {counted(report.n_cases, 'case')}, {report.origin} ({counts})",
+        f"{report.folds} folds, mean over {counted(len(report.seeds), 'seed')}, 95 % interval by case",
+        "",
+        f"{'':<26}{'configuration':<26}{'baseline' if report.baseline else ''}".rstrip(),
+    ]
+    names = list(report.cases_of_class)
+    shown = {**_SHOWN, **{f"recall_{index}": f"recall {name}" for index, name in enumerate(names)}}
+    for name, label in shown.items():
+        if name in report.measured.figures:
+            others = [one.figures[name] for one in (report.measured, report.baseline) if one]
+            lines.append(f"{label:<26}{''.join(f'{_figure(figure):<26}' for figure in others)}".rstrip())
+    if report.gain is not None:
+        lines += ["", "Gain over the baseline, paired by case:"]
+        for label, gain in (("balanced accuracy", report.gain.balanced_accuracy), ("accuracy", report.gain.accuracy)):
+            lines.append(f"{label:<26}{_gain(gain)}")
+    return "\n".join(lines)
+
+
+def _figure(figure: MeanFigure) -> str:
+    return f"{figure.mean:.3f} ({figure.interval[0]:.3f} to {figure.interval[1]:.3f})"
+
+
+def _gain(gain: Difference) -> str:
+    return f"{gain.value:+.3f} ({gain.interval[0]:+.3f} to {gain.interval[1]:+.3f})"

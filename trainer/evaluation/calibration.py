@@ -1,0 +1,95 @@
+"""Temperature scaling: probabilities that mean what they say (Guo et al. 2017, arXiv 1706.04599).
+
+One number divides all logits, so no prediction changes; it is fitted on out-of-fold logits alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from trainer.data.balance import Labels
+from trainer.evaluation import weighted_metrics as scores
+
+Logits = NDArray[np.floating]
+"""float [n, classes]; natural logarithms of probabilities, up to a constant for each slice."""
+
+_SHARPEST, _FLATTEST = 0.05, 20.0
+"""Bounds of the temperature: beyond them lies a fit to almost nothing, or to slices without a mistake."""
+_GOLDEN = (5**0.5 - 1) / 2
+_STEPS = 60  # golden sections: the last bracket is 1e-12 of the first
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Out-of-fold probabilities [n, classes], each scaled by a temperature that its own fold had no part in.
+
+    temperature: fitted on all logits, for the model that is published. of_folds: the one that each fold was given.
+    """
+
+    probabilities: NDArray[np.float64]
+    temperature: float
+    of_folds: tuple[float, ...]
+
+    def record(self, logits: Logits, labels: Labels) -> dict[str, JsonValue]:
+        """What the manifest says: temperatures, and ECE and negative log-likelihood before and after."""
+        ones, before = np.ones((1, len(labels))), softmax(logits)
+        after = self.probabilities
+        return {
+            "method": "temperature",
+            "temperature": self.temperature,
+            "temperatures_of_folds": list(self.of_folds),
+            "ece_before": float(scores.calibration_error(labels, before, ones)[0]),
+            "ece_after": float(scores.calibration_error(labels, after, ones)[0]),
+            "nll_before": float(scores.negative_log_likelihood(labels, before, ones)[0]),
+            "nll_after": float(scores.negative_log_likelihood(labels, after, ones)[0]),
+        }
+
+
+def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities float64 [n, classes]."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float64)
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """The temperature, 0.05 to 20, with the lowest mean negative log-likelihood.
+
+    That is convex in 1 / temperature, so golden-section search finds its one minimum. Raises ValueError for shapes that
+    do not fit.
+    """
+    if not len(labels) or logits.ndim != 2 or len(logits) != len(labels):  # noqa: PLR2004 - as documented
+        raise ValueError(f"expected logits of shape ({len(labels)}, classes), at least one slice, got {logits.shape}")
+    ones = np.ones((1, len(labels)))
+
+    def loss(inverse: float) -> float:
+        return float(scores.negative_log_likelihood(labels, softmax(logits, 1 / inverse), ones)[0])
+
+    low, high = 1 / _FLATTEST, 1 / _SHARPEST
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    for _ in range(_STEPS):
+        if loss_left <= loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - _GOLDEN * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + _GOLDEN * (high - low)
+            loss_right = loss(right)
+    return 2 / (low + high)
+
+
+def cross_fit(logits: Logits, labels: Labels, fold_of: NDArray[np.int64]) -> Calibrated:
+    """Scale each fold's logits by the temperature of the other folds, so that what is measured was not fitted to.
+
+    logits: out-of-fold, float [n, classes]; fold_of: int64 [n], 0 to folds - 1, at least two folds.
+    """
+    folds = range(int(fold_of.max()) + 1)
+    of_folds = tuple(fit_temperature(logits[fold_of != fold], labels[fold_of != fold]) for fold in folds)
+    probabilities = np.empty(logits.shape, np.float64)
+    for fold, temperature in zip(folds, of_folds, strict=True):
+        probabilities[fold_of == fold] = softmax(logits[fold_of == fold], temperature)
+    return Calibrated(probabilities, fit_temperature(logits, labels), of_folds)

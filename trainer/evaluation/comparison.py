@@ -1,0 +1,80 @@
+"""Two models on the same slices: the difference, and whether chance explains it."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from trainer.data.balance import Labels
+from trainer.data.cases import Groups
+from trainer.evaluation.intervals import Interval, percentiles
+from trainer.evaluation.resampling import draw_cases
+
+
+class Difference(BaseModel):
+    """First minus second, with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    interval: Interval
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the first is worse beyond chance: the whole interval lies below 0."""
+        return self.interval[1] < 0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the first is better beyond chance: the whole interval lies above 0."""
+        return self.interval[0] > 0
+
+
+class Comparison(BaseModel):
+    """How a first set of probabilities does against a second one, paired by case."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    n_cases: int
+    accuracy: Difference
+    balanced_accuracy: Difference
+
+
+def paired_by_case(
+    labels: Labels,
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    groups: Groups,
+    seed: int = 0,
+) -> Comparison:
+    """Compare probabilities for the same slices: 2,000 draws of cases, each of which takes both models' answers.
+
+    labels, groups: int64 [n], n >= 1. first, second: float [n, classes], or [runs, n, classes], whose figures are means
+    over the runs (the models need not have equally many). Raises ValueError for shapes that do not fit.
+    """
+    gain = _share_right(first, labels) - _share_right(second, labels)
+    present = np.unique(labels)
+    is_of_class = (labels[:, None] == present).astype(np.float64)
+    accuracies, balanced = [], []
+    for weights in (np.ones((1, len(labels))), *draw_cases(labels, groups, seed=seed)):
+        accuracies.append(weights @ gain / weights.sum(axis=1))
+        balanced.append(((weights @ (is_of_class * gain[:, None])) / (weights @ is_of_class)).mean(axis=1))
+    return Comparison(
+        n=len(labels),
+        n_cases=len(np.unique(groups)),
+        accuracy=_difference(accuracies),
+        balanced_accuracy=_difference(balanced),
+    )
+
+
+def _difference(values: list[NDArray[np.float64]]) -> Difference:
+    """From the plain value, then the blocks of draws."""
+    return Difference(value=float(values[0][0]), interval=percentiles(np.concatenate(values[1:])))
+
+
+def _share_right(probabilities: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
+    """Share of the runs that call each slice right, float64 [n]."""
+    runs = probabilities[None] if probabilities.ndim == 2 else probabilities  # noqa: PLR2004 - one run without its axis
+    if runs.ndim != 3 or runs.shape[1] != len(labels) or not len(labels):  # noqa: PLR2004 - as documented
+        raise ValueError(f"expected probabilities of {len(labels)} slices, got shape {probabilities.shape}")
+    return np.asarray((runs.argmax(axis=2) == labels).mean(axis=0), np.float64)

@@ -1,0 +1,76 @@
+"""Training with whole cases held out: one model of all folds' members, and figures that hold for new cases."""
+
+from pydantic import JsonValue
+
+from trainer.data.dataset import Dataset
+from trainer.data.splits import Folds
+from trainer.evaluation.calibration import softmax
+from trainer.evaluation.metrics import Metrics
+from trainer.evaluation.operating_points import choose_rules
+from trainer.evaluation.out_of_fold import out_of_fold
+from trainer.export.ensemble import assemble
+from trainer.publishing.model_record import Facts
+from trainer.publishing.plots import confusion_matrix, reliability
+from trainer.settings import FROM_SCRATCH, TrainerSettings
+from trainer.trained_model import Candidate, training_record, warnings_of
+from trainer.training.chest_gate import fit_gate
+from trainer.training.cross_validation import cross_validate, judge_out_of_fold
+from trainer.training.learner import make_approach
+from trainer.training.work_folder import WorkFolder
+
+
+def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, work: WorkFolder) -> Candidate:
+    """Fold by fold, then temperature, operating points and prediction sets from what each fold said to unseen cases.
+
+    The figures are those of single members; the model averages all of them. Raises WeightsError.
+    """
+    groups = folds.cases.groups
+    approach = make_approach(dataset, groups, settings, work)
+    result = cross_validate(dataset, folds, approach, settings, work)
+    before, after = judge_out_of_fold(dataset, folds, result, settings.seed)
+    calibrated = result.calibrated
+    probabilities = calibrated.probabilities
+    held_out = [folds.split(fold) for fold in range(len(folds))]
+    chest = fit_gate(dataset, result.members, held_out)
+    model = assemble(result.members, calibrated.temperature, distances=chest.distances)
+    rules = choose_rules(dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, seed=settings.seed)
+    title = f"{settings.model_name}, network {settings.network}, out of fold"
+    facts = Facts(
+        architecture=settings.network,
+        classes=dataset.classes,
+        preprocessing=settings.preprocessing,
+        dataset=dataset.describe(),
+        split=folds.record,
+        metrics={
+            **after.model_dump(mode="json"),
+            "before_calibration": _of_probabilities(before),
+            "calibration": calibrated.record(result.logits, dataset.labels),
+        },
+        thresholds=rules,
+        chest_gate=chest.gate,
+        training={
+            **training_record(settings),
+            **({"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}),
+            "members": len(result.members),
+            "parameters": model.count_params(),
+        },
+        warnings=warnings_of(dataset, folds.warnings),
+        seed=settings.seed,
+        duration_s=0.0,
+    )
+    figures = {
+        "confusion_matrix.png": confusion_matrix(after, title),
+        "reliability.png": reliability(dataset.labels, softmax(result.logits), probabilities, title),
+    }
+    kept = out_of_fold(dataset.classes.names, dataset.digests, dataset.labels, groups, probabilities)
+    return Candidate(model, after, facts, figures, kept)
+
+
+def _of_probabilities(metrics: Metrics) -> dict[str, JsonValue]:
+    """The figures that calibration may change; no prediction does."""
+    ends = metrics.intervals
+    return {
+        "brier": metrics.brier,
+        "ece": metrics.ece,
+        "intervals": {"brier": list(ends.brier), "ece": list(ends.ece)},
+    }

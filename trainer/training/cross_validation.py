@@ -1,0 +1,76 @@
+"""Each case judged by a member that saw none of it: the folds in turn, and what they say together."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.data.dataset import Dataset
+from trainer.data.splits import Folds, hold_out_to_stop
+from trainer.evaluation.calibration import Calibrated, cross_fit, softmax
+from trainer.evaluation.metrics import Metrics, evaluate
+from trainer.networks.heads import Logits
+from trainer.settings import TrainerSettings
+from trainer.training.members import Approach, Fold
+from trainer.training.work_folder import WorkFolder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """One member a fold, and out-of-fold logits float64 [n, classes], which each slice got from the fold it was held
+    out of; uncalibrated, and calibrated by the other folds.
+    """
+
+    members: tuple[Fold, ...]
+    logits: Logits
+    calibrated: Calibrated
+
+
+def cross_validate(
+    dataset: Dataset,
+    folds: Folds,
+    approach: Approach,
+    settings: TrainerSettings,
+    work: WorkFolder | None = None,
+) -> CrossValidated:
+    """Fit a member to all cases but those of each fold, or take up those that the work folder has.
+
+    What stops early does so by a fifth of the training cases: the fold that is held out decides about nothing. Equal
+    arguments give equal results, resumed or not.
+    """
+    logits = np.empty((len(dataset), len(dataset.classes.names)))
+    members = []
+    for fold in range(len(folds)):
+        started, held_out = time.monotonic(), folds.split(fold).validation
+        name = f"fold-{fold}.npz"
+        member = None if work is None else work.load(name, approach.load)
+        if member is None:
+            member = _fit(dataset, folds, fold, approach, settings)
+            if work is not None:
+                work.keep(name, member.save)
+        logits[held_out] = member.logits(held_out)
+        members.append(member)
+        right = float((logits[held_out].argmax(axis=1) == dataset.labels[held_out]).mean())
+        logger.info(
+            "Fold %d of %d: %d slices of %d cases held out, accuracy %.4f (%.1f s)",
+            fold + 1, len(folds), len(held_out), len(np.unique(folds.cases.groups[held_out])), right,
+            time.monotonic() - started,
+        )  # fmt: skip
+    return CrossValidated(tuple(members), logits, cross_fit(logits, dataset.labels, folds.fold_of))
+
+
+def judge_out_of_fold(dataset: Dataset, folds: Folds, result: CrossValidated, seed: int) -> tuple[Metrics, Metrics]:
+    """Metrics with intervals by case, before and after calibration."""
+    labels, classes, groups = dataset.labels, dataset.classes, folds.cases.groups
+    before = evaluate(labels, softmax(result.logits), classes, seed, groups)
+    return before, evaluate(labels, result.calibrated.probabilities, classes, seed, groups)
+
+
+def _fit(dataset: Dataset, folds: Folds, fold: int, approach: Approach, settings: TrainerSettings) -> Fold:
+    training, to_stop = folds.split(fold).training, None
+    if settings.stops_early:
+        training, to_stop = hold_out_to_stop(dataset.labels, folds.cases.groups, training, settings.seed)
+    return approach.fit(training, to_stop, settings.seed + fold)
