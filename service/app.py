@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from service.api.exception_handlers import ProblemAnswers
-from service.api.fast_path import DirectRoute, Front
+from service.api.fast_path import DirectRoute, FastPath
 from service.api.handlers import DISCLAIMER, Service
-from service.api.middleware.auth import Access
-from service.api.middleware.ledger import InputDigests, Recording
-from service.api.middleware.request_log import RequestScope
+from service.api.middleware.auth import KeyAuth
+from service.api.middleware.ledger import InputDigests, LedgerMiddleware
+from service.api.middleware.request_log import RequestLog
 from service.api.middleware.security_headers import CrossOrigin
 from service.api.openapi_keys import add_keys
 from service.api.pages import add_pages
@@ -77,15 +77,15 @@ def create_app(service: Service) -> ASGIApp:
     answers = ProblemAnswers(service.metrics)
     answers.add_to(app)
     direct = {settings.root_path + path: DirectRoute(path, endpoint) for path, endpoint in endpoints.items()}
-    front = Front(app, direct, answers.of)
+    front = FastPath(app, direct, answers.of)
     guarded: ASGIApp = front
     add_keys(app, settings.public, are_set=service.keys is not None)
     if service.keys:
-        guarded = Access(front, service.keys, service.metrics, settings.public, settings.root_path)
+        guarded = KeyAuth(front, service.keys, service.metrics, settings.public, settings.root_path)
     if service.ledger:
-        guarded = Recording(guarded, service.ledger, service.metrics)
+        guarded = LedgerMiddleware(guarded, service.ledger, service.metrics)
     guarded = CrossOrigin(guarded, settings.cors_origins, answers.of)
-    return RequestScope(guarded, service.metrics, settings.root_path)
+    return RequestLog(guarded, service.metrics, settings.root_path)
 
 
 def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload) -> Service:

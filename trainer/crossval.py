@@ -20,7 +20,7 @@ from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
 from trainer.trained_model import training_record
 from trainer.training.cross_validation import cross_validate
-from trainer.training.learner import make_approach
+from trainer.training.learner import make_learner
 from trainer.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -152,12 +152,12 @@ def _measure(
 ) -> tuple[Measured, NDArray[np.float64]]:
     """The figures, and the probabilities [seeds, n, classes]."""
     started = time.monotonic()
-    approach = None
+    learner = None
     runs = np.empty((len(seeds), len(dataset), len(dataset.classes.names)))
     for row, seed in enumerate(seeds):
         folds = folds_of(dataset, cases, settings.model_copy(update={"split_seed": seed}))
-        approach = approach or make_approach(dataset, cases.groups, settings)
-        runs[row] = cross_validate(dataset, folds, approach, settings).calibrated.probabilities
+        learner = learner or make_learner(dataset, cases.groups, settings)
+        runs[row] = cross_validate(dataset, folds, learner, settings).calibrated.probabilities
         logger.info("Seed %d of %d done", row + 1, len(seeds))
     spec: JsonValue = settings.preprocessing.model_dump(mode="json")
     measured = Measured(

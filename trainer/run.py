@@ -21,7 +21,7 @@ from trainer.publishing.quality_gate import Verdict, WorseThanPublished, judge
 from trainer.settings import TrainerSettings
 from trainer.train_by_case import train_by_case
 from trainer.train_by_image import train_by_image
-from trainer.trained_model import Candidate
+from trainer.trained_model import TrainedModel
 from trainer.training.work_folder import WorkFolder, fingerprint
 from trainer.wording import counted
 
@@ -85,7 +85,7 @@ def train_and_publish(
     return outcome
 
 
-def _publish(candidate: Candidate, settings: TrainerSettings, started: float, *, is_forced: bool) -> Outcome:
+def _publish(candidate: TrainedModel, settings: TrainerSettings, started: float, *, is_forced: bool) -> Outcome:
     verdict = judge(candidate.out_of_fold, settings.model_dir, is_forced=is_forced)
     if verdict.is_worse and not is_forced:
         raise WorseThanPublished(verdict.reason)

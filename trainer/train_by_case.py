@@ -9,24 +9,24 @@ from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.operating_points import choose_rules
 from trainer.evaluation.out_of_fold import out_of_fold
 from trainer.export.ensemble import assemble
-from trainer.publishing.model_record import Facts
+from trainer.publishing.model_record import ModelRecord
 from trainer.publishing.plots import confusion_matrix, reliability
 from trainer.settings import FROM_SCRATCH, TrainerSettings
-from trainer.trained_model import Candidate, training_record, warnings_of
+from trainer.trained_model import TrainedModel, training_record, warnings_of
 from trainer.training.chest_gate import fit_gate
 from trainer.training.cross_validation import cross_validate, judge_out_of_fold
-from trainer.training.learner import make_approach
+from trainer.training.learner import make_learner
 from trainer.training.work_folder import WorkFolder
 
 
-def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, work: WorkFolder) -> Candidate:
+def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, work: WorkFolder) -> TrainedModel:
     """Fold by fold, then temperature, operating points and prediction sets from what each fold said to unseen cases.
 
     The figures are those of single members; the model averages all of them. Raises WeightsError.
     """
     groups = folds.cases.groups
-    approach = make_approach(dataset, groups, settings, work)
-    result = cross_validate(dataset, folds, approach, settings, work)
+    learner = make_learner(dataset, groups, settings, work)
+    result = cross_validate(dataset, folds, learner, settings, work)
     before, after = judge_out_of_fold(dataset, folds, result, settings.seed)
     calibrated = result.calibrated
     probabilities = calibrated.probabilities
@@ -35,7 +35,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     model = assemble(result.members, calibrated.temperature, distances=chest.distances)
     rules = choose_rules(dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, seed=settings.seed)
     title = f"{settings.model_name}, network {settings.network}, out of fold"
-    facts = Facts(
+    facts = ModelRecord(
         architecture=settings.network,
         classes=dataset.classes,
         preprocessing=settings.preprocessing,
@@ -63,7 +63,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
         "reliability.png": reliability(dataset.labels, softmax(result.logits), probabilities, title),
     }
     kept = out_of_fold(dataset.classes.names, dataset.digests, dataset.labels, groups, probabilities)
-    return Candidate(model, after, facts, figures, kept)
+    return TrainedModel(model, after, facts, figures, kept)
 
 
 def _of_probabilities(metrics: Metrics) -> dict[str, JsonValue]:

@@ -8,19 +8,19 @@ from pydantic import JsonValue
 from trainer.data.dataset import Dataset
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OutOfFold
-from trainer.publishing.model_record import Facts
+from trainer.publishing.model_record import ModelRecord
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 
 PHANTOM_WARNING = "Demo model: trained on synthetic phantoms; it has never seen a patient."
 
 
 @dataclass(frozen=True)
-class Candidate:
+class TrainedModel:
     """model: uint8 [B, H, W, 1] → float32 [B, classes]. out_of_fold: None where cases were not held apart."""
 
     model: keras.Model
     metrics: Metrics
-    facts: Facts
+    facts: ModelRecord
     figures: dict[str, bytes]
     out_of_fold: OutOfFold | None = None
 

@@ -35,10 +35,10 @@ def measure(model: ServingModel, cases: int) -> dict[str, dict[str, object]]:
             seed, index = _FIRST_SEED + number, (5 * number) % SLICES_PER_CASE
             grey, nodule = draw_phantom(label, seed, index), nodule_mask(label, seed, index)
             tensor, box = to_placed_tensor(grey, spec)
-            outputs = engine.infer_aside(tensor[np.newaxis])
+            outputs = engine.infer_with_attention(tensor[np.newaxis])
             chance = _share_of_body(nodule, tensor, box)
             occluded = occlusion_grid(
-                tensor, outputs[OUTPUT_NAME][0], label, lambda images: engine.infer_aside(images)[OUTPUT_NAME]
+                tensor, outputs[OUTPUT_NAME][0], label, lambda images: engine.infer_with_attention(images)[OUTPUT_NAME]
             )
             found["occlusion"].append((label, _is_hit(occluded, box, nodule), chance))
             if ATTENTION_NAME in outputs:

@@ -62,11 +62,11 @@ def _publish(model_dir: Path, seed: int, network: NetworkName) -> None:
 
     from trainer.export.ensemble import assemble  # noqa: PLC0415
     from trainer.networks.registry import build_network  # noqa: PLC0415
-    from trainer.publishing.model_record import Facts  # noqa: PLC0415
+    from trainer.publishing.model_record import ModelRecord  # noqa: PLC0415
     from trainer.publishing.publish import publish  # noqa: PLC0415
     from trainer.training.from_scratch import taken_apart  # noqa: PLC0415
 
-    facts = Facts(
+    facts = ModelRecord(
         architecture=network,
         classes=LUNG_CT_CLASSES,
         preprocessing=PreprocessingSpec(),

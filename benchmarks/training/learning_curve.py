@@ -22,7 +22,7 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.resampling import draw_cases
 from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
-from trainer.training.learner import make_approach
+from trainer.training.learner import make_learner
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 AIMS = {"balanced accuracy": 0.75, "accuracy": 0.86}
@@ -39,7 +39,7 @@ def learning_curve(
     right, counts = np.zeros((len(SHARES), len(dataset))), np.zeros((len(SHARES), classes))
     cases = find_cases(dataset, data, settings.cases, settings.expected_cases)
     groups = cases.groups
-    approach = make_approach(dataset, groups, settings)
+    learner = make_learner(dataset, groups, settings)
     fits = np.zeros(len(SHARES))
     for seed in range(seeds):
         folds = folds_of(dataset, cases, settings.model_copy(update={"split_seed": seed}))
@@ -49,7 +49,7 @@ def learning_curve(
                 for draw in range(draws if share < 1 else 1):
                     random = np.random.default_rng([seed, fold, row, draw])
                     rows, taken = some_cases(split.training, dataset.labels, groups, share, random)
-                    member = approach.fit(rows, None, settings.seed + fold)
+                    member = learner.fit(rows, None, settings.seed + fold)
                     is_right = member.logits(split.validation).argmax(axis=1) == dataset.labels[split.validation]
                     right[row, split.validation] += is_right / (seeds * (draws if share < 1 else 1))
                     counts[row] += taken

@@ -26,8 +26,8 @@ from trainer.evaluation.operating_points import choose_rules
 from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
 from trainer.training.chest_gate import fit_gate
-from trainer.training.learner import make_approach
-from trainer.training.members import Approach
+from trainer.training.learner import make_learner
+from trainer.training.members import Learner
 
 POINTS = ("high_sensitivity", "specificity_90", "specificity_95", "high_specificity")
 
@@ -36,7 +36,7 @@ def nested(data: Path, settings: TrainerSettings) -> str:
     """The table for one seed of the folds."""
     dataset = read_labelled(data, settings)
     folds = folds_of(dataset, find_cases(dataset, data, settings.cases, settings.expected_cases), settings)
-    approach = make_approach(dataset, folds.cases.groups, settings)
+    learner = make_learner(dataset, folds.cases.groups, settings)
     n, classes = len(dataset), dataset.classes
     target = classes.names.index(classes.target)
     of_mean, of_single = np.empty((n, len(classes.names))), np.empty((len(folds), n, len(classes.names)))
@@ -50,7 +50,7 @@ def nested(data: Path, settings: TrainerSettings) -> str:
     too_far = np.zeros(n, np.bool_)
     for fold in range(len(folds)):
         split = folds.split(fold)
-        rules, answers, is_too_far = _as_published(dataset, folds, split, approach, settings)
+        rules, answers, is_too_far = _as_published(dataset, folds, split, learner, settings)
         too_far[split.validation] = is_too_far
         of_mean[split.validation] = answers.mean(axis=0)
         of_single[:, split.validation] = answers
@@ -88,7 +88,7 @@ def nested(data: Path, settings: TrainerSettings) -> str:
 
 
 def _as_published(
-    dataset: Dataset, folds: Folds, split: Split, approach: Approach, settings: TrainerSettings
+    dataset: Dataset, folds: Folds, split: Split, learner: Learner, settings: TrainerSettings
 ) -> tuple[DecisionRules, NDArray[np.float64], NDArray[np.bool_]]:
     """Rules from the training part alone, each of its members' calibrated answers [members, held out, classes], and
     which slices held out [held out] lie further off than it allows.
@@ -108,7 +108,7 @@ def _as_published(
     answers, members, splits = [], [], []
     for fold in range(len(inside)):
         within = inside.split(fold)
-        member = approach.fit(training[within.training], None, settings.seed + fold)
+        member = learner.fit(training[within.training], None, settings.seed + fold)
         members.append(member)
         splits.append(replace(within, training=training[within.training], validation=training[within.validation]))
         logits[within.validation] = member.logits(training[within.validation])

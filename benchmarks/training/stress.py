@@ -31,7 +31,7 @@ from trainer.export.ensemble import assemble
 from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
 from trainer.training.cross_validation import cross_validate
-from trainer.training.learner import make_approach
+from trainer.training.learner import make_learner
 
 SPECIFICITY = 0.90
 _BATCH = 8
@@ -67,7 +67,7 @@ def stress(data: Path, settings: TrainerSettings, every: int) -> list[Stressed]:
     """One row a change, the unchanged slices first; every: judge each so-manieth slice of a class."""
     dataset = read_labelled(data, settings)
     folds = folds_of(dataset, find_cases(dataset, data, settings.cases, settings.expected_cases), settings)
-    result = cross_validate(dataset, folds, make_approach(dataset, folds.cases.groups, settings), settings)
+    result = cross_validate(dataset, folds, make_learner(dataset, folds.cases.groups, settings), settings)
     classes = dataset.classes
     target = classes.names.index(classes.target)
     is_target = dataset.labels == target

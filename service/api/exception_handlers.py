@@ -64,5 +64,5 @@ class ProblemAnswers:
         return self._answer(request, ProblemError(problems.INVALID_REQUEST, detail or None))
 
     async def _unforeseen(self, request: Request, _: Exception) -> Response:
-        """Starlette raises the exception again after this answer, so that RequestScope logs it."""
+        """Starlette raises the exception again after this answer, so that RequestLog logs it."""
         return problem_response(ProblemError(problems.INTERNAL_ERROR), request.state.request_id)

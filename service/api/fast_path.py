@@ -19,7 +19,7 @@ class DirectRoute:
 
 
 @dataclass(frozen=True)
-class Front:
+class FastPath:
     """ASGI. direct: what answers a POST to a path.
 
     FastAPI documents these addresses like any other. But nine of its layers surround an endpoint, and where that takes

@@ -138,7 +138,7 @@ async def explain_one(
 ) -> Answer:
     """What present() makes of where the model looked on the one slice of a request. Raises like predict_one().
 
-    class_name: None takes the predicted class. present is called in the lane that explains, off the event loop.
+    class_name: None takes the predicted class. present is called in the thread that explains, off the event loop.
     """
     explainer, frame, request_id = service.explainer, frame_of(request), request.state.request_id
     if service.reload.serving is not None:

@@ -1,4 +1,4 @@
-"""Any accepted file → an 8-bit PNG for display, in a lane of its own with low priority."""
+"""Any accepted file → an 8-bit PNG for display, in a pool of its own with low priority."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from service.api.handlers import Service, only_part
 from service.api.params import frame_of, number_of
 from service.api.problems import ProblemError
 from service.explain.png import encode_png
-from service.inference.bounded_pool import SideLane
+from service.inference.thread_pools import BoundedPool
 from shared.slices import DecodedSlice
 from shared.window import LUNG_WINDOW, Window
 
@@ -25,7 +25,7 @@ class Renderer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._lane = SideLane("render", threads=_THREADS, places=_PLACES, low_priority=True)
+        self._lane = BoundedPool("render", threads=_THREADS, places=_PLACES, low_priority=True)
 
     async def render(self, request: Request) -> Response:
         """The slice as image/png. Raises ProblemError, or an exception that service.api.problems knows."""

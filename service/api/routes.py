@@ -204,7 +204,7 @@ def _add_explain(router: APIRouter, service: Service) -> None:
         """Send a slice as for /predict. **The map is model attention, not lesion location.**
 
         It shows where what speaks for the class lies, in relation to the rest of this slice: not how much that is, and
-        not whether the model is right. Explanations have a lane and a queue of their own and never delay predictions.
+        not whether the model is right. Explanations have a worker and a queue of their own and never delay predictions.
         """
         opacity = number_of(request, "opacity", 0, 1)
         for name in ("class", "format"):

@@ -20,16 +20,16 @@ class Engine(Protocol):
     name: str
     precision: str
 
-    def few(self) -> int:
+    def single_threshold(self) -> int:
         """So many slices take no longer one after the other, each alone, than in batches; measured when asked."""
 
-    def infer_alone(self, image: NDArray[np.uint8]) -> Outputs:
+    def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
         """uint8 [1, H, W, 1] → outputs of one slice. One call at a time, and none of infer() beside it."""
 
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, B up to max_batch_size, in several threads at a time."""
 
-    def infer_aside(self, images: NDArray[np.uint8]) -> Outputs:
+    def infer_with_attention(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, and "attention" float32 [B, h, w, C] where the model has it; B is any.
 
         For explanations: one call at a time, beside all others; what it needs is made at the first.

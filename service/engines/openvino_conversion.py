@@ -18,7 +18,7 @@ from shared.artifact import ATTENTION_NAME, INPUT_NAME, ArtifactError
 
 ALONE_FILE = "alone.xml"
 BATCH_FILE = "batch.xml"
-ASIDE_FILE = "aside.xml"
+EXPLAIN_FILE = "explain.xml"
 
 _Quantized = tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]
 """Weights, levels and scales."""
@@ -56,7 +56,7 @@ def convert(
     models = {
         ALONE_FILE: _without_attention(published, [1, *image_shape, 1]),
         BATCH_FILE: _without_attention(published, [batch_size, *image_shape, 1]),
-        ASIDE_FILE: published,
+        EXPLAIN_FILE: published,
     }
     published.reshape({INPUT_NAME: [-1, *image_shape, 1]})
     if is_free:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.engines.base import OUTPUTS, Outputs
 from service.engines.openvino_conversion import ALONE_FILE, BATCH_FILE, not_compiled
-from service.engines.openvino_explain_worker import Aside, ports_of
+from service.engines.openvino_explain_worker import ExplainWorker, ports_of
 from service.memory import drop_mapped_pages, trim_heap
 from shared.artifact import ATTENTION_NAME, INPUT_NAME
 
@@ -46,8 +46,8 @@ class OpenVINOEngine:
         self._batch_shape = (batch_size, *image_shape, 1)
         self._threads = threads
         core = openvino.Core()
-        aside_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
-        self._aside = Aside(folder, (*OUTPUTS, ATTENTION_NAME), aside_hints)
+        explain_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
+        self._explain_worker = ExplainWorker(folder, (*OUTPUTS, ATTENTION_NAME), explain_hints)
         try:
             alone = core.compile_model(folder / ALONE_FILE, "CPU", {"PERFORMANCE_HINT": "LATENCY", **hints})
             pause()
@@ -66,7 +66,7 @@ class OpenVINOEngine:
         self.precision: str = alone.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.name = f"openvino {_VERSION}, {self.precision}"
 
-    def infer_alone(self, image: NDArray[np.uint8]) -> Outputs:
+    def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
         """uint8 [1, H, W, 1] → outputs of one slice, on all cores. One call at a time, no infer() beside it."""
         self._alone.infer({INPUT_NAME: image}, share_inputs=True)
         return {name: np.array(self._alone.get_tensor(port).data, np.float32) for name, port in self._ports.items()}
@@ -86,26 +86,26 @@ class OpenVINOEngine:
         finally:
             self._free.put(request)
 
-    def infer_aside(self, images: NDArray[np.uint8]) -> Outputs:
+    def infer_with_attention(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, with attention where the model has it. One call at a time.
 
         In a process of its own, started when first asked for and ended when nobody asks any more: an explanation takes
         neither time nor memory from predictions.
         """
-        return self._aside.infer(images)
+        return self._explain_worker.infer(images)
 
-    def few(self) -> int:
+    def single_threshold(self) -> int:
         """How many slices, one after the other, take no longer than a round of batches with one on each core."""
         batch = np.zeros(self._batch_shape, np.uint8)
         with ThreadPoolExecutor(self._threads, "timing") as pool:
-            alone_s = _fastest(lambda: self.infer_alone(batch[:1]))
+            alone_s = _fastest(lambda: self.infer_single(batch[:1]))
             round_s = _fastest(lambda: list(pool.map(self.infer, [batch] * self._threads)))
         return max(1, min(int(round_s / alone_s), self._threads * len(batch) - 1))
 
     def _warm(self, threads: int) -> None:
         """Run everything once: a first inference is slower than the next."""
         batch = np.zeros(self._batch_shape, np.uint8)
-        self.infer_alone(batch[:1])
+        self.infer_single(batch[:1])
         with ThreadPoolExecutor(threads, "warming") as pool:
             list(pool.map(self.infer, [batch] * threads))
 

@@ -26,12 +26,12 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from service.engines.openvino_conversion import ASIDE_FILE
+from service.engines.openvino_conversion import EXPLAIN_FILE
 from service.memory import trim_heap
 from shared.artifact import INPUT_NAME
 from shared.child_process import unthreaded_numpy_environment
 
-log = logging.getLogger("lungct.openvino_aside")
+log = logging.getLogger("lungct.explain_worker")
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -39,7 +39,7 @@ _ANSWER_S = 60  # a busy machine gives explanations little time; what takes long
 _IDLE_S = 60.0
 
 
-class Aside:
+class ExplainWorker:
     """The model for explanations, as convert() left it in a folder, which need not outlive this constructor.
 
     One call at a time. The process goes with this object, and with the process that holds it.
@@ -48,7 +48,7 @@ class Aside:
     def __init__(self, folder: Path, outputs: Sequence[str], hints: Mapping[str, object], *, idle_s: float = _IDLE_S):
         """outputs: what is wanted of the model, where it has it. hints: for OpenVINO."""
         self._task = {"outputs": list(outputs), "hints": dict(hints), "idle_s": idle_s}
-        self._files = [os.open((folder / ASIDE_FILE).with_suffix(end), os.O_RDONLY) for end in (".xml", ".bin")]
+        self._files = [os.open((folder / EXPLAIN_FILE).with_suffix(end), os.O_RDONLY) for end in (".xml", ".bin")]
         # not at the end of the interpreter, when a thread may still ask: all of it ends with this process anyway
         weakref.finalize(self, _close_all, self._files).atexit = False
         self._child: tuple[Connection, subprocess.Popen[bytes]] | None = None

@@ -48,11 +48,11 @@ class TensorFlowEngine:
             pause()
             self.infer(np.zeros((size, *image_shape, 1), np.uint8))
 
-    def few(self) -> int:
+    def single_threshold(self) -> int:
         """None: one batch at a time is computed, on all cores, so whatever waits shares it."""
         return 0
 
-    def infer_alone(self, image: NDArray[np.uint8]) -> Outputs:
+    def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
         """uint8 [1, H, W, 1] → outputs of one slice."""
         return self.infer(image)
 
@@ -60,7 +60,7 @@ class TensorFlowEngine:
         """uint8 [B, H, W, 1] → outputs."""
         return _arrays(self._serve(tf.constant(images)))
 
-    def infer_aside(self, images: NDArray[np.uint8]) -> Outputs:
+    def infer_with_attention(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, with attention. Shares the weights."""
         return _arrays(self._whole(**{INPUT_NAME: tf.constant(images)}))
 

@@ -1,4 +1,4 @@
-"""Bytes → where the model looked: in a lane of its own, beside predictions and never in their way.
+"""Bytes → where the model looked: in a pool of its own, beside predictions and never in their way.
 
 One thread of lower priority explains one slice after the other; with OpenVINO the model runs in a process of its own
 beside it (service.engines.openvino_explain_worker), which predictions do not notice.
@@ -15,7 +15,7 @@ from service.explain.occlusion import occlusion_grid
 from service.inference.batching import MicroBatcher, QueueFull
 from service.inference.chest_gate import Gate, NotAChestCT
 from service.inference.predictor import Predicted
-from service.inference.worker_pool import Lanes
+from service.inference.thread_pools import WorkerPool
 from service.metrics import Metrics
 from service.model.serving_model import ServingModel
 from service.schemas import Method
@@ -70,11 +70,11 @@ class Question(Generic[Presented]):
     class_name: str | None
     """None takes the predicted class."""
     present: Callable[[Explanation], Presented]
-    """What makes the answer of the explanation; called in the lane too."""
+    """What makes the answer of the explanation; called in its thread too."""
 
 
 class Explainer:
-    """The lane, and its bounded queue."""
+    """The thread, and its bounded queue."""
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics, decoder: SliceDecoder) -> None:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
@@ -83,11 +83,11 @@ class Explainer:
         self.batcher: MicroBatcher[ServingModel, Question[Any], Any] = MicroBatcher(
             self._compute,
             self._compute,
-            Lanes(1, "explain", _NICENESS),
-            lanes=1,
+            WorkerPool(1, "explain", _NICENESS),
+            workers=1,
             in_flight=1,
             batch_size=1,
-            few=lambda _: 1,
+            single_threshold=lambda _: 1,
             max_queue=settings.max_explain_queue,
             observer=_Observer(metrics),
         )
@@ -122,7 +122,7 @@ class Explainer:
         except Exception as error:  # it is this slice's answer, and says nothing of the engine
             return error
         try:
-            outputs = model.infer_aside(tensor[np.newaxis])
+            outputs = model.infer_with_attention(tensor[np.newaxis])
         except OSError:  # this machine starts no process now: neither the slice's fault nor the model's
             return QueueFull(_NO_PROCESS_S)
         probabilities, attention = outputs[OUTPUT_NAME][0], outputs.get(ATTENTION_NAME)
@@ -135,7 +135,7 @@ class Explainer:
         asked = int(probabilities.argmax()) if index is None else index
         if attention is None:
             evidence = occlusion_grid(
-                tensor, probabilities, asked, lambda images: model.infer_aside(images)[OUTPUT_NAME]
+                tensor, probabilities, asked, lambda images: model.infer_with_attention(images)[OUTPUT_NAME]
             )
         else:
             evidence = class_evidence(attention[0], asked)

@@ -1,6 +1,6 @@
 """Requests that wait together are computed together.
 
-A bounded queue in front of one function that computes several batches at a time, each in a lane. A lone request never
+A bounded queue in front of one function that computes several batches at a time, each in a worker. A lone request never
 waits for company, and under load batches grow by themselves. All but the function itself runs on the event loop,
 so there is no lock. This module knows neither HTTP nor what the function computes.
 """
@@ -58,31 +58,32 @@ class _Waiting(Generic[Key, Item, Answer]):
 class MicroBatcher(Generic[Key, Item, Answer]):
     """Items of one key (here: one model version) share a batch; a batch never mixes keys.
 
-    compute(key, items) runs in the executor and returns one answer an item, in order. So does compute_alone, which gets
-    a single item and has all lanes to itself; up to few(key) items are as fast one after the other as in batches.
-    in_flight is how many full batches may be on their way: more than lanes, so that no lane waits for its next one.
+    compute(key, items) runs in the executor and returns one answer an item, in order. So does compute_single, which
+    gets a single item and has all workers to itself; up to single_threshold(key) items are as fast one after the other
+    as in batches. in_flight is how many full batches may be on their way: more than workers, so that no worker waits
+    for its next one.
     """
 
     def __init__(
         self,
         compute: Callable[[Key, Sequence[Item]], Sequence[Answer]],
-        compute_alone: Callable[[Key, Sequence[Item]], Sequence[Answer]],
+        compute_single: Callable[[Key, Sequence[Item]], Sequence[Answer]],
         executor: Executor,
         *,
-        lanes: int,
+        workers: int,
         in_flight: int,
         batch_size: int,
-        few: Callable[[Key], int],
+        single_threshold: Callable[[Key], int],
         max_queue: int,
         observer: Observer,
     ) -> None:
         self._compute = compute
-        self._compute_alone = compute_alone
+        self._compute_single = compute_single
         self._executor = executor
-        self._lanes = lanes
+        self._workers = workers
         self._in_flight = in_flight
         self._batch_size = batch_size
-        self._few = few
+        self._single_threshold = single_threshold
         self._max_queue = max_queue
         self._observer = observer
         self._queue: deque[_Waiting[Key, Item, Answer]] = deque()
@@ -103,8 +104,8 @@ class MicroBatcher(Generic[Key, Item, Answer]):
 
     @property
     def round_size(self) -> int:
-        """Items that are computed at a time when every lane has a full batch."""
-        return self._lanes * self._batch_size
+        """Items that are computed at a time when every worker has a full batch."""
+        return self._workers * self._batch_size
 
     @property
     def oldest_batch_s(self) -> float:
@@ -194,34 +195,35 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     def _dispatch(self) -> None:
         while sizes := self._next_sizes():
             self._is_alone = sizes == [1] and not self._running
-            compute = self._compute_alone if self._is_alone else self._compute
+            compute = self._compute_single if self._is_alone else self._compute
             for size in sizes:
                 self._start(compute, [self._pop() for _ in range(size)])
 
     def _next_sizes(self) -> list[int]:
         """Sizes of the batches that may start now, of items at the head of the queue that have one key.
 
-        Idle lanes take what waits: a few items one after the other, more in one even round. While some are busy, a free
-        one takes a batch that is at least half full. Beyond that full batches follow: what does not fill one waits.
+        Idle workers take what waits: a few items one after the other, more in one even round. While some are busy, a
+        free one takes a batch that is at least half full. Beyond that full batches follow: what does not fill one
+        waits.
         """
         waiting = self._waiting_of_one_key()
         if not waiting or (self._running and self._is_alone):
             return []
         if not self._running:
-            if waiting <= self._few(self._queue[0].key):
+            if waiting <= self._single_threshold(self._queue[0].key):
                 return [1]
             if waiting < self.round_size:
                 return self._even_round(waiting)
         full = [self._batch_size] * min(self._in_flight - len(self._running), waiting // self._batch_size)
         rest = waiting - sum(full)
-        if len(self._running) + len(full) < self._lanes and 2 * rest >= self._batch_size:
+        if len(self._running) + len(full) < self._workers and 2 * rest >= self._batch_size:
             return [*full, rest]
         return full
 
     def _even_round(self, waiting: int) -> list[int]:
-        lanes = min(self._lanes, waiting)
-        each, rest = divmod(waiting, lanes)
-        return [each + 1] * rest + [each] * (lanes - rest)
+        workers = min(self._workers, waiting)
+        each, rest = divmod(waiting, workers)
+        return [each + 1] * rest + [each] * (workers - rest)
 
     def _waiting_of_one_key(self) -> int:
         """Items at the head of the queue that share a key, as many as can start, without those whose caller is gone."""

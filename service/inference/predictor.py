@@ -1,7 +1,7 @@
 """Bytes → probabilities: each batch is decoded by the thread that computes it, just before.
 
-So one thread has a batch from its bytes to its answers, and needs no other. What takes long to decode is decoded aside,
-in threads of its own that give way, so that a huge image delays no neighbour; DICOM in a lane of its own.
+So one thread has a batch from its bytes to its answers, and needs no other. What takes long to decode is decoded apart,
+in threads of its own that give way, so that a huge image delays no neighbour; DICOM in a pool of its own.
 """
 
 import functools
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from service.engines.base import Outputs
 from service.inference.batching import MicroBatcher
-from service.inference.bounded_pool import SideLane
 from service.inference.chest_gate import Gate, NotAChestCT
-from service.inference.worker_pool import Lanes
+from service.inference.thread_pools import BoundedPool, WorkerPool
 from service.metrics import Metrics
 from service.model.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
@@ -49,7 +48,7 @@ class Prepared(NamedTuple):
 Item = ImageBytes | Prepared
 Batcher = MicroBatcher[ServingModel, Item, Answer | Exception]
 
-_ASIDE_PIXELS, _ASIDE_BYTES = 1024 * 1024, 1024 * 1024  # a slice has a quarter of each, in colour three quarters
+_COSTLY_PIXELS, _COSTLY_BYTES = 1024 * 1024, 1024 * 1024  # a slice has a quarter of each, in colour three quarters
 _DICOM_SPARE = 6  # more threads that wait for DICOM than cores: costly files, which give way, hold some
 
 
@@ -80,18 +79,18 @@ class Predictor:
         self._map = map if options.in_flight > 1 else ThreadPoolExecutor(options.threads, "decoding").map
         # so many places that slow files leave the others half of the queue
         places = max(1, settings.max_queue // 2)
-        self._aside = SideLane("decoding-aside", threads=2, places=places, low_priority=True)
+        self._costly = BoundedPool("decoding-costly", threads=2, places=places, low_priority=True)
         self.decoder = SliceDecoder(self._limits)
         # these threads wait for processes
-        self._dicom = SideLane("dicom", threads=options.threads + _DICOM_SPARE, places=places)
+        self._dicom = BoundedPool("dicom", threads=options.threads + _DICOM_SPARE, places=places)
         self.batcher: Batcher = MicroBatcher(
             functools.partial(self._compute, "infer"),
-            functools.partial(self._compute, "infer_alone"),
-            Lanes(options.in_flight, "lane"),
-            lanes=options.lanes,
+            functools.partial(self._compute, "infer_single"),
+            WorkerPool(options.in_flight, "batch"),
+            workers=options.workers,
             in_flight=options.in_flight,
             batch_size=options.max_batch_size,
-            few=lambda model: model.few,
+            single_threshold=lambda model: model.single_threshold,
             max_queue=settings.max_queue,
             observer=metrics,
         )
@@ -111,8 +110,8 @@ class Predictor:
         header = read_header(body, self._limits)
         if frame is not None and frame != 1:
             raise NoSuchFrame(frame, 1)
-        if header.pixels > _ASIDE_PIXELS or len(body) > _ASIDE_BYTES or header.is_progressive:
-            item: Item = await self._aside.run(self._decode, model, body, waits=waits)
+        if header.pixels > _COSTLY_PIXELS or len(body) > _COSTLY_BYTES or header.is_progressive:
+            item: Item = await self._costly.run(self._decode, model, body, waits=waits)
         else:
             item = body
         return Predicted(*await self._infer(model, item), header.kind)
@@ -140,14 +139,14 @@ class Predictor:
         return Prepared(tensor, self._gate.look(body, tensor, model.chest_gate))
 
     def _compute(
-        self, how: Literal["infer", "infer_alone"], model: ServingModel, items: Sequence[Item]
+        self, how: Literal["infer", "infer_single"], model: ServingModel, items: Sequence[Item]
     ) -> list[Answer | Exception]:
         """One batch of one model. What cannot be decoded or is refused is its own answer and touches no neighbour."""
         # no local variable: an exception's traceback leads to this frame, which must not lead back to the exception
         return self._inferred(how, model, list(self._map(self._prepared, [model] * len(items), items)))
 
     def _inferred(
-        self, how: Literal["infer", "infer_alone"], model: ServingModel, prepared: Sequence[Prepared | Exception]
+        self, how: Literal["infer", "infer_single"], model: ServingModel, prepared: Sequence[Prepared | Exception]
     ) -> list[Answer | Exception]:
         slices = [one for one in prepared if isinstance(one, Prepared)]
         outputs: Outputs = {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from service.ledger.file import Facts, LedgerFile, Torn
+from service.ledger.file import LedgerFile, ModelRecord, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
 
@@ -45,7 +45,7 @@ class _Entry:
 
     __slots__ = ("facts", "written")
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ModelRecord) -> None:
         self.facts = facts
         self.written: asyncio.Future[bool | None] | None = None
         """Whether it is; None where it took too long."""
@@ -60,7 +60,7 @@ class Ledger:
         policy: LedgerPolicy,
         metrics: Metrics,
         *,
-        opening: Facts,
+        opening: ModelRecord,
         max_file_bytes: int,
         sync_interval_s: float,
         timeout_s: float,
@@ -84,7 +84,7 @@ class Ledger:
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._lost = 0
-        self._strangers = self._strangers_told = 0  # each is changed by one thread only
+        self._unauthorized = self._unauthorized_told = 0  # each is changed by one thread only
         self._busy_since: float | None = None
         self._anchored: tuple[float, int] = (0.0, 0)
         self.complaint: str | None = "it is not open yet"
@@ -157,12 +157,12 @@ class Ledger:
             self._queue.put(entry)
         self._gathered.clear()
 
-    def count_stranger(self) -> None:
+    def count_unauthorized(self) -> None:
         """Somebody without a known key was refused: counted, and written at most once a second.
 
         A line for each would let anybody fill the disk.
         """
-        self._strangers += 1
+        self._unauthorized += 1
 
     def _lose(self, count: int) -> None:
         with self._lock:
@@ -210,10 +210,10 @@ class Ledger:
                 self._open()
             elif not waiting:
                 self._file.check_place()
-            strangers = self._strangers
-            if count := strangers - self._strangers_told:
+            unauthorized = self._unauthorized
+            if count := unauthorized - self._unauthorized_told:
                 self._event("refused", problem="unauthorized", count=count)
-                self._strangers_told = strangers
+                self._unauthorized_told = unauthorized
             while waiting:
                 self._write_group(waiting)
             due_s = self._file.seconds_to_sync()

@@ -44,13 +44,13 @@ class LoadOptions:
     precision: Precision
     threads: int
     max_batch_size: int
-    few: int = 1
+    single_threshold: int = 1
     """Up to so many slices are computed one after the other; prepare_model() measures it."""
     trusted_key: str | None = None
     """Public keys, see shared.signing.trusted_keys(); None loads unsigned versions, too."""
 
     @property
-    def lanes(self) -> int:
+    def workers(self) -> int:
         """Batches that are computed at a time: OpenVINO gives each a core, TensorFlow gives one all cores."""
         return self.threads if self.engine == "openvino" else 1
 
@@ -62,7 +62,7 @@ class LoadOptions:
     @property
     def in_flight(self) -> int:
         """Batches on their way: while OpenVINO computes some, as many are decoded, and no core waits for its next."""
-        return 2 * self.lanes if self.engine == "openvino" else 1
+        return 2 * self.workers if self.engine == "openvino" else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class ServingModel:
     manifest: Manifest
     engine: Engine
     golden: Golden
-    few: int = 1
+    single_threshold: int = 1
     documents: Documents = field(default_factory=dict)
     digest: str = ""
     """SHA-256 of manifest.json, and so of every file of the version."""
@@ -99,19 +99,21 @@ class ServingModel:
         Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did.
         """
         golden, tolerance = self.golden, self.manifest.golden_tolerance
-        alone = [self.engine.infer_alone(image[np.newaxis])[OUTPUT_NAME] for image in golden.images]
+        alone = [self.engine.infer_single(image[np.newaxis])[OUTPUT_NAME] for image in golden.images]
         golden.compare(np.concatenate(alone), tolerance)
         batches = np.split(golden.images, range(batch_size, len(golden.images), batch_size))
         golden.compare(np.concatenate([self.engine.infer(batch)[OUTPUT_NAME] for batch in batches]), tolerance)
 
     @functools.cached_property
-    def infer_aside(self) -> Callable[[NDArray[np.uint8]], Outputs]:
-        """Engine.infer_aside(), once it has answered the golden slices, too: it may run another conversion.
+    def infer_with_attention(self) -> Callable[[NDArray[np.uint8]], Outputs]:
+        """Engine.infer_with_attention(), once it has answered the golden slices, too: it may run another conversion.
 
         Raises shared.artifact.GoldenMismatch where it does not.
         """
-        self.golden.compare(self.engine.infer_aside(self.golden.images)[OUTPUT_NAME], self.manifest.golden_tolerance)
-        return self.engine.infer_aside
+        self.golden.compare(
+            self.engine.infer_with_attention(self.golden.images)[OUTPUT_NAME], self.manifest.golden_tolerance
+        )
+        return self.engine.infer_with_attention
 
 
 def no_pause() -> None:
@@ -187,7 +189,7 @@ def _prove(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions
         )
     model = _start(version_dir, options, folder)
     model.replay_golden(options.max_batch_size)
-    return replace(options, few=model.engine.few())
+    return replace(options, single_threshold=model.engine.single_threshold())
 
 
 def _start(version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = no_pause) -> ServingModel:
@@ -203,7 +205,7 @@ def _start(version_dir: Path, options: LoadOptions, folder: Path, pause: Callabl
         manifest,
         engine,
         read_golden(folder, manifest),
-        options.few,
+        options.single_threshold,
         documents=read_documents(folder, manifest),
         digest=hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest(),
     )

@@ -54,8 +54,8 @@ def main() -> int:
         (_BUILD / folder).mkdir(parents=True, exist_ok=True)
     print(f"{len(names)} targets, {args.seconds} s each, {args.jobs} at a time; logs in {_BUILD / 'logs'}", flush=True)
     print("| target | executions | coverage | seconds | result |\n|---|---:|---:|---:|---|", flush=True)
-    with ThreadPoolExecutor(args.jobs) as lanes:
-        results = list(lanes.map(lambda name: _run(name, args.seconds), names))
+    with ThreadPoolExecutor(args.jobs) as workers:
+        results = list(workers.map(lambda name: _run(name, args.seconds), names))
     return 0 if all(results) else 1
 
 

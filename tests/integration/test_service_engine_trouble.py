@@ -34,7 +34,7 @@ def sabotage():
             time.sleep(3600)
         answers = as_ever(self, images)
         return {{**answers, "probabilities": answers["probabilities"][:, ::-1]}} if deed == "lie" else answers
-    engine.infer, engine.infer_alone = sabotaged(engine.infer), sabotaged(engine.infer_alone)
+    engine.infer, engine.infer_single = sabotaged(engine.infer), sabotaged(engine.infer_single)
 
 if sys.orig_argv[1:3] == ["-m", "service"]:
     threading.Thread(target=sabotage, daemon=True).start()

@@ -288,7 +288,7 @@ def test_where_photographs_are_flagged_their_map_is_too(attentive_repository: Pa
 
 
 def test_explanations_that_were_accepted_are_finished(tiny_network_repository: Path) -> None:
-    """SIGTERM while some wait for the lane: all are answered, and the exit code is 0."""
+    """SIGTERM while some wait for their turn: all are answered, and the exit code is 0."""
     with serving(tiny_network_repository, drain_delay_s=1) as running, ThreadPoolExecutor(6) as pool:
         asked = [
             pool.submit(httpx.post, f"{running.url}/explain?format=json", content=jpeg_slice(seed, 1000), timeout=60)

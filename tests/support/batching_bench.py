@@ -51,7 +51,7 @@ class Function:
         return self.answers([(key, item) for item in items])
 
     def alone(self, key: Any, items: Sequence[Any]) -> Sequence[Any]:
-        """What is called for a single item that has all lanes."""
+        """What is called for a single item that has all workers."""
         self.were_alone += items
         return self(key, items)
 
@@ -80,7 +80,12 @@ class Bench:
     """A batcher on a function and an executor of the test."""
 
     def __init__(
-        self, batch_size: int = 4, max_queue: int = 100, lanes: int = 1, in_flight: int | None = None, few: int = 1
+        self,
+        batch_size: int = 4,
+        max_queue: int = 100,
+        workers: int = 1,
+        in_flight: int | None = None,
+        single_threshold: int = 1,
     ) -> None:
         self.function = Function()
         self.executor = HandExecutor()
@@ -89,10 +94,10 @@ class Bench:
             self.function,
             self.function.alone,
             self.executor,
-            lanes=lanes,
-            in_flight=in_flight or lanes,
+            workers=workers,
+            in_flight=in_flight or workers,
             batch_size=batch_size,
-            few=lambda _: few,
+            single_threshold=lambda _: single_threshold,
             max_queue=max_queue,
             observer=self.observed,
         )

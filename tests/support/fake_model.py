@@ -26,13 +26,13 @@ class FakeEngine:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def few(self) -> int:
+    def single_threshold(self) -> int:
         return 1
 
-    def infer_alone(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def infer_single(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return self.infer(image)
 
-    def infer_aside(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def infer_with_attention(self, images: np.ndarray) -> dict[str, np.ndarray]:
         return self.infer(images)
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
-from trainer.publishing.model_record import Facts
+from trainer.publishing.model_record import ModelRecord
 
 
 def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
@@ -31,7 +31,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     figures = overrides.pop("figures", None)
     signing_key = overrides.pop("signing_key", None)
     has_attention = overrides.pop("has_attention", False)
-    facts = Facts(
+    facts = ModelRecord(
         **{
             "architecture": network,
             "classes": LUNG_CT_CLASSES,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from trainer.data.cases import Cases, find_cases
 from trainer.data.dataset import file_name, index_folder
 from trainer.data.duplicates import NEAR, across_classes, conflicting_copies, copies, near_duplicates
-from trainer.data.image_measures import MEASURES, Survey, survey_folder
+from trainer.data.image_measures import MEASURES, ImageMeasures, measure_folder
 from trainer.data.similarity import Pairs
 from trainer.evaluation.shortcuts import Shortcut, find_shortcuts
 from trainer.settings import TrainerSettings
@@ -89,7 +89,7 @@ class Audited:
     """What was found, and what the page draws it from."""
 
     audit: Audit
-    survey: Survey
+    survey: ImageMeasures
     cases: Cases
     alike: Pairs
     """Pairs across classes, the most alike first."""
@@ -98,7 +98,7 @@ class Audited:
 def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
     """Read a folder of class folders once and judge it. Raises DatasetError, CaseTableError or CaseInTwoClasses."""
     index = index_folder(folder, settings.class_set)
-    survey = survey_folder(index, settings.decode_threads)
+    survey = measure_folder(index, settings.decode_threads)
     near = near_duplicates(survey)
     cases = find_cases(survey, folder, settings.cases, settings.expected_cases, near)
     alike = across_classes(near, survey.labels)
@@ -172,7 +172,7 @@ def summary(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _named(survey: Survey, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
+def _named(survey: ImageMeasures, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(survey.files[row] for row in same) for same in sets)
 
 
@@ -181,7 +181,7 @@ def _sizes(measures: np.ndarray) -> dict[str, int]:
     return dict(sizes.most_common())
 
 
-def _groups(survey: Survey, cases: Cases) -> tuple[CaseGroup, ...]:
+def _groups(survey: ImageMeasures, cases: Cases) -> tuple[CaseGroup, ...]:
     rows_of = [np.flatnonzero(cases.groups == number).tolist() for number in range(len(cases))]
     return tuple(
         CaseGroup(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from trainer.data.balance import Indices
 from trainer.data.cases import natural_key
-from trainer.data.image_measures import Survey
+from trainer.data.image_measures import ImageMeasures
 from trainer.data.similarity import THUMBNAIL_SIDE, Pairs
 from trainer.plotting import png_of
 
@@ -18,7 +18,7 @@ _GAP = 2
 _INKS = ("#3b6ea8", "#d1702f", "#5a8f3c", "#8a5aa8", "#a8863b", "#3ba89a")
 
 
-def contact_sheet(survey: Survey, rows: Indices) -> bytes:
+def contact_sheet(survey: ImageMeasures, rows: Indices) -> bytes:
     """Thumbnails of these slices in the order of their files; of more than 48, 48 evenly spread ones."""
     ordered = np.array(sorted(rows.tolist(), key=lambda row: natural_key(survey.files[row])))
     if len(ordered) > _MAX_ON_SHEET:
@@ -26,13 +26,13 @@ def contact_sheet(survey: Survey, rows: Indices) -> bytes:
     return _png(_tiled(survey.thumbnails[ordered], _COLUMNS))
 
 
-def pair_sheet(survey: Survey, pairs: Pairs, count: int = 16) -> bytes:
+def pair_sheet(survey: ImageMeasures, pairs: Pairs, count: int = 16) -> bytes:
     """The first pairs, one above the other."""
     shown = np.concatenate([pairs.first[:count], pairs.second[:count]])
     return _png(_tiled(survey.thumbnails[shown], min(count, len(pairs))))
 
 
-def geometry_figure(survey: Survey) -> bytes:
+def geometry_figure(survey: ImageMeasures) -> bytes:
     """Size of the image, position and size of the body, a point for each slice."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (x, y) in zip(
@@ -49,7 +49,7 @@ def geometry_figure(survey: Survey) -> bytes:
     return png_of(figure)
 
 
-def intensity_figure(survey: Survey) -> bytes:
+def intensity_figure(survey: ImageMeasures) -> bytes:
     """Grey values and noise of each class: median, quartiles, and 5 to 95 %."""
     measures = ("mean grey", "darkest grey", "median grey", "brightest grey", "noise")
     figure = Figure(figsize=(12, 3.4), layout="constrained")
@@ -68,7 +68,7 @@ def intensity_figure(survey: Survey) -> bytes:
     return png_of(figure)
 
 
-def _classes(survey: Survey) -> list[tuple[int, str, str]]:
+def _classes(survey: ImageMeasures) -> list[tuple[int, str, str]]:
     return [(label, name, _INKS[label % len(_INKS)]) for label, name in enumerate(survey.classes.names)]
 
 

@@ -24,7 +24,7 @@ _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImageMeasures:
     """One row for each slice that can be read; fields as in Dataset, and measures float64 [n, 11]."""
 
     labels: Labels
@@ -42,7 +42,7 @@ class Survey:
         return self.measures[:, [MEASURES.index(name) for name in names]]
 
 
-def survey_folder(index: FolderIndex, threads: int | None = None) -> Survey:
+def measure_folder(index: FolderIndex, threads: int | None = None) -> ImageMeasures:
     """Read and measure every file; shows progress. Raises ClassWithoutSlices."""
     kept, skipped = [], []
     for outcome in read_files(index, lambda decoded: (thumbnail(decoded.grey), measure(decoded.grey)), threads):
@@ -50,7 +50,7 @@ def survey_folder(index: FolderIndex, threads: int | None = None) -> Survey:
             skipped.append(outcome)
         else:
             kept.append(outcome)
-    return Survey(
+    return ImageMeasures(
         labels=np.array([one.file.label for one in kept], np.int64),
         digests=tuple(one.digest for one in kept),
         files=tuple(file_name(one.file.path, index.folder) for one in kept),

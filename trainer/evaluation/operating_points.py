@@ -45,9 +45,10 @@ def choose_rules(
 ) -> DecisionRules:
     """Operating points, uncertain band and prediction sets from calibrated out-of-fold probabilities.
 
-    labels, groups, fold_of: int64 [n]; probabilities: float [n, classes]. Every class must have slices outside of each
-    fold, as split_by_case() sees to. A threshold is chosen on all slices; its sensitivity and specificity are measured
-    with each fold judged by the threshold of the other folds, intervals by 2,000 draws of cases. The uncertain band runs from high_sensitivity's threshold (rule_out) to high_specificity's (rule_in).
+    labels, groups, fold_of: int64 [n]; probabilities: float [n, classes]. Every class must have slices outside of
+    each fold, as split_by_case() sees to. A threshold is chosen on all slices; its sensitivity and specificity are
+    measured with each fold judged by the threshold of the other folds, intervals by 2,000 draws of cases. The
+    uncertain band runs from high_sensitivity's threshold (rule_out) to high_specificity's (rule_in).
     """
     target = classes.names.index(classes.target)
     is_target, score = labels == target, probabilities[:, target].astype(np.float64)

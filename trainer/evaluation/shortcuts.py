@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.ensemble import RandomForestClassifier
 
 from trainer.data.cases import Cases
-from trainer.data.image_measures import Survey
+from trainer.data.image_measures import ImageMeasures
 from trainer.data.splits import FoldWithoutClass, split_by_case
 from trainer.evaluation.intervals import Interval
 from trainer.evaluation.metrics import evaluate
@@ -41,7 +41,7 @@ class Shortcut(BaseModel):
         return self.interval[0] > self.chance
 
 
-def find_shortcuts(survey: Survey, cases: Cases, seed: int = 0) -> tuple[Shortcut, ...]:
+def find_shortcuts(survey: ImageMeasures, cases: Cases, seed: int = 0) -> tuple[Shortcut, ...]:
     """One result for each clue; none where a class has fewer than two cases, which leaves nothing to test on."""
     folds = min(_FOLDS, *cases.counts(survey).values())
     try:

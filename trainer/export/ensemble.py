@@ -10,7 +10,7 @@ from shared.artifact import ATTENTION_NAME, DISTANCE_NAME, INPUT_NAME, OUTPUT_NA
 from trainer.errors import TrainerError
 from trainer.networks.attention import NotSeparable, attention, mean_of
 from trainer.networks.chest_distance import ChestDistance
-from trainer.training.members import Fold
+from trainer.training.members import Member
 
 View = Literal["as-is", "mirrored"]
 
@@ -23,7 +23,7 @@ class NoMembers(TrainerError):
 
 
 def assemble(
-    folds: Sequence[Fold],
+    folds: Sequence[Member],
     temperature: float,
     views: Sequence[View] = ("as-is",),
     name: str = "ensemble",
@@ -61,7 +61,7 @@ def assemble(
     return keras.Model(image, outputs, name=name)
 
 
-def _with_places(folds: Sequence[Fold], network: keras.Model) -> keras.Model:
+def _with_places(folds: Sequence[Member], network: keras.Model) -> keras.Model:
     """The network, image → [features], or → [features, logits by place of the members that share it]."""
     features = network.outputs[0]
     sharing = [fold for fold in folds if fold.network is network]

@@ -13,7 +13,7 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def flush_tree(folder: Path) -> None:
+def fsync_tree(folder: Path) -> None:
     """Every file and folder below and the folder itself, deepest first."""
     for path in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
         flush(path)

@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from trainer.publishing.model_record import Facts
+from trainer.publishing.model_record import ModelRecord
 
 _USE = """\
 ## Use
@@ -28,7 +28,7 @@ _OF_TARGET = (
 )
 
 
-def model_card(facts: Facts) -> str:
+def model_card(facts: ModelRecord) -> str:
     """Markdown; every figure comes from the facts, and what they do not say is left out."""
     parts = [
         _title(facts), _warnings(facts), _USE, _data(facts), _split(facts), _metrics(facts), _calibration(facts),
@@ -37,7 +37,7 @@ def model_card(facts: Facts) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _title(facts: Facts) -> str:
+def _title(facts: ModelRecord) -> str:
     classes = ", ".join(facts.classes.names)
     return (
         f"# Model card\n\nA `{facts.architecture}` network that gives one CT slice of the chest a probability for each "
@@ -46,13 +46,13 @@ def _title(facts: Facts) -> str:
     )
 
 
-def _warnings(facts: Facts) -> str:
+def _warnings(facts: ModelRecord) -> str:
     if not facts.warnings:
         return ""
     return "## Warnings\n\n" + "\n".join(f"- {warning}" for warning in facts.warnings) + "\n"
 
 
-def _data(facts: Facts) -> str:
+def _data(facts: ModelRecord) -> str:
     data = facts.dataset
     kind = "synthetic phantoms, drawn by a program" if data.get("kind") == "phantoms" else "labelled slices"
     lines = [f"## Data\n\n{data.get('n', 0)} {kind}:\n", "| Class | Slices |", "|---|---:|"]
@@ -65,7 +65,7 @@ def _data(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _split(facts: Facts) -> str:
+def _split(facts: ModelRecord) -> str:
     split = facts.split
     if split.get("protocol") == "case":
         return _folds(split)
@@ -90,7 +90,7 @@ def _folds(split: dict[str, Any]) -> str:
     )
 
 
-def _metrics(facts: Facts) -> str:
+def _metrics(facts: ModelRecord) -> str:
     metrics: dict[str, Any] = dict(facts.metrics)
     if not metrics:
         return ""
@@ -122,7 +122,7 @@ def _metrics(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _calibration(facts: Facts) -> str:
+def _calibration(facts: ModelRecord) -> str:
     record = _mapping(facts.metrics.get("calibration"))
     if not record:
         return ""
@@ -133,7 +133,7 @@ def _calibration(facts: Facts) -> str:
     )
 
 
-def _decisions(facts: Facts) -> str:
+def _decisions(facts: ModelRecord) -> str:
     rules = facts.thresholds
     if rules is None:
         return ""
@@ -159,7 +159,7 @@ def _decisions(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _refusals(facts: Facts) -> str:
+def _refusals(facts: ModelRecord) -> str:
     gate = facts.chest_gate
     if gate is None:
         return ""
@@ -179,7 +179,7 @@ def _share(value: Any) -> str:
     return f"{float(value):.1%}"
 
 
-def _technical(facts: Facts) -> str:
+def _technical(facts: ModelRecord) -> str:
     spec = facts.preprocessing
     return (
         f"## Input and training\n\nInput `image` uint8 [batch, {spec.height}, {spec.width}, 1], one grey channel "

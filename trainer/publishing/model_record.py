@@ -8,7 +8,7 @@ from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
 
 
-class Facts(BaseModel):
+class ModelRecord(BaseModel):
     """What a run knows of its model; becomes the manifest once number, time and files are known."""
 
     model_config = ConfigDict(frozen=True)

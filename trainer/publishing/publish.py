@@ -33,9 +33,9 @@ from trainer.errors import TrainerError
 from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, OutOfFold
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.library_versions import library_versions
-from trainer.publishing.fsync import flush, flush_tree
+from trainer.publishing.fsync import flush, fsync_tree
 from trainer.publishing.model_card import model_card
-from trainer.publishing.model_record import Facts
+from trainer.publishing.model_record import ModelRecord
 from trainer.publishing.staging import locked, remove_dead_folders, unfinished_folder
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class PublishingFailed(TrainerError):
 
 def publish(
     model: keras.Model,
-    facts: Facts,
+    facts: ModelRecord,
     model_dir: Path,
     figures: dict[str, bytes] | None = None,
     out_of_fold: OutOfFold | None = None,
@@ -93,7 +93,7 @@ def publish(
         raise PublishingFailed(f"the exported model is not the trained one, {error}") from error
 
 
-def _write_content(model: keras.Model, facts: Facts, folder: Path, figures: dict[str, bytes]) -> None:
+def _write_content(model: keras.Model, facts: ModelRecord, folder: Path, figures: dict[str, bytes]) -> None:
     """Everything but the manifest. Raises GoldenMismatch where what was written does not answer as the model does."""
     export(model, facts.preprocessing, folder)
     golden = make_golden(model, facts.preprocessing)
@@ -107,10 +107,10 @@ def _write_content(model: keras.Model, facts: Facts, folder: Path, figures: dict
         (folder / FIGURES_DIR / name).write_bytes(content)
 
 
-def _rename_to_next(folder: Path, facts: Facts, model_dir: Path, signing_key: Path | None) -> int:
+def _rename_to_next(folder: Path, facts: ModelRecord, model_dir: Path, signing_key: Path | None) -> int:
     """Flush, write manifest and signature last, and take the lowest free number above every published one."""
     files = digest_files(folder)
-    flush_tree(folder)
+    fsync_tree(folder)
     with locked(model_dir):
         number = max(published_versions(model_dir), default=0) + 1
         while True:
@@ -130,7 +130,9 @@ def _rename_to_next(folder: Path, facts: Facts, model_dir: Path, signing_key: Pa
                 return number
 
 
-def _write_manifest(folder: Path, facts: Facts, files: dict[str, FileDigest], model_name: str, number: int) -> None:
+def _write_manifest(
+    folder: Path, facts: ModelRecord, files: dict[str, FileDigest], model_name: str, number: int
+) -> None:
     manifest = Manifest(
         **dict(facts),
         model_name=model_name,

@@ -10,7 +10,7 @@ from shared.chest_ct import ChestGate, ImageLimits, look_at
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Split
 from trainer.networks.chest_distance import ChestDistance, fit_distance
-from trainer.training.members import Fold
+from trainer.training.members import Member
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class FittedGate:
     gate: ChestGate
 
 
-def fit_gate(dataset: Dataset, members: Sequence[Fold], splits: Sequence[Split]) -> FittedGate:
+def fit_gate(dataset: Dataset, members: Sequence[Member], splits: Sequence[Split]) -> FittedGate:
     """Fit a distance to each member's training slices, and choose limits by those that were held out of it.
 
     Phantoms set no limit to the distance: a model that has never seen a patient cannot tell what a chest looks like.

@@ -12,7 +12,7 @@ from trainer.evaluation.calibration import Calibrated, cross_fit, softmax
 from trainer.evaluation.metrics import Metrics, evaluate
 from trainer.networks.heads import Logits
 from trainer.settings import TrainerSettings
-from trainer.training.members import Approach, Fold
+from trainer.training.members import Learner, Member
 from trainer.training.work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class CrossValidated:
     out of; uncalibrated, and calibrated by the other folds.
     """
 
-    members: tuple[Fold, ...]
+    members: tuple[Member, ...]
     logits: Logits
     calibrated: Calibrated
 
@@ -32,7 +32,7 @@ class CrossValidated:
 def cross_validate(
     dataset: Dataset,
     folds: Folds,
-    approach: Approach,
+    learner: Learner,
     settings: TrainerSettings,
     work: WorkFolder | None = None,
 ) -> CrossValidated:
@@ -46,9 +46,9 @@ def cross_validate(
     for fold in range(len(folds)):
         started, held_out = time.monotonic(), folds.split(fold).validation
         name = f"fold-{fold}.npz"
-        member = None if work is None else work.load(name, approach.load)
+        member = None if work is None else work.load(name, learner.load)
         if member is None:
-            member = _fit(dataset, folds, fold, approach, settings)
+            member = _fit(dataset, folds, fold, learner, settings)
             if work is not None:
                 work.keep(name, member.save)
         logits[held_out] = member.logits(held_out)
@@ -69,8 +69,8 @@ def judge_out_of_fold(dataset: Dataset, folds: Folds, result: CrossValidated, se
     return before, evaluate(labels, result.calibrated.probabilities, classes, seed, groups)
 
 
-def _fit(dataset: Dataset, folds: Folds, fold: int, approach: Approach, settings: TrainerSettings) -> Fold:
+def _fit(dataset: Dataset, folds: Folds, fold: int, learner: Learner, settings: TrainerSettings) -> Member:
     training, to_stop = folds.split(fold).training, None
     if settings.stops_early:
         training, to_stop = hold_out_to_stop(dataset.labels, folds.cases.groups, training, settings.seed)
-    return approach.fit(training, to_stop, settings.seed + fold)
+    return learner.fit(training, to_stop, settings.seed + fold)

@@ -21,7 +21,7 @@ _KINDS: dict[str, type[LinearHead] | type[NeighbourHead]] = {"linear": LinearHea
 
 
 @dataclass(frozen=True)
-class FrozenFold:
+class FrozenMember:
     """A head, the network below it, and what that says of the dataset's slices."""
 
     network: keras.Model
@@ -82,7 +82,7 @@ class FrozenFeatures:
         self._classes = len(dataset.classes.names)
         self._head: HeadName = settings.head
 
-    def fit(self, training: Indices, validation: Indices | None, seed: int) -> FrozenFold:  # noqa: ARG002
+    def fit(self, training: Indices, validation: Indices | None, seed: int) -> FrozenMember:  # noqa: ARG002
         """Fit a head to the training rows, which also decide for one. Nothing is random or stopped early."""
         features, labels, groups = self._features[training], self._labels[training], self._groups[training]
         blocks, classes = self._blocks, self._classes
@@ -91,13 +91,13 @@ class FrozenFeatures:
         else:
             name = self._head
         head = fit_head(name, features, labels, groups, blocks=blocks, classes=classes)
-        return FrozenFold(self._network, self._features, head)
+        return FrozenMember(self._network, self._features, head)
 
     def save_features(self, file: Path) -> None:
         """Write the features to an .npy file, so that a run that was killed need not extract them again."""
         with file.open("wb") as opened:
             np.save(opened, self._features)
 
-    def load(self, file: Path) -> FrozenFold:
+    def load(self, file: Path) -> FrozenMember:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
-        return FrozenFold.load(file, self._network, self._features)
+        return FrozenMember.load(file, self._network, self._features)

@@ -10,7 +10,7 @@ from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.training.fine_tuning import FineTuning
 from trainer.training.from_scratch import FromScratch
 from trainer.training.frozen_features import FrozenFeatures
-from trainer.training.members import Approach
+from trainer.training.members import Learner
 from trainer.training.work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 _FEATURES_FILE = "features.npy"
 
 
-def make_approach(
+def make_learner(
     dataset: Dataset, groups: Groups, settings: TrainerSettings, work: WorkFolder | None = None
-) -> Approach:
+) -> Learner:
     """From scratch, fine-tuning, or heads on frozen features, which are kept in the work folder if there is one.
 
     groups: give every slice one of its own where held-out slices may be of seen cases (a split by image). Raises
@@ -33,7 +33,7 @@ def make_approach(
     if work is None:
         return FrozenFeatures(dataset, groups, settings)
     stored = work.load(_FEATURES_FILE, lambda file: np.load(file, allow_pickle=False))
-    approach = FrozenFeatures(dataset, groups, settings, stored)
+    learner = FrozenFeatures(dataset, groups, settings, stored)
     if stored is None:
-        work.keep(_FEATURES_FILE, approach.save_features)
-    return approach
+        work.keep(_FEATURES_FILE, learner.save_features)
+    return learner

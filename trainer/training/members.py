@@ -10,7 +10,7 @@ from trainer.networks.attention import Affine
 from trainer.networks.heads import Features, Logits
 
 
-class Fold(Protocol):
+class Member(Protocol):
     """A fitted member. It answers for rows of the dataset it came from, and can be laid into a model for others."""
 
     @property
@@ -33,11 +33,11 @@ class Fold(Protocol):
         """Write what was fitted, so that a run that was killed need not fit it again."""
 
 
-class Approach(Protocol):
+class Learner(Protocol):
     """A way to fit members: made once for a dataset, its case groups and the settings."""
 
-    def fit(self, training: Indices, validation: Indices | None, seed: int) -> Fold:
+    def fit(self, training: Indices, validation: Indices | None, seed: int) -> Member:
         """Fit to the training rows. Validation rows may decide when to stop; an approach may not need them."""
 
-    def load(self, file: Path) -> Fold:
+    def load(self, file: Path) -> Member:
         """A member that was saved. Raises OSError or ValueError where the file is no such member."""

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from service.api import problems
 from service.api.connection.lingering import LingeringTransport, Patience
-from service.api.middleware.request_log import RequestScope
+from service.api.middleware.request_log import RequestLog
 from service.api.problems import ProblemError, problem_response
 from service.metrics import Metrics
 
@@ -52,7 +52,7 @@ def http_protocol(metrics: Metrics, limits: HttpLimits | None = None) -> Callabl
         scope["state"]["log"] = {"problem": problem.kind.name}
         await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
 
-    return partial(HttpProtocol, refuse=RequestScope(refuse, metrics), limits=limits or HttpLimits())
+    return partial(HttpProtocol, refuse=RequestLog(refuse, metrics), limits=limits or HttpLimits())
 
 
 class HttpProtocol(HttpToolsProtocol):

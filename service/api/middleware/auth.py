@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api import problems
-from service.api.fast_path import Front
+from service.api.fast_path import FastPath
 from service.api.problems import ProblemError, problem_response
 from service.auth.api_keys import ApiKeys
 from service.metrics import Metrics
@@ -33,11 +33,11 @@ def is_public(path: str, public: frozenset[PublicPart]) -> bool:
     return first == "/health" or _PARTS.get(first) in public
 
 
-class Access:
+class KeyAuth:
     """ASGI middleware, where keys are configured: names the caller, or answers 401, 429 or 503."""
 
     def __init__(
-        self, app: Front, keys: ApiKeys, metrics: Metrics, public: frozenset[PublicPart], root_path: str = ""
+        self, app: FastPath, keys: ApiKeys, metrics: Metrics, public: frozenset[PublicPart], root_path: str = ""
     ) -> None:
         self._app = app
         self._keys = keys

@@ -48,7 +48,7 @@ def facts_of(model: ServingModel, prediction: Prediction) -> dict[str, Any]:
     }
 
 
-class Recording:
+class LedgerMiddleware:
     """ASGI middleware, where there is a ledger: every POST is somebody asking about an image, and gets its lines.
 
     What answers leaves facts in scope["state"]["ledger"], a list with one dict for each slice; what is known of every
@@ -101,7 +101,7 @@ class Recording:
         state = scope["state"]
         noted = state.get("log", {})
         if noted.get("problem") == problems.UNAUTHORIZED.name:
-            self._ledger.count_stranger()
+            self._ledger.count_unauthorized()
             return
         common = {
             "request_id": state["request_id"],

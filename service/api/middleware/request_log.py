@@ -22,7 +22,7 @@ _FIRST_ERROR = 400
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestScope:
+class RequestLog:
     """ASGI middleware. Neither path, query, file name nor body reaches the log: they may name a patient."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Scope
 
-from service.api.fast_path import Front
+from service.api.fast_path import FastPath
 
 
 class BrokenError(Exception):
@@ -39,5 +39,5 @@ def test_the_route_of_a_request_that_broke_is_known(method: str) -> None:
         pass
 
     with suppress(BrokenError):
-        asyncio.run(Front(app, {}, unknown)(scope, receive, send))
+        asyncio.run(FastPath(app, {}, unknown)(scope, receive, send))
     assert getattr(scope.get("route"), "path", "unmatched") == "/broken"

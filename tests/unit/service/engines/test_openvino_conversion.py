@@ -10,8 +10,8 @@ from openvino import opset13 as operations
 
 from service.engines.openvino_conversion import (
     ALONE_FILE,
-    ASIDE_FILE,
     BATCH_FILE,
+    EXPLAIN_FILE,
     compress_large_weights,
     convert,
     quantized,
@@ -109,7 +109,7 @@ def test_only_explanations_are_given_attention(tmp_path: Path) -> None:
     """What predicts is compiled without it; what explains has it, for any batch, and as small weights."""
     publish_untrained(tmp_path, 1, network="cnn", has_attention=True)
     convert(tmp_path / "lung-ct" / "1", tmp_path, 4, (224, 224), None)
-    for name, has_attention in ((ALONE_FILE, False), (BATCH_FILE, False), (ASIDE_FILE, True)):
+    for name, has_attention in ((ALONE_FILE, False), (BATCH_FILE, False), (EXPLAIN_FILE, True)):
         model = openvino.Core().read_model(tmp_path / name)
         names = {name for output in model.outputs for name in output.get_names()}
         assert "probabilities" in names

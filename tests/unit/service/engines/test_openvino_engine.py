@@ -30,7 +30,7 @@ def _engine(version_dir: Path, folder: Path, precision: str | None = None) -> Op
 def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
     """Alone, in a full batch, in one that is padded, and in batches that run at a time, a slice is answered alike."""
     engine, slices = _engine(version_dir, tmp_path, "f32"), _slices(10)
-    alone = np.concatenate([engine.infer_alone(one[np.newaxis])[OUTPUT_NAME] for one in slices])
+    alone = np.concatenate([engine.infer_single(one[np.newaxis])[OUTPUT_NAME] for one in slices])
     assert alone.shape == (10, 3)
     with ThreadPoolExecutor(4) as pool:
         for size in (1, 2, 3, 4):
@@ -42,7 +42,7 @@ def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
 
 def test_a_few_is_fewer_than_a_round(version_dir: Path, tmp_path: Path) -> None:
     """At least a lone slice is computed alone, and a full round never is."""
-    assert 1 <= _engine(version_dir, tmp_path).few() < 8
+    assert 1 <= _engine(version_dir, tmp_path).single_threshold() < 8
 
 
 def test_a_model_outlives_its_files(version_dir: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from service.engines.base import OUTPUTS
 from service.engines.openvino_conversion import convert
 from service.engines.openvino_engine import OpenVINOEngine
-from service.engines.openvino_explain_worker import Aside
+from service.engines.openvino_explain_worker import ExplainWorker
 from shared.artifact import ATTENTION_NAME, OUTPUT_NAME
 from tests.support.published import publish_untrained
 from tests.support.serving import wait_until
@@ -35,76 +35,76 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def aside(converted: Path) -> Iterator[Aside]:
+def worker(converted: Path) -> Iterator[ExplainWorker]:
     """Its model for explanations."""
-    aside = Aside(converted, (*OUTPUTS, ATTENTION_NAME), HINTS)
-    yield aside
-    aside.close()
+    worker = ExplainWorker(converted, (*OUTPUTS, ATTENTION_NAME), HINTS)
+    yield worker
+    worker.close()
 
 
-def test_it_answers_what_predictions_answer(converted: Path, aside: Aside) -> None:
+def test_it_answers_what_predictions_answer(converted: Path, worker: ExplainWorker) -> None:
     """A batch of any size has the probabilities of its slices alone, and attention."""
     engine = OpenVINOEngine(converted, 2, 4, (224, 224), "f32", pause=int)
-    alone = np.concatenate([engine.infer_alone(one[np.newaxis])[OUTPUT_NAME] for one in IMAGES])
+    alone = np.concatenate([engine.infer_single(one[np.newaxis])[OUTPUT_NAME] for one in IMAGES])
     for count in (1, 3):
-        answer = aside.infer(IMAGES[:count])
+        answer = worker.infer(IMAGES[:count])
         np.testing.assert_allclose(answer[OUTPUT_NAME], alone[:count], atol=1e-5)
         assert answer[ATTENTION_NAME].shape == (count, 14, 14, 3)
 
 
-def test_there_is_no_process_until_somebody_asks(aside: Aside) -> None:
+def test_there_is_no_process_until_somebody_asks(worker: ExplainWorker) -> None:
     """It costs no memory until then, and what it computes yields to everybody."""
-    assert aside.pid is None
-    aside.infer(IMAGES[:1])
-    assert aside.pid is not None
-    policies = {os.sched_getscheduler(thread.id) for thread in psutil.Process(aside.pid).threads()}
+    assert worker.pid is None
+    worker.infer(IMAGES[:1])
+    assert worker.pid is not None
+    policies = {os.sched_getscheduler(thread.id) for thread in psutil.Process(worker.pid).threads()}
     assert policies == {os.SCHED_IDLE}
 
 
 def test_it_ends_when_nobody_asks(converted: Path) -> None:
     """And answers the next as if nothing had been."""
-    aside = Aside(converted, OUTPUTS, HINTS, idle_s=0.1)
-    first = aside.infer(IMAGES[:1])
-    wait_until(lambda: aside.pid is None, "the process ends")
-    np.testing.assert_array_equal(aside.infer(IMAGES[:1])[OUTPUT_NAME], first[OUTPUT_NAME])
-    aside.close()
+    worker = ExplainWorker(converted, OUTPUTS, HINTS, idle_s=0.1)
+    first = worker.infer(IMAGES[:1])
+    wait_until(lambda: worker.pid is None, "the process ends")
+    np.testing.assert_array_equal(worker.infer(IMAGES[:1])[OUTPUT_NAME], first[OUTPUT_NAME])
+    worker.close()
 
 
-def test_one_that_is_killed_is_replaced(aside: Aside) -> None:
+def test_one_that_is_killed_is_replaced(worker: ExplainWorker) -> None:
     """Whoever asks next has an answer, from another process."""
-    first = aside.infer(IMAGES[:1])
-    before = aside.pid
+    first = worker.infer(IMAGES[:1])
+    before = worker.pid
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    np.testing.assert_array_equal(aside.infer(IMAGES[:1])[OUTPUT_NAME], first[OUTPUT_NAME])
-    assert aside.pid not in (None, before)
+    np.testing.assert_array_equal(worker.infer(IMAGES[:1])[OUTPUT_NAME], first[OUTPUT_NAME])
+    assert worker.pid not in (None, before)
 
 
-def test_what_cannot_be_computed_breaks_nothing(aside: Aside) -> None:
+def test_what_cannot_be_computed_breaks_nothing(worker: ExplainWorker) -> None:
     """A slice of another size is an error in words; the same process answers the next."""
-    aside.infer(IMAGES[:1])
-    before = aside.pid
+    worker.infer(IMAGES[:1])
+    before = worker.pid
     with pytest.raises(RuntimeError, match=r"shape"):
-        aside.infer(np.zeros((1, 10, 10, 1), np.uint8))
-    assert aside.infer(IMAGES[:1])[OUTPUT_NAME].shape == (1, 3)
-    assert aside.pid == before
+        worker.infer(np.zeros((1, 10, 10, 1), np.uint8))
+    assert worker.infer(IMAGES[:1])[OUTPUT_NAME].shape == (1, 3)
+    assert worker.pid == before
 
 
 def test_a_model_that_cannot_be_compiled_is_said(converted: Path) -> None:
     """In OpenVINO's words."""
-    aside = Aside(converted, OUTPUTS, {"INFERENCE_PRECISION_HINT": "teapot"})
+    worker = ExplainWorker(converted, OUTPUTS, {"INFERENCE_PRECISION_HINT": "teapot"})
     with pytest.raises(RuntimeError, match=r"teapot"):
-        aside.infer(IMAGES[:1])
-    aside.close()
+        worker.infer(IMAGES[:1])
+    worker.close()
 
 
-def test_a_process_that_cannot_live_is_said(aside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_live_is_said(worker: ExplainWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """After two tries, and not never; one that lives answers the next."""
     with monkeypatch.context() as broken:
         broken.setattr("sys.executable", "/bin/false")
         with pytest.raises(RuntimeError, match=r"ended twice"):
-            aside.infer(IMAGES[:1])
-    assert aside.infer(IMAGES[:1])[OUTPUT_NAME].shape == (1, 3)
+            worker.infer(IMAGES[:1])
+    assert worker.infer(IMAGES[:1])[OUTPUT_NAME].shape == (1, 3)
 
 
 def test_nothing_is_told_to_anybody() -> None:
@@ -117,11 +117,11 @@ def test_it_outlives_its_files_and_goes_with_its_model(converted: Path, tmp_path
     """The folder may be gone before the first question; the process is gone with whoever could ask another."""
     folder = tmp_path / "converted"
     shutil.copytree(converted, folder)
-    aside = Aside(folder, OUTPUTS, HINTS)
+    worker = ExplainWorker(folder, OUTPUTS, HINTS)
     shutil.rmtree(folder)
-    aside.infer(IMAGES[:1])
-    pid = aside.pid
+    worker.infer(IMAGES[:1])
+    pid = worker.pid
     assert pid is not None
-    del aside
+    del worker
     gc.collect()
     wait_until(lambda: not psutil.pid_exists(pid), "the process ends")

@@ -34,10 +34,10 @@ async def test_what_waits_becomes_the_next_batch() -> None:
 
 @scenario
 async def test_no_batch_is_larger_than_the_batch_size() -> None:
-    """However many wait, on however many lanes."""
-    for batch_size, lanes in ((1, 1), (1, 3), (3, 2), (8, 1)):
+    """However many wait, on however many workers."""
+    for batch_size, workers in ((1, 1), (1, 3), (3, 2), (8, 1)):
         for count in range(1, 20):
-            bench = Bench(batch_size, lanes=lanes)
+            bench = Bench(batch_size, workers=workers)
             tasks = await bench.start("m", *range(count))
             while bench.executor.pending:
                 await bench.executor.finish()
@@ -47,8 +47,8 @@ async def test_no_batch_is_larger_than_the_batch_size() -> None:
 
 @scenario
 async def test_a_few_are_computed_one_after_the_other() -> None:
-    """As long as no more wait than are faster alone, each gets all lanes: nothing runs beside it."""
-    bench = Bench(lanes=2, in_flight=4, few=5)
+    """As long as no more wait than are faster alone, each gets all workers: nothing runs beside it."""
+    bench = Bench(workers=2, in_flight=4, single_threshold=5)
     tasks = await bench.start("m", *range(6))
     for _ in range(6):
         assert len(bench.executor.pending) == 1
@@ -60,8 +60,8 @@ async def test_a_few_are_computed_one_after_the_other() -> None:
 
 @scenario
 async def test_more_than_a_few_share_the_lanes_evenly() -> None:
-    """What is too much to be computed one by one, and less than a full round, is laid evenly on all lanes."""
-    bench = Bench(batch_size=8, lanes=2, in_flight=4, few=3)
+    """What is too much to be computed one by one, and less than a full round, is laid evenly on all workers."""
+    bench = Bench(batch_size=8, workers=2, in_flight=4, single_threshold=3)
     await bench.start("m", *range(8))
     await bench.executor.finish()  # the first one, alone
     assert len(bench.executor.pending) == 2
@@ -73,8 +73,8 @@ async def test_more_than_a_few_share_the_lanes_evenly() -> None:
 
 @scenario
 async def test_full_batches_queue_behind_busy_lanes() -> None:
-    """While all lanes are busy only full batches follow, as many as are allowed; what does not fill one waits."""
-    bench = Bench(batch_size=4, lanes=2, in_flight=3, few=3)
+    """While all workers are busy only full batches follow, as many as are allowed; what does not fill one waits."""
+    bench = Bench(batch_size=4, workers=2, in_flight=3, single_threshold=3)
     await bench.start("m", *range(1 + 12 + 3))
     await bench.executor.finish()
     assert len(bench.executor.pending) == 3
@@ -89,8 +89,8 @@ async def test_full_batches_queue_behind_busy_lanes() -> None:
 
 @scenario
 async def test_a_free_lane_takes_a_batch_that_is_half_full() -> None:
-    """No lane idles for the sake of a full batch, and none is taken up for a single item that others could join."""
-    bench = Bench(batch_size=4, lanes=2, in_flight=4, few=1)
+    """No worker idles for the sake of a full batch, and none is taken up for a single item that others could join."""
+    bench = Bench(batch_size=4, workers=2, in_flight=4, single_threshold=1)
     await bench.start("m", *range(1 + 8))
     await bench.executor.finish()
     await bench.executor.finish()
@@ -107,7 +107,7 @@ async def test_a_free_lane_takes_a_batch_that_is_half_full() -> None:
 @scenario
 async def test_what_does_not_fill_a_batch_is_not_left_behind() -> None:
     """When everything else is done, the rest is computed although nobody joined it."""
-    bench = Bench(batch_size=4, lanes=2, in_flight=4, few=1)
+    bench = Bench(batch_size=4, workers=2, in_flight=4, single_threshold=1)
     tasks = await bench.start("m", *range(1 + 4 + 4 + 1))
     while bench.executor.pending:
         await bench.executor.finish()
@@ -145,7 +145,7 @@ async def test_models_that_are_equal_but_not_the_same_are_never_mixed() -> None:
 @scenario
 async def test_batches_may_end_in_any_order() -> None:
     """Each caller gets its answer when its own batch ends."""
-    bench = Bench(batch_size=2, lanes=2, few=0)
+    bench = Bench(batch_size=2, workers=2, single_threshold=0)
     tasks = await bench.start("m", "first", *range(6))
     await bench.executor.finish()
     assert len(bench.executor.pending) == 2

@@ -17,13 +17,13 @@ class Crowd:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self.batch_size, lanes = chance.choice([1, 3, 4, 8]), chance.choice([1, 2, 3])
+        self.batch_size, workers = chance.choice([1, 3, 4, 8]), chance.choice([1, 2, 3])
         self.bench = Bench(
             self.batch_size,
             max_queue=chance.choice([1, 3, 30]),
-            lanes=lanes,
-            in_flight=lanes * chance.choice([1, 2]),
-            few=chance.choice([0, 1, 5]),
+            workers=workers,
+            in_flight=workers * chance.choice([1, 2]),
+            single_threshold=chance.choice([0, 1, 5]),
         )
         self.tasks: dict[int, asyncio.Task[Any]] = {}
         self.failed: set[int] = set()
@@ -98,7 +98,7 @@ def test_real_threads_lose_nothing() -> None:
         with ThreadPoolExecutor(2) as executor:
             batcher: Batcher = MicroBatcher(
                 function, function.alone, executor,
-                lanes=2, in_flight=2, batch_size=8, few=lambda _: 3, max_queue=50, observer=observed,
+                workers=2, in_flight=2, batch_size=8, single_threshold=lambda _: 3, max_queue=50, observer=observed,
             )  # fmt: skip
 
             async def ask(item: int) -> Any:

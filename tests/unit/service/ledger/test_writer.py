@@ -141,7 +141,7 @@ def test_strangers_are_counted_together(tmp_path: Path) -> None:
     """Whoever has no key cannot fill the disk: many refusals are one line."""
     with running(tmp_path) as ledger:
         for _ in range(5000):
-            ledger.count_stranger()
+            ledger.count_unauthorized()
     (line,) = [line for line in facts_in(tmp_path) if line.get("event") == "refused"]
     assert line["count"] == 5000
 
@@ -155,8 +155,8 @@ def test_strangers_are_counted_once_while_the_count_is_written(tmp_path: Path) -
             ledger._turn([])  # between the reading and the writing of `+= 1`
             return 5 + other
 
-    ledger._strangers = Five(5)
-    ledger.count_stranger()
+    ledger._unauthorized = Five(5)
+    ledger.count_unauthorized()
     ledger._turn([])
     ledger._file.leave()
     assert sum(line.get("count", 0) for line in facts_in(tmp_path)) == 6

@@ -14,9 +14,9 @@ def test_explanations_come_from_a_model_that_answers_as_keras_did() -> None:
     engine.lie = 0.5
     for _ in range(2):
         with pytest.raises(GoldenMismatch):
-            model.infer_aside(model.golden.images[:1])
+            model.infer_with_attention(model.golden.images[:1])
     engine.lie = 0.0
     engine.sizes.clear()
     for _ in range(3):
-        model.infer_aside(np.zeros((1, 32, 32, 1), np.uint8))
+        model.infer_with_attention(np.zeros((1, 32, 32, 1), np.uint8))
     assert engine.sizes == [len(model.golden.images), 1, 1, 1]

@@ -13,7 +13,7 @@ from trainer.export.ensemble import NoMembers, assemble
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.networks.heads import fit_head
 from trainer.training.features import extract, extractor_of
-from trainer.training.frozen_features import FrozenFold
+from trainer.training.frozen_features import FrozenMember
 
 SPEC = PreprocessingSpec(height=32, width=32)
 
@@ -34,7 +34,7 @@ def members(request, images):
     extractor = extractor_of(keras.Model(image, keras.layers.Conv2D(16, 3, activation="relu")(scaled)))
     features, rows = extract(extractor, images), np.arange(24)
     return [
-        FrozenFold(
+        FrozenMember(
             extractor.model,
             features,
             fit_head(
@@ -100,11 +100,11 @@ def test_a_saved_member_comes_back(members, tmp_path):
     """What a head wrote, read again, gives the same logits."""
     for member in members:
         member.save(tmp_path / "fold.npz")
-        again = FrozenFold.load(tmp_path / "fold.npz", member.network, member.features)
+        again = FrozenMember.load(tmp_path / "fold.npz", member.network, member.features)
         np.testing.assert_array_equal(again.logits(np.arange(24)), member.logits(np.arange(24)))
     (tmp_path / "other.npz").write_bytes(b"no such thing")
     with pytest.raises(ValueError, match="other"):
-        FrozenFold.load(tmp_path / "other.npz", members[0].network, members[0].features)
+        FrozenMember.load(tmp_path / "other.npz", members[0].network, members[0].features)
 
 
 def test_no_members_no_model():

@@ -12,7 +12,7 @@ from trainer.networks.registry import build_network
 from trainer.training.features import extract, extractor_of
 from trainer.training.fine_tuning import TunedFold, attended
 from trainer.training.from_scratch import taken_apart
-from trainer.training.frozen_features import FrozenFold
+from trainer.training.frozen_features import FrozenMember
 
 SIDE = 96
 
@@ -52,7 +52,7 @@ def frozen(images, kind="lda"):
     extractor, rows = extractor_of(convolutions()), np.arange(11)
     features = extract(extractor, images)
     head = fit_head(kind, features[rows], rows % 3, rows, blocks=extractor.blocks, classes=3)
-    return FrozenFold(extractor.model, features, head)
+    return FrozenMember(extractor.model, features, head)
 
 
 @pytest.mark.parametrize("kind", ["tiny", "cnn", "tuned", "frozen"])
@@ -77,7 +77,7 @@ def test_features_that_were_cut_off_are_among_them(images):
 def test_members_and_views_are_averaged(images):
     """Two members and their mirror images: the mean of their maps, each turned back."""
     first, second = frozen(images), frozen(images, "logistic")
-    members = [first, FrozenFold(first.network, second.features, second.head)]  # a shared network has one name
+    members = [first, FrozenMember(first.network, second.features, second.head)]  # a shared network has one name
     one, other = (assemble([member], 1.0) for member in members)
     together = assemble(members, 1.0, ("as-is", "mirrored")).predict_on_batch(images)["attention"]
     mirrored = np.ascontiguousarray(images[:, :, ::-1])

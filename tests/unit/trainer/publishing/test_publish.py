@@ -17,7 +17,7 @@ from trainer.export.golden import golden_images
 from trainer.export.saved_model import load_and_predict
 from trainer.networks.registry import build_network
 from trainer.publishing.model_card import model_card
-from trainer.publishing.model_record import Facts
+from trainer.publishing.model_record import ModelRecord
 from trainer.publishing.publish import PublishingFailed, publish
 
 SMALL = PreprocessingSpec(height=32, width=32)
@@ -41,7 +41,7 @@ def facts(**overrides):
         "seed": 1,
         "duration_s": 2.0,
     }
-    return Facts(**{**fields, **overrides})
+    return ModelRecord(**{**fields, **overrides})
 
 
 def test_a_published_version_is_valid_and_complete(published):

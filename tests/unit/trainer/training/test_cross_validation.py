@@ -71,11 +71,11 @@ def work():
 def test_no_member_judges_what_it_was_fitted_to(work):
     """A member that remembers all it saw knows nothing of the held-out slices; each fold has its own seed."""
     dataset, folds = work
-    approach = Recorder(dataset.labels)
-    result = cross_validate(dataset, folds, approach, FROZEN)
+    learner = Recorder(dataset.labels)
+    result = cross_validate(dataset, folds, learner, FROZEN)
     np.testing.assert_array_equal(result.logits, np.tile([1.0, 0.0, 0.0], (len(dataset), 1)))
-    assert [seed for _, _, seed in approach.calls] == [3, 4, 5]
-    for fold, (training, validation, _) in enumerate(approach.calls):
+    assert [seed for _, _, seed in learner.calls] == [3, 4, 5]
+    for fold, (training, validation, _) in enumerate(learner.calls):
         assert validation is None
         np.testing.assert_array_equal(training, np.flatnonzero(folds.fold_of != fold))
 
@@ -83,10 +83,10 @@ def test_no_member_judges_what_it_was_fitted_to(work):
 def test_what_stops_early_stops_by_training_cases(work):
     """The slices to stop by are whole cases out of the training part, of every class."""
     dataset, folds = work
-    approach = Recorder(dataset.labels)
-    cross_validate(dataset, folds, approach, STOPPING)
+    learner = Recorder(dataset.labels)
+    cross_validate(dataset, folds, learner, STOPPING)
     groups = folds.cases.groups
-    for fold, (training, to_stop, _) in enumerate(approach.calls):
+    for fold, (training, to_stop, _) in enumerate(learner.calls):
         assert not set(groups[training]) & set(groups[to_stop])
         assert set(np.concatenate([training, to_stop])) == set(np.flatnonzero(folds.fold_of != fold))
         assert set(dataset.labels[to_stop]) == {0, 1, 2}
@@ -120,8 +120,8 @@ def test_a_resumed_run_fits_only_what_is_missing(work, tmp_path):
     cross_validate(dataset, folds, Recorder(dataset.labels), FROZEN, first)
     first.close()
     (first.path / "fold-1.npz").unlink()
-    approach = Recorder(dataset.labels)
-    again = cross_validate(dataset, folds, approach, FROZEN, WorkFolder(tmp_path, "a" * 16, is_resumed=True))
-    assert [seed for _, _, seed in approach.calls] == [4]
+    learner = Recorder(dataset.labels)
+    again = cross_validate(dataset, folds, learner, FROZEN, WorkFolder(tmp_path, "a" * 16, is_resumed=True))
+    assert [seed for _, _, seed in learner.calls] == [4]
     np.testing.assert_array_equal(again.logits, whole.logits)
     np.testing.assert_array_equal(again.calibrated.probabilities, whole.calibrated.probabilities)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api.middleware.request_log import RequestScope
+from service.api.middleware.request_log import RequestLog
 from service.metrics import Metrics
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -32,7 +32,7 @@ async def silent(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Call:
-    """One request through RequestScope, and everything that came of it."""
+    """One request through RequestLog, and everything that came of it."""
 
     def __init__(self, app: object, headers: Headers = (), path: str = "/predict", root_path: str = "") -> None:
         self.metrics = Metrics()
@@ -45,7 +45,7 @@ class Call:
         async def send(message: Message) -> None:
             self.sent.append(message)
 
-        asyncio.run(RequestScope(app, self.metrics, root_path)(scope, receive, send))  # type: ignore[arg-type]
+        asyncio.run(RequestLog(app, self.metrics, root_path)(scope, receive, send))  # type: ignore[arg-type]
 
     @property
     def headers(self) -> dict[bytes, bytes]:
@@ -128,5 +128,5 @@ def test_other_protocols_pass_untouched() -> None:
         seen.append(scope)
 
     scope: Scope = {"type": "lifespan"}
-    asyncio.run(RequestScope(app, Metrics())(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(RequestLog(app, Metrics())(scope, None, None))  # type: ignore[arg-type]
     assert seen == [{"type": "lifespan"}]

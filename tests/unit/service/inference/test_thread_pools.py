@@ -1,4 +1,4 @@
-"""A lane beside the batches: bounded, in order, and nothing is held in it for callers that are gone."""
+"""A pool beside the batches: bounded, in order, and nothing is held in it for callers that are gone."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from service.inference.batching import QueueFull
-from service.inference.bounded_pool import SideLane
+from service.inference.thread_pools import BoundedPool
 from tests.support.batching_bench import scenario, settle
 
 
@@ -49,10 +49,10 @@ async def until(holds: Any) -> None:
         await asyncio.sleep(0.001)
 
 
-def sent(lane: SideLane, call: Any, count: int) -> tuple[list[asyncio.Task[Any]], list[weakref.ref[Body]]]:
-    """So many callers, each with a body that only the lane holds."""
+def sent(pool: BoundedPool, call: Any, count: int) -> tuple[list[asyncio.Task[Any]], list[weakref.ref[Body]]]:
+    """So many callers, each with a body that only the pool holds."""
     bodies = [Body() for _ in range(count)]
-    tasks = [asyncio.create_task(lane.run(call, body, waits=True)) for body in bodies]
+    tasks = [asyncio.create_task(pool.run(call, body, waits=True)) for body in bodies]
     return tasks, [weakref.ref(body) for body in bodies]
 
 
@@ -67,33 +67,33 @@ async def go(tasks: list[asyncio.Task[Any]]) -> None:
 @scenario
 async def test_who_goes_while_waiting_leaves_nothing_behind() -> None:
     """However many come and go while the only thread is busy, nothing of them stays, and the next one is served."""
-    lane, work = SideLane("test", threads=1, places=4), Work()
-    first = asyncio.create_task(lane.run(work, Body()))
+    pool, work = BoundedPool("test", threads=1, places=4), Work()
+    first = asyncio.create_task(pool.run(work, Body()))
     await until(lambda: work.begun)
     for _ in range(50):
-        tasks, bodies = sent(lane, work, 3)
+        tasks, bodies = sent(pool, work, 3)
         await settle()
         await go(tasks)
         assert [body() for body in bodies] == [None] * 3
     work.may_end.set()
     assert await first == "done"
-    assert await lane.run(work, Body()) == "done"
+    assert await pool.run(work, Body()) == "done"
     assert len(work.begun) == 2
 
 
 @scenario
 async def test_a_call_whose_caller_is_gone_keeps_its_body_place_and_thread_until_it_ends() -> None:
     """What a thread still works on counts: no second call takes its thread, and no third one its place."""
-    lane, work = SideLane("test", threads=1, places=2), Work()
-    (first,), (body,) = sent(lane, work, 1)
+    pool, work = BoundedPool("test", threads=1, places=2), Work()
+    (first,), (body,) = sent(pool, work, 1)
     await until(lambda: work.begun)
     await go([first])
     del first
-    second = asyncio.create_task(lane.run(work, Body()))
+    second = asyncio.create_task(pool.run(work, Body()))
     await settle()
     assert body() is not None
     with pytest.raises(QueueFull):
-        await lane.run(work, Body())
+        await pool.run(work, Body())
     work.may_end.set()
     assert await second == "done"
     assert len(work.begun) == 2
@@ -107,17 +107,17 @@ async def test_what_a_call_raises_holds_nothing_once_it_was_handled() -> None:
     def fails(body: Any) -> None:
         raise KeyError("broken", type(body))
 
-    lane = SideLane("test", threads=1, places=1)
+    pool = BoundedPool("test", threads=1, places=1)
 
     async def ask() -> weakref.ref[Body]:
         body = Body()
         with pytest.raises(KeyError, match="broken"):
-            await lane.run(fails, body)
+            await pool.run(fails, body)
         return weakref.ref(body)
 
     body = await ask()
     await settle()
-    await lane.run(lambda: None)  # the thread has let go of the call before
+    await pool.run(lambda: None)  # the thread has let go of the call before
     assert body() is None
 
 
@@ -129,17 +129,17 @@ async def test_where_no_thread_can_be_started_nothing_is_kept() -> None:
         def _adjust_thread_count(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    lane = SideLane("test", threads=1, places=1)
-    able, lane._threads = lane._threads, Starved(1)
+    pool = BoundedPool("test", threads=1, places=1)
+    able, pool._threads = pool._threads, Starved(1)
     for _ in range(3):
-        (task,), (body,) = sent(lane, str, 1)
+        (task,), (body,) = sent(pool, str, 1)
         await asyncio.wait([task])
         assert isinstance(task.exception(), QueueFull)
         del task
         await settle()
         assert body() is None
-    lane._threads = able
-    assert await lane.run(lambda: "done") == "done"
+    pool._threads = able
+    assert await pool.run(lambda: "done") == "done"
 
 
 def test_a_service_that_was_started_as_nice_stays_so_and_works() -> None:
@@ -147,12 +147,11 @@ def test_a_service_that_was_started_as_nice_stays_so_and_works() -> None:
     story = (
         "import asyncio, os\n"
         "from concurrent.futures import Future\n"
-        "from service.inference.worker_pool import Lanes\n"
-        "from service.inference.bounded_pool import SideLane\n"
+        "from service.inference.thread_pools import BoundedPool, WorkerPool\n"
         "print(os.nice(15))\n"
         "os.getuid() or os.setuid(65534)\n"
-        "print(Lanes(1, 'x', 10).submit(os.nice, 0).result(20), Lanes(1, 'x', 19).submit(os.nice, 0).result(20))\n"
-        "print(asyncio.run(SideLane('y', threads=1, places=1, low_priority=True).run(os.nice, 0)))\n"
+        "print(*(WorkerPool(1, 'x', niceness).submit(os.nice, 0).result(20) for niceness in (10, 19)))\n"
+        "print(asyncio.run(BoundedPool('y', threads=1, places=1, low_priority=True).run(os.nice, 0)))\n"
     )
     run = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, timeout=60, check=False)
     started_as, *of_threads = map(int, run.stdout.split())
@@ -163,8 +162,8 @@ def test_a_service_that_was_started_as_nice_stays_so_and_works() -> None:
 @scenario
 async def test_all_threads_work() -> None:
     """As many calls run at a time as there are threads."""
-    lane, work = SideLane("test", threads=3, places=9), Work()
-    tasks, _ = sent(lane, work, 5)
+    pool, work = BoundedPool("test", threads=3, places=9), Work()
+    tasks, _ = sent(pool, work, 5)
     await until(lambda: len(work.begun) == 3)
     work.may_end.set()
     assert await asyncio.gather(*tasks) == ["done"] * 5
