@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.test_ledger import facts_in, ledger_in, record, running
 
 from service.ledger.verify import check_ledger
 from service.ledger.writer import LedgerUnavailable
+from tests.support.ledgers import facts_in, ledger_in, record, running
 from tests.support.serving import wait_until
 
 

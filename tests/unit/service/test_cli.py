@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.test_ledger import record, running
 
 from service.cli import verify_ledger
 from service.ledger.chain import START, Link, file_for, find_end, ledger_files, write_line
 from service.ledger.verify import check_ledger
+from tests.support.ledgers import record, running
 
 Verify = Callable[..., tuple[int, str]]
 _ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
