@@ -13,7 +13,7 @@ from service.ledger.chain import START, End, find_end, new_file_for, write_line
 
 log = logging.getLogger("lungct.ledger")
 
-ModelRecord = Mapping[str, Any]
+Facts = Mapping[str, Any]
 
 
 class Torn(Exception):
@@ -85,7 +85,7 @@ class LedgerFile:
         if file.st_size != self._size:
             raise Moved(errno.ESTALE, f"{self._path.name} was changed by somebody else")
 
-    def append(self, lines: Sequence[ModelRecord]) -> None:
+    def append(self, lines: Sequence[Facts]) -> None:
         """Write one line for each, all with one write(). Raises Torn, or OSError where no next file can be made."""
         self.check_place()
         if self._size >= self._max_bytes:

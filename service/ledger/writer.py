@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from service.ledger.file import LedgerFile, ModelRecord, Torn
+from service.ledger.file import LedgerFile, Facts, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
 
@@ -45,7 +45,7 @@ class _Entry:
 
     __slots__ = ("facts", "written")
 
-    def __init__(self, facts: ModelRecord) -> None:
+    def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.written: asyncio.Future[bool | None] | None = None
         """Whether it is; None where it took too long."""
@@ -60,7 +60,7 @@ class Ledger:
         policy: LedgerPolicy,
         metrics: Metrics,
         *,
-        opening: ModelRecord,
+        opening: Facts,
         max_file_bytes: int,
         sync_interval_s: float,
         timeout_s: float,
