@@ -8,22 +8,26 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from service.answers.warnings import DISCLAIMER
 from service.api.exception_handlers import ProblemAnswers
 from service.api.fast_path import DirectRoute, FastPath
-from service.api.handlers import DISCLAIMER, Service
+from service.api.handlers import Handlers
 from service.api.middleware.auth import KeyAuth
-from service.api.middleware.ledger import InputDigests, LedgerMiddleware
+from service.api.middleware.ledger import LedgerMiddleware
 from service.api.middleware.request_log import RequestLog
 from service.api.middleware.security_headers import CrossOrigin
-from service.api.openapi_keys import add_keys
+from service.api.openapi import add_keys
 from service.api.pages import add_pages
-from service.api.routes import build_router, prediction_endpoints
+from service.api.render import Renderer
+from service.api.routes import build_router
+from service.api.state import AppState
 from service.api.uploads import ByteBudget
 from service.auth.api_keys import ApiKeys
 from service.explain.explainer import Explainer
 from service.health.readiness import Readiness
 from service.health.self_check import SelfCheck
 from service.inference.predictor import Predictor
+from service.ledger.facts import InputDigests
 from service.ledger.writer import Ledger
 from service.metrics import Metrics
 from service.model.hot_reload import HotReload
@@ -39,26 +43,26 @@ Errors are `application/problem+json` (RFC 9457); `type` names the kind and neve
 Drop a slice on [the page](./) to try it by hand."""
 
 
-def create_app(service: Service) -> ASGIApp:
-    """The application, which answers with whatever model service.reload has when a request comes."""
-    settings = service.settings
-    self_check = SelfCheck(service.reload, service.predictor, service.readiness, settings.self_check_interval_s)
+def create_app(state: AppState) -> ASGIApp:
+    """The application, which answers with whatever model state.reload has when a request comes."""
+    settings = state.settings
+    self_check = SelfCheck(state.reload, state.predictor, state.readiness, settings.self_check_interval_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if service.keys:
-            service.keys.start()
-        if service.ledger:
-            service.ledger.start()
+        if state.keys:
+            state.keys.start()
+        if state.ledger:
+            state.ledger.start()
         checking = asyncio.create_task(self_check.run())
-        watching = asyncio.create_task(service.readiness.watch())
+        watching = asyncio.create_task(state.readiness.watch())
         yield
         watching.cancel()
         checking.cancel()
-        if service.keys:
-            service.keys.stop()
-        if service.ledger:
-            service.ledger.stop(patience_s=settings.ledger_timeout_s)
+        if state.keys:
+            state.keys.stop()
+        if state.ledger:
+            state.ledger.stop(patience_s=settings.ledger_timeout_s)
 
     app = FastAPI(
         title="lungct",
@@ -71,24 +75,25 @@ def create_app(service: Service) -> ASGIApp:
         redirect_slashes=False,  # it would lead to whatever the caller's Host names
         lifespan=lifespan,
     )
-    endpoints = prediction_endpoints(service)
-    app.include_router(build_router(service, endpoints))
+    handlers = Handlers(state)
+    app.include_router(build_router(state, handlers))
     add_pages(app)
-    answers = ProblemAnswers(service.metrics)
+    answers = ProblemAnswers(state.metrics)
     answers.add_to(app)
+    endpoints = {"/predict": handlers.predict, "/predict/batch": handlers.predict_batch, "/render": handlers.render}
     direct = {settings.root_path + path: DirectRoute(path, endpoint) for path, endpoint in endpoints.items()}
-    front = FastPath(app, direct, answers.of)
-    guarded: ASGIApp = front
-    add_keys(app, settings.public, are_set=service.keys is not None)
-    if service.keys:
-        guarded = KeyAuth(front, service.keys, service.metrics, settings.public, settings.root_path)
-    if service.ledger:
-        guarded = LedgerMiddleware(guarded, service.ledger, service.metrics)
+    fast_path = FastPath(app, direct, answers.of)
+    guarded: ASGIApp = fast_path
+    add_keys(app, settings.public, are_set=state.keys is not None)
+    if state.keys:
+        guarded = KeyAuth(fast_path, state.keys, state.metrics, settings.public, settings.root_path)
+    if state.ledger:
+        guarded = LedgerMiddleware(guarded, state.ledger, state.metrics)
     guarded = CrossOrigin(guarded, settings.cors_origins, answers.of)
-    return RequestLog(guarded, service.metrics, settings.root_path)
+    return RequestLog(guarded, state.metrics, settings.root_path)
 
 
-def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload) -> Service:
+def build_state(settings: ServiceSettings, metrics: Metrics, reload: HotReload) -> AppState:
     """The parts, wired; none but reload is started. Raises KeysError or OSError where keys are set and of no use."""
     keys = _api_keys(settings, metrics)
     digests = _input_digests(settings)
@@ -115,7 +120,8 @@ def build_service(settings: ServiceSettings, metrics: Metrics, reload: HotReload
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
     metrics.degraded.set_function(lambda: readiness.health().status == "degraded")
     explainer = Explainer(settings, metrics, predictor.decoder)
-    return Service(settings, reload, predictor, explainer, readiness, budget, metrics, keys, ledger, digests)
+    renderer = Renderer(predictor.decoder)
+    return AppState(settings, reload, predictor, explainer, renderer, readiness, budget, metrics, keys, ledger, digests)
 
 
 def _api_keys(settings: ServiceSettings, metrics: Metrics) -> ApiKeys | None:

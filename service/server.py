@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 
 from service.api.connection.http_protocol import http_protocol
-from service.api.handlers import Service
+from service.api.state import AppState
 from service.app import create_app
 from service.early_end import EarlyEnd
 from service.memory import collect_rarely
@@ -18,15 +18,15 @@ from service.scratch import end_process
 log = logging.getLogger("lungct.service")
 
 
-def serve_http(service: Service, end: EarlyEnd) -> int:
+def serve_http(state: AppState, end: EarlyEnd) -> int:
     """Answer until SIGTERM or SIGINT, and return the exit code. end: whether one came before this."""
-    server = DrainingServer(_uvicorn_config(service), service, end)
+    server = DrainingServer(_uvicorn_config(state), state, end)
     collect_rarely()
     server.run()
     if end.came and not server.started:
         log.info("stopped", extra={"is_clean": True})
         return 0
-    return _end(server, service)
+    return _end(server, state)
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,10 +35,10 @@ class DrainingServer(uvicorn.Server):
     uvicorn's own handler closes the door at once, so that a load balancer which has not noticed yet sends into a void.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, end: EarlyEnd) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState, end: EarlyEnd) -> None:
         super().__init__(config)
         self._early = end
-        self._service = service
+        self._state = state
         self._close_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -52,11 +52,11 @@ class DrainingServer(uvicorn.Server):
         """Take a signal. uvicorn would raise it again at the end, and the exit code would not be 0."""
         if self._close_at is not None:
             self._close_at = 0.0
-            self.force_exit = self._service.readiness.is_closed  # nothing is left to cut short but the grace period
+            self.force_exit = self._state.readiness.is_closed  # nothing is left to cut short but the grace period
             return
-        delay_s = self._service.settings.drain_delay_s
+        delay_s = self._state.settings.drain_delay_s
         self._close_at = time.monotonic() + delay_s
-        self._service.readiness.is_draining = True
+        self._state.readiness.is_draining = True
         # whoever keeps a connection open reconnects, and so finds another instance before this one closes its door
         self.config.encoded_headers.append((b"connection", b"close"))
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
@@ -65,16 +65,16 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """True ends serving; uvicorn asks ten times a second."""
         if self._close_at is not None and time.monotonic() >= self._close_at:
-            self._service.readiness.is_closed = True
+            self._state.readiness.is_closed = True
             return True
         return await super().on_tick(counter)
 
 
-def _uvicorn_config(service: Service) -> uvicorn.Config:
-    settings = service.settings
+def _uvicorn_config(state: AppState) -> uvicorn.Config:
+    settings = state.settings
     return uvicorn.Config(
-        create_app(service),
-        http=http_protocol(service.metrics),  # type: ignore[arg-type] # called, never subclassed
+        create_app(state),
+        http=http_protocol(state.metrics),  # type: ignore[arg-type] # called, never subclassed
         ws="none",
         host=settings.host,
         port=settings.port,
@@ -85,12 +85,12 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
     )
 
 
-def _end(server: DrainingServer, service: Service) -> int:
+def _end(server: DrainingServer, state: AppState) -> int:
     """0 after a clean end. Threads that hang in a stalled volume or engine must not keep the process alive."""
     if not server.started:
         return 1
-    batcher = service.predictor.batcher
-    is_clean = service.reload.stop() and not batcher.depth and not batcher.oldest_batch_s
+    batcher = state.predictor.batcher
+    is_clean = state.reload.stop() and not batcher.depth and not batcher.oldest_batch_s
     log.info("stopped", extra={"is_clean": is_clean})
     if not is_clean:
         end_process(0)

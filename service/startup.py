@@ -100,14 +100,14 @@ def _settings(given: Mapping[str, str]) -> ServiceSettings:
 
 def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, end: EarlyEnd) -> int:
     """Import what answers, which takes as long as half a load of the model; the two go on side by side."""
-    from service.app import build_service
+    from service.app import build_state
     from service.auth.api_keys import KeysError
     from service.server import serve_http
 
     try:
-        service = build_service(settings, metrics, reload)
+        state = build_state(settings, metrics, reload)
     except KeysError as error:
         raise UnusableSetting(f"LUNGCT_API_KEYS: {error}") from error
     except OSError as error:
         raise UnusableSetting(f"LUNGCT_LEDGER_KEY_FILE: {error}") from error
-    return serve_http(service, end)
+    return serve_http(state, end)

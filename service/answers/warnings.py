@@ -1,8 +1,10 @@
-"""What a reader of an answer must know of the file it was made from."""
+"""What a reader of an answer must know: of the software, of the model, of the file."""
 
+from service.inference.chest_gate import warning_of
+from service.inference.predictor import Predicted
 from shared.artifact import Manifest
-from shared.raster.decode import ImageType
 
+DISCLAIMER = "Research and education only: not for diagnosis."
 UNMEASURED_ON_DICOM = (
     "This model was trained on exported images (JPEG, PNG), none of them DICOM: its accuracy on DICOM is unmeasured."
 )
@@ -11,14 +13,22 @@ UNMEASURED_ON_EXPORTS = (
 )
 
 
-def input_warnings(manifest: Manifest, kind: ImageType, frame: int | None, frames: int) -> list[str]:
-    """By the formats of the training slices, as the manifest counts them; older ones count none and knew no DICOM."""
-    warnings = []
-    if kind == "dicom":
+def model_warnings(manifest: Manifest) -> list[str]:
+    """What is true of every answer of a model."""
+    return [DISCLAIMER, *manifest.warnings]
+
+
+def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None) -> list[str]:
+    """What is true of the answer for one slice, which is the frame that was asked for.
+
+    The manifest counts the formats of the training slices; older ones count none and knew no DICOM.
+    """
+    warnings = model_warnings(manifest)
+    if predicted.kind == "dicom":
         if not manifest.trained_on("dicom"):
             warnings.append(UNMEASURED_ON_DICOM)
     elif manifest.trained_on("dicom") and not (manifest.trained_on("jpeg") or manifest.trained_on("png")):
         warnings.append(UNMEASURED_ON_EXPORTS)
-    if frames > 1:
-        warnings.append(f"The file has {frames} frames; this answer is for frame {frame or 1} alone.")
-    return warnings
+    if predicted.frames > 1:
+        warnings.append(f"The file has {predicted.frames} frames; this answer is for frame {frame or 1} alone.")
+    return warnings + warning_of(predicted.doubts)

@@ -6,8 +6,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.api import problems
-from service.api.problems import FORESEEN, ProblemError, problem_of, problem_response
+from service.api.problems import (
+    FORESEEN,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    problem_of,
+    problem_response,
+    refused,
+)
+from service.errors import InvalidRequest
 from service.metrics import Metrics
 
 CLIENT_GONE = 499
@@ -25,7 +33,7 @@ class ProblemAnswers:
         if isinstance(error, ClientDisconnect):
             return Response(status_code=CLIENT_GONE)
         if isinstance(error, FORESEEN):
-            return self._answer(request, problem_of(error))
+            return refused(request.scope, problem_of(error), self._metrics)
         try:
             raise error
         finally:
@@ -39,30 +47,23 @@ class ProblemAnswers:
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(Exception, self._unforeseen)
 
-    def _answer(self, request: Request, problem: ProblemError) -> Response:
-        self._metrics.rejected.labels(problem.kind.name).inc()
-        request.state.log = {"problem": problem.kind.name}
-        return problem_response(problem, request.state.request_id)
-
     async def _foreseen(self, request: Request, error: Exception) -> Response:
         return self.of(request, error)
 
     async def _http(self, request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException) and error.status_code == problems.METHOD_NOT_ALLOWED.status:
+        if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.kind.status:
             allowed = (error.headers or {}).get("Allow", "")
             if allowed == "GET":
                 allowed = "GET, HEAD"  # as service.api.fast_path answers it
-            detail = f"This address takes: {allowed}."
-            # RFC 9110, 15.5.6 wants Allow
-            return self._answer(request, ProblemError(problems.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}))
-        return self._answer(request, ProblemError(problems.NOT_FOUND))
+            return refused(request.scope, MethodNotAllowed(allowed), self._metrics)
+        return refused(request.scope, NotFound(), self._metrics)
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
         found = error.errors() if isinstance(error, RequestValidationError) else []
         # which parameter, and what was expected; never what came
         detail = " ".join(f"{one['loc'][-1]}: {one['msg']}." for one in found)
-        return self._answer(request, ProblemError(problems.INVALID_REQUEST, detail or None))
+        return refused(request.scope, InvalidRequest(detail), self._metrics)
 
     async def _unforeseen(self, request: Request, _: Exception) -> Response:
         """Starlette raises the exception again after this answer, so that RequestLog logs it."""
-        return problem_response(ProblemError(problems.INTERNAL_ERROR), request.state.request_id)
+        return problem_response(InternalError(), request.state.request_id)

@@ -2,10 +2,36 @@
 
 from typing import Any
 
-from service.api import problems
-from service.api.render import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER
+from fastapi import FastAPI
+
+from service.api.handlers import FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER
+from service.api.middleware.auth import KEY_HEADER, KeysUnavailable, RateLimited, Unauthorized, is_public
+from service.api.problems import (
+    MEDIA_TYPE,
+    DeadlineExceeded,
+    Draining,
+    InternalError,
+    NoModel,
+    UploadTooSlow,
+    documented,
+)
+from service.api.uploads import (
+    EmptyPart,
+    MalformedMultipart,
+    NothingSent,
+    TooManyBytes,
+    TooManyBytesInFlight,
+    WrongField,
+)
+from service.errors import InvalidRequest
 from service.explain.overlay import DEFAULT_OPACITY
+from service.inference.batching import BatchFailed, QueueFull
+from service.inference.chest_gate import NotAChestCT
+from service.ledger.writer import LedgerUnavailable
 from service.schemas import ExplanationAnswer, Health
+from service.settings import PublicPart
+from shared.dicom.errors import DecoderUnavailable, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
+from shared.raster.decode import NotAnImageType, TooManyPixels, TooSmall, Undecodable
 
 _BYTES = {"type": "string", "format": "binary"}  # OpenAPI 3.0's word for bytes, which generators of clients know
 _IMAGE = {**_BYTES, "description": "A JPEG, PNG or DICOM slice."}
@@ -64,21 +90,15 @@ BATCH_BODY = {
         }
     },
 }
-UNAVAILABLE = (
-    problems.QUEUE_FULL, problems.TOO_MANY_BYTES_IN_FLIGHT, problems.NO_MODEL, problems.DRAINING,
-    problems.LEDGER_UNAVAILABLE, problems.DECODER_UNAVAILABLE,
-)  # fmt: skip
-BODY_PROBLEMS = (problems.NOTHING_SENT, problems.WRONG_FIELD, problems.MALFORMED_MULTIPART, problems.UPLOAD_TOO_SLOW)
+UNAVAILABLE = (QueueFull, TooManyBytesInFlight, NoModel, Draining, LedgerUnavailable, DecoderUnavailable)
+BODY_PROBLEMS = (NothingSent, WrongField, MalformedMultipart, UploadTooSlow)
 SLICE_PROBLEMS = (
-    problems.EMPTY_PART, problems.TOO_MANY_BYTES, problems.TOO_MANY_PIXELS, problems.NOT_AN_IMAGE_TYPE,
-    problems.UNDECODABLE, problems.TOO_SMALL, problems.NOT_CT, problems.LOCALIZER, problems.NO_PIXEL_DATA,
-    problems.UNREAD_PIXELS, problems.NO_SUCH_FRAME, problems.NOT_A_CHEST_CT, problems.INVALID_REQUEST,
-    problems.INFERENCE_FAILED,
-    problems.INTERNAL_ERROR, problems.DEADLINE_EXCEEDED,
+    EmptyPart, TooManyBytes, TooManyPixels, NotAnImageType, Undecodable, TooSmall, NotCt, Localizer, NoPixelData,
+    UnreadPixels, NoSuchFrame, NotAChestCT, InvalidRequest, BatchFailed, InternalError, DeadlineExceeded,
 )  # fmt: skip
 RENDER_PROBLEMS = (
-    *(kind for kind in SLICE_PROBLEMS if kind is not problems.INFERENCE_FAILED),
-    *(kind for kind in UNAVAILABLE if kind is not problems.NO_MODEL),
+    *(error for error in SLICE_PROBLEMS if error is not BatchFailed),
+    *(error for error in UNAVAILABLE if error is not NoModel),
 )
 EXPLANATION: dict[int | str, dict[str, Any]] = {
     200: {
@@ -113,3 +133,47 @@ FIGURE_NAME = {
     "example": "confusion_matrix.png",
 }
 HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
+
+_SCHEME = "ApiKey"
+_SECURITY = {
+    "type": "apiKey",
+    "in": "header",
+    "name": KEY_HEADER,
+    "description": "Names the caller. Whoever runs the service makes keys: `python -m service make-key NAME`.",
+}
+
+
+def add_keys(app: FastAPI, public: frozenset[PublicPart], *, are_set: bool) -> None:
+    """Have the document say which addresses can ask for a key, and that they do where keys are set.
+
+    401 and 429 stand in every document: a client generated from a service without keys will meet one that has some.
+    """
+    build = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = build()
+            if are_set:
+                document["components"].setdefault("securitySchemes", {})[_SCHEME] = _SECURITY
+            for path, operations in document["paths"].items():
+                if not is_public(path, public):
+                    for method, operation in operations.items():
+                        if are_set:
+                            operation["security"] = [{_SCHEME: []}]
+                        _add_problems(method, operation)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # the way that FastAPI documents
+
+
+def _add_problems(method: str, operation: dict[str, Any]) -> None:
+    errors = [Unauthorized, KeysUnavailable, *([RateLimited] if method == "post" else [])]
+    for status, response in documented(*errors).items():
+        known = operation["responses"].get(str(status))
+        if known is None:
+            operation["responses"][str(status)] = response
+        elif MEDIA_TYPE in known["content"]:
+            known["content"][MEDIA_TYPE].setdefault("examples", {}).update(response["content"][MEDIA_TYPE]["examples"])
+        else:
+            known["content"].update(response["content"])

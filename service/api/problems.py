@@ -1,25 +1,14 @@
-"""Everything that can be wrong with a request, as RFC 9457 problem details. HTTP status codes live here."""
+"""Every problem that a caller can meet, and how it is told: as RFC 9457 problem details."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import Response
+from starlette.types import Scope
 
-from service.api.uploads import (
-    EmptyPart,
-    MalformedMultipart,
-    NoFiles,
-    NothingSent,
-    TooManyBytes,
-    TooManyBytesInFlight,
-    TooManyFiles,
-    WrongField,
-)
-from service.explain.explainer import NoSuchClass
-from service.inference.batching import BatchFailed, QueueFull
-from service.inference.chest_gate import NotAChestCT
+from service.errors import ProblemError, ProblemKind
+from service.metrics import Metrics
 from service.schemas import Problem
 from shared.dicom.errors import DecoderUnavailable, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster.decode import NotAnImageType, TooManyPixels, TooSmall, Undecodable
@@ -28,146 +17,164 @@ MEDIA_TYPE = "application/problem+json"
 _PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}  # BatchItem brings it among the components
 
 
-@dataclass(frozen=True)
-class ProblemType:
-    """One kind of problem: stable name, status, title, and an example of the sentence a caller gets."""
-
-    name: str
-    status: int
-    title: str
-    example: str
-
-    @property
-    def uri(self) -> str:
-        """The `type` member; a URN, so that it is the same behind every proxy and prefix."""
-        return f"urn:lungct:problem:{self.name}"
+# --- of HTTP, and of the service as a whole ---------------------------------------------------------------------------
 
 
-_REFUSAL = NotAChestCT(("colour", "lungs"))
+class MalformedHttp(ProblemError):
+    """The bytes are no HTTP/1.1; or a chunked body has trailers, long chunk lines, or chunks of a few bytes."""
 
-NOTHING_SENT = ProblemType("nothing-sent", 400, "Nothing was sent", str(NothingSent()))
-EMPTY_PART = ProblemType("empty-part", 400, "The file is empty", str(EmptyPart()))
-WRONG_FIELD = ProblemType("wrong-field", 400, "No such form field", str(WrongField()))
-MALFORMED_MULTIPART = ProblemType("malformed-multipart", 400, "Not a form", str(MalformedMultipart("no boundary")))
-MALFORMED_HTTP = ProblemType("malformed-http", 400, "Not HTTP", "What came is no HTTP request.")
-UNAUTHORIZED = ProblemType("unauthorized", 401, "Key missing or wrong", "This address needs a key in X-API-Key.")
-ORIGIN_NOT_ALLOWED = ProblemType(
-    "origin-not-allowed",
-    403,
-    "Pages of this origin may not call",
-    "Pages of this origin may not call; LUNGCT_CORS_ORIGINS names the origins that may.",
-)
-NOT_FOUND = ProblemType("not-found", 404, "No such resource", "There is nothing at this address.")
-NO_SUCH_DOCUMENT = ProblemType(
-    "no-such-document", 404, "No such document", "The version that serves has no document of this name."
-)
-METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "Method not allowed", "This address takes: POST.")
-HEAD_TOO_SLOW = ProblemType("head-too-slow", 408, "Head too slow", "The request's head did not arrive in time.")
-UPLOAD_TOO_SLOW = ProblemType("upload-too-slow", 408, "Upload too slow", "The body did not arrive within 30 s.")
-TOO_MANY_BYTES = ProblemType("too-many-bytes", 413, "Too many bytes", str(TooManyBytes(20 * 1024 * 1024)))
-TOO_MANY_PIXELS = ProblemType("too-many-pixels", 413, "Too many pixels", str(TooManyPixels(30000, 30000, 16777216)))
-TOO_MANY_FILES = ProblemType("too-many-files", 413, "Too many files", str(TooManyFiles(256)))
-TARGET_TOO_LONG = ProblemType("target-too-long", 414, "Address too long", "The address is longer than 8192 bytes.")
-NOT_AN_IMAGE_TYPE = ProblemType(
-    "not-an-image-type", 415, "Not a JPEG, PNG or DICOM", str(NotAnImageType("a GIF image"))
-)
-UNDECODABLE = ProblemType("undecodable", 422, "Cannot be decoded whole", str(Undecodable("Premature end of JPEG file")))
-TOO_SMALL = ProblemType("too-small", 422, "Too small", str(TooSmall(1, 1, 32)))
-NOT_CT = ProblemType("not-ct", 422, "Not a CT image", str(NotCt("an MR image")))
-LOCALIZER = ProblemType("localizer", 422, "A localizer", str(Localizer()))
-NO_PIXEL_DATA = ProblemType("no-pixel-data", 422, "No pixel data", str(NoPixelData()))
-UNREAD_PIXELS = ProblemType("unread-pixels", 422, "Pixels of a kind that is not read", str(UnreadPixels("colour")))
-NO_SUCH_FRAME = ProblemType("no-such-frame", 422, "No such frame", str(NoSuchFrame(31, 30)))
-NOT_A_CHEST_CT = ProblemType("not-a-chest-ct", 422, "Not a CT slice of the chest", str(_REFUSAL))
-INVALID_REQUEST = ProblemType("invalid-request", 422, "Invalid parameter", "opacity must be a number from 0 to 1.")
-RATE_LIMITED = ProblemType(
-    "rate-limited", 429, "Limit reached", "The key pacs may ask for 600 slices in 60 s; it has used them up."
-)
-HEADERS_TOO_LARGE = ProblemType(
-    "headers-too-large", 431, "Headers too large",
-    "At most 100 header fields of 8192 bytes each are accepted, and 65536 bytes in all.",
-)  # fmt: skip
-INTERNAL_ERROR = ProblemType("internal-error", 500, "Internal error", "Something broke here; it is in the log.")
-INFERENCE_FAILED = ProblemType("inference-failed", 500, "Inference failed", "The model failed on this batch.")
-QUEUE_FULL = ProblemType("queue-full", 503, "Overloaded", str(QueueFull(1.3)))
-TOO_MANY_BYTES_IN_FLIGHT = ProblemType("too-many-bytes-in-flight", 503, "Overloaded", str(TooManyBytesInFlight()))
-NO_MODEL = ProblemType("no-model", 503, "No model yet", "No valid model version is published yet.")
-DECODER_UNAVAILABLE = ProblemType("decoder-unavailable", 503, "No decoder", str(DecoderUnavailable()))
-DRAINING = ProblemType("draining", 503, "Shutting down", "This instance is shutting down.")
-KEYS_UNAVAILABLE = ProblemType(
-    "keys-unavailable", 503, "Keys cannot be read", "The list of keys cannot be read now, so nobody is let in."
-)
-LEDGER_UNAVAILABLE = ProblemType(
-    "ledger-unavailable", 503, "Ledger cannot be written", "No answer leaves without a line in the ledger."
-)
-DEADLINE_EXCEEDED = ProblemType("deadline-exceeded", 504, "Too late", "No answer within 30 s.")
+    kind = ProblemKind("malformed-http", 400, "Not HTTP")
+    message = "What came is no HTTP request."
 
-_PASSING = (
-    QUEUE_FULL, TOO_MANY_BYTES_IN_FLIGHT, NO_MODEL, DECODER_UNAVAILABLE, DRAINING, RATE_LIMITED, KEYS_UNAVAILABLE,
-    LEDGER_UNAVAILABLE,
-)  # fmt: skip
 
-_OF_EXCEPTION: dict[type[Exception], ProblemType] = {
-    NothingSent: NOTHING_SENT,
-    EmptyPart: EMPTY_PART,
-    WrongField: WRONG_FIELD,
-    NoFiles: WRONG_FIELD,
-    MalformedMultipart: MALFORMED_MULTIPART,
-    TooManyBytes: TOO_MANY_BYTES,
-    TooManyPixels: TOO_MANY_PIXELS,
-    TooManyFiles: TOO_MANY_FILES,
-    NotAnImageType: NOT_AN_IMAGE_TYPE,
-    Undecodable: UNDECODABLE,
-    TooSmall: TOO_SMALL,
-    NotCt: NOT_CT,
-    Localizer: LOCALIZER,
-    NoPixelData: NO_PIXEL_DATA,
-    UnreadPixels: UNREAD_PIXELS,
-    NoSuchFrame: NO_SUCH_FRAME,
-    NotAChestCT: NOT_A_CHEST_CT,
-    QueueFull: QUEUE_FULL,
-    TooManyBytesInFlight: TOO_MANY_BYTES_IN_FLIGHT,
-    NoSuchClass: INVALID_REQUEST,
-    DecoderUnavailable: DECODER_UNAVAILABLE,
-    BatchFailed: INFERENCE_FAILED,
+class OriginNotAllowed(ProblemError):
+    """A page of another origin asked whether it may call."""
+
+    kind = ProblemKind("origin-not-allowed", 403, "Pages of this origin may not call")
+    message = "Pages of this origin may not call; LUNGCT_CORS_ORIGINS names the origins that may."
+
+
+class NotFound(ProblemError):
+    """No such address."""
+
+    kind = ProblemKind("not-found", 404, "No such resource")
+    message = "There is nothing at this address."
+
+
+class NoSuchDocument(ProblemError):
+    """The version that serves has no such figure, or no model card."""
+
+    kind = ProblemKind("no-such-document", 404, "No such document")
+    message = "The version that serves has no document of this name."
+
+
+class MethodNotAllowed(ProblemError):
+    """The address is there, and takes other methods (RFC 9110, 15.5.6)."""
+
+    kind = ProblemKind("method-not-allowed", 405, "Method not allowed", lambda: MethodNotAllowed("POST"))
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"This address takes: {allowed}.")
+        self.headers = {"Allow": allowed}
+
+
+class HeadTooSlow(ProblemError):
+    """The request's head did not arrive in 10 s."""
+
+    kind = ProblemKind("head-too-slow", 408, "Head too slow")
+    message = "The request's head did not arrive in time."
+
+
+class UploadTooSlow(ProblemError):
+    """The body did not arrive in LUNGCT_REQUEST_TIMEOUT_S, or no file of a batch did after the one before."""
+
+    kind = ProblemKind(
+        "upload-too-slow", 408, "Upload too slow", lambda: UploadTooSlow("The body did not arrive within 30 s.")
+    )
+
+
+class TargetTooLong(ProblemError):
+    """The address, with its parameters, is longer than 8 KiB."""
+
+    kind = ProblemKind("target-too-long", 414, "Address too long")
+    message = "The address is longer than 8192 bytes."
+
+
+class HeadersTooLarge(ProblemError):
+    """The request's head is longer than 64 KiB, or has a field of more than 8 KiB, or more than 100 fields."""
+
+    kind = ProblemKind("headers-too-large", 431, "Headers too large")
+    message = "At most 100 header fields of 8192 bytes each are accepted, and 65536 bytes in all."
+
+
+class InternalError(ProblemError):
+    """A bug. It is in the log, with the request's id."""
+
+    kind = ProblemKind("internal-error", 500, "Internal error")
+    message = "Something broke here; it is in the log."
+
+
+class NoModel(ProblemError):
+    """No valid version is published yet, or none could be loaded; /health has the reasons."""
+
+    kind = ProblemKind("no-model", 503, "No model yet", lambda: NoModel(retry_after_s=1.3))
+    message = "No valid model version is published yet."
+
+
+class Draining(ProblemError):
+    """The instance got SIGTERM and takes no more; another one will."""
+
+    kind = ProblemKind("draining", 503, "Shutting down", lambda: Draining(retry_after_s=1.3))
+    message = "This instance is shutting down."
+
+
+class DeadlineExceeded(ProblemError):
+    """The answer was not ready in LUNGCT_REQUEST_TIMEOUT_S."""
+
+    kind = ProblemKind("deadline-exceeded", 504, "Too late", lambda: DeadlineExceeded("No answer within 30 s."))
+
+
+# --- of the slice, found while it was decoded -------------------------------------------------------------------------
+
+_OF_DECODING: Mapping[type[Exception], ProblemKind] = {
+    TooManyPixels: ProblemKind(
+        "too-many-pixels", 413, "Too many pixels", lambda: TooManyPixels(30000, 30000, 16777216)
+    ),
+    NotAnImageType: ProblemKind(
+        "not-an-image-type", 415, "Not a JPEG, PNG or DICOM", lambda: NotAnImageType("a GIF image")
+    ),
+    Undecodable: ProblemKind(
+        "undecodable", 422, "Cannot be decoded whole", lambda: Undecodable("Premature end of JPEG file")
+    ),
+    TooSmall: ProblemKind("too-small", 422, "Too small", lambda: TooSmall(1, 1, 32)),
+    NotCt: ProblemKind("not-ct", 422, "Not a CT image", lambda: NotCt("an MR image")),
+    Localizer: ProblemKind("localizer", 422, "A localizer", Localizer),
+    NoPixelData: ProblemKind("no-pixel-data", 422, "No pixel data", NoPixelData),
+    UnreadPixels: ProblemKind(
+        "unread-pixels", 422, "Pixels of a kind that is not read", lambda: UnreadPixels("colour")
+    ),
+    NoSuchFrame: ProblemKind("no-such-frame", 422, "No such frame", lambda: NoSuchFrame(31, 30)),
+    DecoderUnavailable: ProblemKind("decoder-unavailable", 503, "No decoder", DecoderUnavailable),
 }
 
-
-class ProblemError(Exception):
-    """Ends a request with a problem."""
-
-    def __init__(
-        self,
-        kind: ProblemType,
-        detail: str | None = None,
-        retry_after_s: float | None = None,
-        headers: Mapping[str, str] | None = None,
-        reasons: list[str] | None = None,
-    ) -> None:
-        super().__init__(detail or kind.example)
-        self.kind = kind
-        self.retry_after_s = retry_after_s
-        self.headers = dict(headers or {})
-        self.reasons = reasons
-
-
-FORESEEN: tuple[type[Exception], ...] = (ProblemError, *_OF_EXCEPTION)
+FORESEEN: tuple[type[Exception], ...] = (ProblemError, *_OF_DECODING)
 """What problem_of() knows, subclasses included. Whatever else is raised is a bug, and whoever answers it logs it."""
 
 
 def problem_of(error: Exception) -> ProblemError:
-    """The problem that an exception of the lower layers means to the caller, or the class that it was derived from.
-
-    One that is not foreseen, and a failure of the engine, which was logged where it happened, tell nothing of
-    themselves.
-    """
+    """The problem that an exception means to the caller. One that is not foreseen tells nothing of itself."""
     if isinstance(error, ProblemError):
         return error
-    kind = next((_OF_EXCEPTION[one] for one in type(error).__mro__ if one in _OF_EXCEPTION), INTERNAL_ERROR)
-    if kind in (INTERNAL_ERROR, INFERENCE_FAILED):
-        return ProblemError(kind)
-    reasons = error.reasons if isinstance(error, NotAChestCT) else None
-    return ProblemError(kind, str(error), getattr(error, "retry_after_s", None), reasons=reasons)
+    if isinstance(error, tuple(_OF_DECODING)):
+        return ProblemError(str(error), kind=kind_of(type(error)), retry_after_s=getattr(error, "retry_after_s", None))
+    return InternalError()
+
+
+def kind_of(error: type[Exception]) -> ProblemKind:
+    """Of a class of exceptions that is foreseen, or of the one that it is derived from."""
+    if issubclass(error, ProblemError):
+        return error.kind
+    return next(_OF_DECODING[one] for one in error.__mro__ if one in _OF_DECODING)
+
+
+def all_problems() -> list[type[Exception]]:
+    """A class for each kind there is, by status and name, as far as their modules are imported."""
+    errors = [*_OF_DECODING, *(one for one in _below(ProblemError) if "kind" in vars(one))]
+    return sorted(errors, key=lambda error: (kind_of(error).status, kind_of(error).name))
+
+
+def example_of(error: type[Exception]) -> ProblemError:
+    """A problem of that class as a caller may meet it."""
+    return problem_of((kind_of(error).example or error)())
+
+
+def _below(parent: type[ProblemError]) -> Iterator[type[ProblemError]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+# --- told -------------------------------------------------------------------------------------------------------------
 
 
 def problem_body(problem: ProblemError, request_id: str) -> Problem:
@@ -185,17 +192,25 @@ def problem_body(problem: ProblemError, request_id: str) -> Problem:
 
 def problem_response(problem: ProblemError, request_id: str) -> Response:
     """application/problem+json, with Retry-After in whole seconds (RFC 9110, 10.2.3) where the problem passes."""
-    headers = problem.headers.copy()
+    headers = dict(problem.headers)
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
     body = problem_body(problem, request_id).model_dump_json()
     return Response(body, status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for these kinds, one example each, grouped by status."""
+def refused(scope: Scope, problem: ProblemError, metrics: Metrics) -> Response:
+    """The answer to a request that ends with a problem; it is counted, and named in the request's log line."""
+    metrics.rejected.labels(problem.kind.name).inc()
+    scope["state"]["log"] = {"problem": problem.kind.name}
+    return problem_response(problem, scope["state"]["request_id"])
+
+
+def documented(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for these errors, one example each, grouped by status."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for kind in kinds:
+    for error in errors:
+        kind, example = kind_of(error), example_of(error)
         response = responses.setdefault(
             kind.status,
             # the schema and not FastAPI's "model", which would announce application/json beside it
@@ -203,13 +218,9 @@ def documented(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
         )
         if kind.title not in response["description"]:
             response["description"] += f", or {kind.title[0].lower()}{kind.title[1:]}"
-        retry_after_s = 1.3 if kind in _PASSING else None
-        reasons = _REFUSAL.reasons if kind is NOT_A_CHEST_CT else None
-        error = ProblemError(kind, retry_after_s=retry_after_s, reasons=reasons)
-        example = problem_body(error, "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70")
-        value = example.model_dump(exclude_none=True)
+        value = problem_body(example, "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70").model_dump(exclude_none=True)
         response["content"][MEDIA_TYPE]["examples"][kind.name] = {"summary": kind.title, "value": value}
-        if retry_after_s is not None:
+        if example.retry_after_s is not None:
             response["headers"] = {
                 "Retry-After": {"description": "Whole seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
             }

@@ -1,63 +1,45 @@
-"""Any accepted file → an 8-bit PNG for display, in a pool of its own with low priority."""
+"""Any accepted file → an 8-bit PNG for display, in threads of its own with low priority."""
 
-import asyncio
+from dataclasses import dataclass
 
-from fastapi import Request, Response
-
-from service.api import problems
-from service.api.disconnect import cancelled_when_gone
-from service.api.handlers import Service, only_part
-from service.api.params import frame_of, number_of
-from service.api.problems import ProblemError
 from service.explain.png import encode_png
 from service.inference.thread_pools import BoundedPool
-from shared.slices import DecodedSlice
-from shared.window import LUNG_WINDOW, Window
-
-FRAMES_HEADER, LEVEL_HEADER, WIDTH_HEADER = "X-Image-Frames", "X-Window-Level", "X-Window-Width"
+from shared.raster.decode import ImageBytes
+from shared.slices import SliceDecoder
+from shared.window import Window
 
 _PLACES, _THREADS = 32, 4  # of low priority; one that waits for a costly file leaves the others
-_LEVELS, _WIDTHS = (-1e6, 1e6), (1, 1e6)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A picture for display."""
+
+    png: bytes
+    frames: int
+    """Of the file."""
+    window: Window | None
+    """In which it is shown; None where its samples have 8 bits."""
 
 
 class Renderer:
-    """Answers POST /render. Needs no model; where one serves, its window is the default."""
+    """Shows slices. Needs no model."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._lane = BoundedPool("render", threads=_THREADS, places=_PLACES, low_priority=True)
+    def __init__(self, decoder: SliceDecoder) -> None:
+        self._decoder = decoder
+        self._pool = BoundedPool("render", threads=_THREADS, places=_PLACES, low_priority=True)
 
-    async def render(self, request: Request) -> Response:
-        """The slice as image/png. Raises ProblemError, or an exception that service.api.problems knows."""
-        service, timeout_s = self._service, self._service.settings.request_timeout_s
-        frame = frame_of(request)
-        level, width = number_of(request, "level", *_LEVELS), number_of(request, "width", *_WIDTHS)
-        is_uploaded = False
-        try:
-            async with asyncio.timeout(timeout_s) as limit:
-                service.check_open()
-                with await only_part(service, request) as part:
-                    content, is_uploaded = part.content, True
-                    async with cancelled_when_gone(request):
-                        return await self._lane.run(self._png, content, frame, level, width)
-        except TimeoutError:
-            if not limit.expired():  # not ours
-                raise
-            if is_uploaded:
-                raise ProblemError(problems.DEADLINE_EXCEEDED, f"No answer within {timeout_s:g} s.") from None
-            raise ProblemError(problems.UPLOAD_TOO_SLOW, f"The body did not arrive within {timeout_s:g} s.") from None
+    async def render(
+        self, body: ImageBytes, window: Window, frame: int | None, level: float | None, width: float | None
+    ) -> Rendered:
+        """One frame, counted from 1, in the window or with another level or width.
 
-    def _png(self, body: bytearray, frame: int | None, level: float | None, width: float | None) -> Response:
-        decoded = self._service.predictor.decoder.decode(body, self._window(), frame=frame, level=level, width=width)
-        return Response(encode_png(decoded.grey), media_type="image/png", headers=_headers(decoded))
+        Raises SliceError or DecoderUnavailable, and QueueFull where too many wait.
+        """
+        return await self._pool.run(self._render, body, window, frame, level, width)
 
-    def _window(self) -> Window:
-        serving = self._service.reload.serving
-        return serving.manifest.preprocessing.window if serving else LUNG_WINDOW
-
-
-def _headers(decoded: DecodedSlice) -> dict[str, str]:
-    headers = {FRAMES_HEADER: str(decoded.frames), "Cache-Control": "no-store"}
-    if decoded.window is not None:
-        headers |= {LEVEL_HEADER: f"{decoded.window.level:g}", WIDTH_HEADER: f"{decoded.window.width:g}"}
-    return headers
+    def _render(
+        self, body: ImageBytes, window: Window, frame: int | None, level: float | None, width: float | None
+    ) -> Rendered:
+        decoded = self._decoder.decode(body, window, frame=frame, level=level, width=width)
+        return Rendered(encode_png(decoded.grey), decoded.frames, decoded.window)

@@ -4,16 +4,17 @@ One thread of lower priority explains one slice after the other; with OpenVINO t
 beside it (service.engines.openvino_explain_worker), which predictions do not notice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import InvalidRequest
 from service.explain.occlusion import occlusion_grid
+from service.explain.overlay import draw_overlay
 from service.inference.batching import MicroBatcher, QueueFull
-from service.inference.chest_gate import Gate, NotAChestCT
+from service.inference.chest_gate import Gate, NotAChestCT, warning_of
 from service.inference.predictor import Predicted
 from service.inference.thread_pools import WorkerPool
 from service.metrics import Metrics
@@ -26,8 +27,6 @@ from shared.imaging import to_placed_tensor
 from shared.raster.decode import GreySlice, ImageBytes, RasterLimits, read_header
 from shared.slices import SliceDecoder, is_dicom
 
-Presented = TypeVar("Presented")
-
 _NO_PROCESS_S = 1.0
 """After which a process may be had again, where the machine starts none now."""
 _NICENESS = 5
@@ -36,7 +35,7 @@ thread held the interpreter while it waited for a core; at 5 none did.
 """
 
 
-class NoSuchClass(ValueError):
+class NoSuchClass(InvalidRequest):
     """The model that serves has no class of this name."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -47,7 +46,6 @@ class NoSuchClass(ValueError):
 class Explanation:
     """Where the model looked on one slice, for one class."""
 
-    model: ServingModel
     class_name: str
     method: Method
     grid: NDArray[np.float32]
@@ -56,12 +54,12 @@ class Explanation:
     """Where the grid lies on the slice."""
     grey: GreySlice
     predicted: Predicted
-    frame: int | None
-    """The one that was asked for."""
+    overlay: bytes | None
+    """A PNG of the slice with the grid over it, where one was asked for."""
 
 
 @dataclass(frozen=True)
-class Question(Generic[Presented]):
+class Question:
     """What a caller wants to know of one slice."""
 
     body: ImageBytes
@@ -69,8 +67,8 @@ class Question(Generic[Presented]):
     """Of a DICOM file, counted from 1."""
     class_name: str | None
     """None takes the predicted class."""
-    present: Callable[[Explanation], Presented]
-    """What makes the answer of the explanation; called in its thread too."""
+    opacity: float | None
+    """Of the overlay where the grid is 1, 0 to 1; None draws none."""
 
 
 class Explainer:
@@ -80,7 +78,7 @@ class Explainer:
         self._limits = RasterLimits(max_pixels=settings.max_pixels)
         self._gate = Gate(settings.ood_policy, metrics)
         self._decoder = decoder
-        self.batcher: MicroBatcher[ServingModel, Question[Any], Any] = MicroBatcher(
+        self.batcher: MicroBatcher[ServingModel, Question, Explanation | Exception] = MicroBatcher(
             self._compute,
             self._compute,
             WorkerPool(1, "explain", _NICENESS),
@@ -92,8 +90,8 @@ class Explainer:
             observer=_Observer(metrics),
         )
 
-    async def explain(self, model: ServingModel, question: Question[Presented]) -> Presented:
-        """What is made of the explanation of one slice, in a place that the caller has reserved in the batcher.
+    async def explain(self, model: ServingModel, question: Question) -> Explanation:
+        """The explanation of one slice, in a place that the caller has reserved in the batcher.
 
         Raises NoSuchClass, SliceError, DecoderUnavailable, NotAChestCT,
         or what else broke in decoding, QueueFull where this machine starts no process now, or
@@ -102,7 +100,7 @@ class Explainer:
         if not is_dicom(question.body):
             read_header(question.body, self._limits)  # before it waits for its turn
         index_of_class(model, question.class_name)
-        answer: Presented | Exception = await self.batcher.submit(model, question)
+        answer = await self.batcher.submit(model, question)
         try:
             if isinstance(answer, Exception):
                 raise answer
@@ -110,10 +108,10 @@ class Explainer:
         finally:
             del answer  # else it, its traceback and this frame would hold each other, and the body
 
-    def _compute(self, model: ServingModel, questions: Sequence[Question[Any]]) -> list[Any]:
+    def _compute(self, model: ServingModel, questions: Sequence[Question]) -> list[Explanation | Exception]:
         return [self._explain(model, question) for question in questions]
 
-    def _explain(self, model: ServingModel, question: Question[Any]) -> Any:
+    def _explain(self, model: ServingModel, question: Question) -> Explanation | Exception:
         spec = model.manifest.preprocessing
         try:
             decoded = self._decoder.decode(question.body, spec.window, frame=question.frame)
@@ -139,17 +137,21 @@ class Explainer:
             )
         else:
             evidence = class_evidence(attention[0], asked)
-        explanation = Explanation(
-            model=model,
-            class_name=model.manifest.classes.names[asked],
-            method="occlusion" if attention is None else "class-activation",
-            grid=relative(evidence),
+        called = model.manifest.classes.names[asked]
+        method: Method = "occlusion" if attention is None else "class-activation"
+        grid, overlay = relative(evidence), None
+        if question.opacity is not None:
+            comment = "; ".join([f"{called}, {method}, model version {model.version}", *warning_of(doubts)])
+            overlay = draw_overlay(decoded.grey, grid, box, question.opacity, comment)
+        return Explanation(
+            class_name=called,
+            method=method,
+            grid=grid,
             box=box,
             grey=decoded.grey,
             predicted=Predicted(probabilities, doubts, decoded.kind, decoded.frames),
-            frame=question.frame,
+            overlay=overlay,
         )
-        return question.present(explanation)
 
 
 def index_of_class(model: ServingModel, class_name: str | None) -> int | None:

@@ -4,11 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.explain.explainer import Explanation
 from service.explain.png import encode_png
-from service.inference.chest_gate import warning_of
 from service.schemas import NOTE
 from shared.box import Box
+from shared.raster.decode import GreySlice
 
 DEFAULT_OPACITY = 0.6
 _BAND = 24  # pixels below the slice, for the caption
@@ -17,14 +16,14 @@ _COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, np.newaxis], cv2.
 """uint8 [256, 3], red first, as a PNG has them; OpenCV, which thinks blue comes first, does not look at their order."""
 
 
-def draw_overlay(explanation: Explanation, opacity: float) -> bytes:
+def draw_overlay(grey: GreySlice, grid: NDArray[np.float32], box: Box, opacity: float, comment: str) -> bytes:
     """A PNG in colour: the slice as it is displayed, and a band of 24 rows with a caption below it.
 
-    Where the grid is 1, the colour covers the slice by opacity (0 to 1); where it is 0, the slice is as it was. A text
-    chunk "Comment" repeats the caption, and what speaks against a chest slice.
+    grey: uint8 [h, w]. grid: float32 [rows, columns], 0 to 1, which lies in the box. Where it is 1, the colour covers
+    the slice by opacity (0 to 1); where it is 0, the slice is as it was. A text chunk "Comment" has the caption and the
+    comment.
     """
-    grey = explanation.grey
-    levels = cv2.convertScaleAbs(on_slice(explanation.grid, explanation.box, grey.shape), alpha=255)
+    levels = cv2.convertScaleAbs(on_slice(grid, box, grey.shape), alpha=255)
     # whole numbers throughout: less than half the time that floats take, and at most two grey values off
     cover = opacity * np.arange(256) / 255
     colours = np.rint(_COLOURS * cover[:, np.newaxis]).astype(np.uint8)[:, np.newaxis]
@@ -34,9 +33,7 @@ def draw_overlay(explanation: Explanation, opacity: float) -> bytes:
     (width, _), _ = cv2.getTextSize(NOTE, _FONT, 1.0, 1)
     size = min(0.5, (picture.shape[1] - 8) / width)
     cv2.putText(picture, NOTE, (4, picture.shape[0] - 8), _FONT, size, (255, 255, 255), 1, cv2.LINE_AA)
-    made = f"{explanation.class_name}, {explanation.method}, model version {explanation.model.version}"
-    comment = "; ".join([NOTE, made, *warning_of(explanation.predicted.doubts)])
-    return encode_png(np.asarray(picture, np.uint8), comment)
+    return encode_png(np.asarray(picture, np.uint8), f"{NOTE}; {comment}")
 
 
 def on_slice(grid: NDArray[np.float32], box: Box, shape: tuple[int, ...]) -> NDArray[np.float32]:

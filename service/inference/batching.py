@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from service.errors import ProblemError, ProblemKind
 from service.logging_config import REQUEST_ID
 
 log = logging.getLogger("lungct.batching")
@@ -24,16 +25,20 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class QueueFull(Exception):
+class QueueFull(ProblemError):
     """No room, or no hope of an answer before the deadline; retry_after_s says when there may be."""
 
+    kind = ProblemKind("queue-full", 503, "Overloaded", lambda: QueueFull(1.3))
+
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"The queue is full; try again in {retry_after_s:.1f} s.")
-        self.retry_after_s = retry_after_s
+        super().__init__(f"The queue is full; try again in {retry_after_s:.1f} s.", retry_after_s=retry_after_s)
 
 
-class BatchFailed(Exception):
+class BatchFailed(ProblemError):
     """The function raised; every item of that batch gets this, and no other."""
+
+    kind = ProblemKind("inference-failed", 500, "Inference failed")
+    message = "The model failed on this batch."
 
 
 class Observer(Protocol):
@@ -281,7 +286,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
             log.error("batch failed", exc_info=error, extra={"request_ids": named})
             for waiting in batch:
                 if not waiting.answer.done():
-                    failure = BatchFailed("The inference failed.")
+                    failure = BatchFailed()
                     failure.__cause__ = error
                     waiting.answer.set_exception(failure)
         self._dispatch()

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from service.errors import ProblemError, ProblemKind
 from service.metrics import Metrics
 from shared.chest_ct import SURE, Check, ChestGate, look_at
 from shared.imaging import SliceTensor
@@ -20,8 +21,10 @@ _REASONS: dict[Check, str] = {
 }
 
 
-class NotAChestCT(Exception):
+class NotAChestCT(ProblemError):
     """The picture is refused; reasons are sentences fit for the sender."""
+
+    kind = ProblemKind("not-a-chest-ct", 422, "Not a CT slice of the chest", lambda: NotAChestCT(("colour", "lungs")))
 
     def __init__(self, doubts: tuple[Check, ...]) -> None:
         self.reasons = reasons_of(doubts)

@@ -21,7 +21,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from service.ledger.file import LedgerFile, Facts, Torn
+from service.errors import ProblemError, ProblemKind
+from service.ledger.file import Facts, LedgerFile, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
 
@@ -36,8 +37,12 @@ _MOST_AT_ONCE = 500
 """Lines in one write()."""
 
 
-class LedgerUnavailable(Exception):
+class LedgerUnavailable(ProblemError):
     """The line of an answer could not be written, and the policy is closed."""
+
+    kind = ProblemKind("ledger-unavailable", 503, "Ledger cannot be written")
+    message = "No answer leaves without a line in the ledger."
+    retry_after_s = 1.0
 
 
 class _Entry:

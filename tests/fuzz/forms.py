@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from itertools import cycle
 
-from service.api.uploads import ByteBudget, UploadError, read_parts
+from service.api.multipart import read_parts
+from service.api.uploads import ByteBudget
+from service.errors import ProblemError
 from tests.fuzz.target import Reader, Target, run
 
 _MAX_PART_BYTES = 2000
@@ -67,11 +69,11 @@ async def _outcome(pieces: Sequence[bytes], content_type: str, held: int) -> Out
                     assert budget.held <= held
                     try:
                         content: bytes | str = bytes(part.content)
-                    except UploadError as error:
+                    except ProblemError as error:
                         content = type(error).__name__
                     assert len(content) <= _MAX_PART_BYTES
                     found.append((part.field, content))
-    except UploadError as error:
+    except ProblemError as error:
         return type(error).__name__
     finally:
         assert budget.held == 0

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
+from service.api.multipart import read_parts
 from service.api.params import frame_of, number_of
-from service.api.problems import ProblemError
-from service.api.uploads import ByteBudget, UploadError, read_parts
+from service.api.uploads import ByteBudget
 from service.auth.api_keys import ApiKeys, KeysError, key_line, make_key, parse_keys
 from service.auth.rate_limit import Limit
+from service.errors import ProblemError
 from service.ledger.chain import Link
 from tests.fuzz.target import Reader, Target, run, scratch
 
@@ -97,7 +98,7 @@ def _content_length(text: bytes) -> None:
 
     try:
         assert run(read()) == 1
-    except UploadError:
+    except ProblemError:
         return
 
 

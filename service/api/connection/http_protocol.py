@@ -17,10 +17,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.api import problems
 from service.api.connection.lingering import LingeringTransport, Patience
 from service.api.middleware.request_log import RequestLog
-from service.api.problems import ProblemError, problem_response
+from service.api.problems import HeadersTooLarge, HeadTooSlow, MalformedHttp, TargetTooLong, refused
+from service.errors import ProblemError
 from service.metrics import Metrics
 
 
@@ -48,9 +48,7 @@ def http_protocol(metrics: Metrics, limits: HttpLimits | None = None) -> Callabl
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         problem: ProblemError = scope["state"]["refusal"]
-        metrics.rejected.labels(problem.kind.name).inc()
-        scope["state"]["log"] = {"problem": problem.kind.name}
-        await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
+        await refused(scope, problem, metrics)(scope, receive, send)
 
     return partial(HttpProtocol, refuse=RequestLog(refuse, metrics), limits=limits or HttpLimits())
 
@@ -117,16 +115,16 @@ class HttpProtocol(HttpToolsProtocol):
             if isinstance(cause, _TooManyPipelined):
                 self._end_with_current()  # what gets no answer is repeated by its sender (RFC 9112, 9.3.2)
             else:
-                self._refuse(cause if isinstance(cause, ProblemError) else ProblemError(problems.MALFORMED_HTTP))
+                self._refuse(cause if isinstance(cause, ProblemError) else MalformedHttp())
         else:
             self._check_progress(was_in_body=was_in_body)
 
     def _check_progress(self, *, was_in_body: bool) -> None:
         if self._is_in_body:
             if was_in_body and self._framing_bytes > self._limits.framing_bytes:
-                self._refuse(ProblemError(problems.MALFORMED_HTTP, "Trailers and long chunk lines are not accepted."))
+                self._refuse(MalformedHttp("Trailers and long chunk lines are not accepted."))
         elif self._head_bytes > self._limits.head_bytes:
-            self._refuse(ProblemError(problems.HEADERS_TOO_LARGE))
+            self._refuse(HeadersTooLarge())
         elif (self._is_in_head or self._head_bytes) and not self._head_timer:
             self._head_timer = self.loop.call_later(self._limits.head_s, self._head_is_late)
 
@@ -135,7 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.flow.read_paused:  # it is this side that does not listen
             self._head_timer = self.loop.call_later(self._limits.head_s, self._head_is_late)
         elif self._is_in_head:
-            self._refuse(ProblemError(problems.HEAD_TOO_SLOW))
+            self._refuse(HeadTooSlow())
         else:
             self.transport.close()  # empty lines, and no request
 
@@ -166,21 +164,21 @@ class HttpProtocol(HttpToolsProtocol):
         """A piece of the target."""
         super().on_url(url)
         if len(self.url) > self._limits.line_bytes:
-            raise ProblemError(problems.TARGET_TOO_LONG)
+            raise TargetTooLong
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, whole."""
         if self._is_in_body:
-            raise ProblemError(problems.MALFORMED_HTTP, "Trailers are not accepted.")
+            raise MalformedHttp("Trailers are not accepted.")
         if len(self.headers) >= self._max_fields:
-            raise ProblemError(problems.HEADERS_TOO_LARGE)
+            raise HeadersTooLarge
         HttpToolsProtocol.on_header(self, name, value)  # super() would cost as much as all of this, ten times a request
 
     def on_headers_complete(self) -> None:
         """A head, whole: its request is answered now, or waits for its turn."""
         sizes = [len(name) + len(value) for name, value in self.headers]
         if max(sizes, default=0) > self._limits.line_bytes or sum(sizes) + len(self.url) > self._limits.head_bytes:
-            raise ProblemError(problems.HEADERS_TOO_LARGE)
+            raise HeadersTooLarge
         if len(self.pipeline) >= self._limits.pipelined:
             raise _TooManyPipelined
         super().on_headers_complete()
@@ -196,7 +194,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._framing_bytes = 0
         self._chunks += 1
         if self._chunks > self._limits.chunks + self._body_bytes // 64:
-            raise ProblemError(problems.MALFORMED_HTTP, "Bodies in chunks of a few bytes are not accepted.")
+            raise MalformedHttp("Bodies in chunks of a few bytes are not accepted.")
 
     def on_body(self, body: bytes) -> None:
         """A piece of content."""

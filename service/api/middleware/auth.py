@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api import problems
 from service.api.fast_path import FastPath
-from service.api.problems import ProblemError, problem_response
+from service.api.problems import refused
 from service.auth.api_keys import ApiKeys
+from service.auth.rate_limit import Limit
+from service.errors import ProblemError, ProblemKind
 from service.metrics import Metrics
 from service.settings import PublicPart
 
@@ -31,6 +32,31 @@ def is_public(path: str, public: frozenset[PublicPart]) -> bool:
     """Whether the path (without root path) asks for no key. /health never does: orchestrators have none."""
     first = "/" + path.removeprefix("/").partition("/")[0]
     return first == "/health" or _PARTS.get(first) in public
+
+
+class Unauthorized(ProblemError):
+    """The service has keys, and the request has none in X-API-Key, or an unknown one. Nothing of the body was read."""
+
+    kind = ProblemKind("unauthorized", 401, "Key missing or wrong")
+    message = "This address needs a key in X-API-Key."
+    headers = _CHALLENGE
+
+
+class RateLimited(ProblemError):
+    """The key has asked for as many slices as it may in its time."""
+
+    kind = ProblemKind("rate-limited", 429, "Limit reached", lambda: RateLimited("pacs", Limit(600, 60), 1.3))
+
+    def __init__(self, caller: str, limit: Limit, retry_after_s: float) -> None:
+        detail = f"The key {caller} may ask for {limit.count} slices in {limit.seconds} s; it has used them up."
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
+class KeysUnavailable(ProblemError):
+    """The file of keys cannot be read, so nobody can be let in."""
+
+    kind = ProblemKind("keys-unavailable", 503, "Keys cannot be read", lambda: KeysUnavailable(retry_after_s=1.3))
+    message = "The list of keys cannot be read now, so nobody is let in."
 
 
 class KeyAuth:
@@ -72,24 +98,17 @@ class KeyAuth:
             await send(message)
 
         if not allowance.take():
-            detail = (
-                f"The key {caller.name} may ask for {allowance.limit.count} slices in {allowance.limit.seconds} s; "
-            )
-            detail += "it has used them up."
-            problem = ProblemError(problems.RATE_LIMITED, detail, retry_after_s=allowance.retry_after_s)
+            problem = RateLimited(caller.name, allowance.limit, allowance.retry_after_s)
             await self._refuse(scope, receive, send_with_limit, problem)
         else:
             await self._app(scope, receive, send_with_limit)
 
     def _unknown(self, *, is_key_there: bool) -> ProblemError:
         if self._keys.is_closed:
-            return ProblemError(problems.KEYS_UNAVAILABLE, retry_after_s=self._keys.poll_interval_s)
-        detail = "That key is not known here." if is_key_there else None
-        return ProblemError(problems.UNAUTHORIZED, detail, headers=_CHALLENGE)
+            return KeysUnavailable(retry_after_s=self._keys.poll_interval_s)
+        return Unauthorized("That key is not known here." if is_key_there else None)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, problem: ProblemError) -> None:
-        self._metrics.rejected.labels(problem.kind.name).inc()
         if route := self._app.direct.get(scope["path"]):
             scope["route"] = route
-        scope["state"]["log"] = {"problem": problem.kind.name}
-        await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
+        await refused(scope, problem, self._metrics)(scope, receive, send)

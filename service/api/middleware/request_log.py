@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.exception_handlers import CLIENT_GONE
 from service.api.middleware.security_headers import secure
-from service.api.problems import INTERNAL_ERROR, ProblemError, problem_response
+from service.api.problems import InternalError, problem_response
 from service.logging_config import REQUEST_ID
 from service.metrics import Metrics
 
@@ -59,7 +59,7 @@ class RequestLog:
         except Exception:
             log.exception("request broke", extra={"request_id": request_id})
             if status == CLIENT_GONE:
-                await problem_response(ProblemError(INTERNAL_ERROR), request_id)(scope, receive, send_with_id)
+                await problem_response(InternalError(), request_id)(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - started, request_id)
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.problems import ORIGIN_NOT_ALLOWED, ProblemError
+from service.api.problems import OriginNotAllowed
 
 _CSP = b"content-security-policy"
 
@@ -62,6 +62,6 @@ class CrossOrigin(CORSMiddleware):
             request = Request(scope)
             is_preflight = "origin" in request.headers and "access-control-request-method" in request.headers
             if is_preflight and not self.is_allowed_origin(request.headers["origin"]):
-                await self._as_problem(request, ProblemError(ORIGIN_NOT_ALLOWED))(scope, receive, send)
+                await self._as_problem(request, OriginNotAllowed())(scope, receive, send)
                 return
         await (super().__call__ if self.allow_origins else self.app)(scope, receive, send)

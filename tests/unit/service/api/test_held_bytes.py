@@ -14,7 +14,7 @@ from typing import Any, Never
 import pytest
 from starlette.types import ASGIApp, Message
 
-from service.app import build_service, create_app
+from service.app import build_state, create_app
 from service.metrics import Metrics
 from service.model.loader import watch_models
 from service.settings import ServiceSettings
@@ -33,13 +33,13 @@ class House:
     def __init__(self, **settings: Any) -> None:
         asked, metrics = ServiceSettings(model_repository=Path("nowhere"), **settings), Metrics()
         self.engine = FakeEngine()
-        self.service = build_service(asked, metrics, watch_models(asked, metrics))
-        self.service.reload.serving = fake_model(self.engine)
-        self.app: ASGIApp = create_app(self.service)
+        self.state = build_state(asked, metrics, watch_models(asked, metrics))
+        self.state.reload.serving = fake_model(self.engine)
+        self.app: ASGIApp = create_app(self.state)
 
     @property
     def held(self) -> int:
-        return self.service.budget.held
+        return self.state.budget.held
 
     async def ask(self, path: str, body: bytes, *, gone: asyncio.Event | None = None) -> tuple[int, bytes]:
         """Status and body of the answer; 0 where there is none. gone: when the caller hangs up."""
@@ -167,8 +167,8 @@ def break_(house: House, monkeypatch: pytest.MonkeyPatch, *, is_bug: bool) -> No
         raise RuntimeError("out of registers")
 
     if is_bug:
-        monkeypatch.setattr(house.service.predictor, "_decode", broken)
-        monkeypatch.setattr(house.service.predictor.decoder, "decode", broken)
+        monkeypatch.setattr(house.state.predictor, "_decode", broken)
+        monkeypatch.setattr(house.state.predictor.decoder, "decode", broken)
     else:
         monkeypatch.setattr(house.engine, "infer", broken)
 
@@ -221,10 +221,10 @@ def test_hanging_up_gives_back_what_no_thread_works_on(path: str, body: str) -> 
             del asked
         for _ in range(50):
             await asyncio.sleep(0.001)
-        batcher = house.service.predictor.batcher
-        threads = 2 * batcher.round_size + house.service.settings.max_batch_size
+        batcher = house.state.predictor.batcher
+        threads = 2 * batcher.round_size + house.state.settings.max_batch_size
         assert house.held <= threads * len(content)
-        assert len(batcher._queue) == len(house.service.explainer.batcher._queue) == 0
+        assert len(batcher._queue) == len(house.state.explainer.batcher._queue) == 0
         house.engine.may_answer.set()
         await house.all_let_go()
 

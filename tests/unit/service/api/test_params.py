@@ -3,10 +3,9 @@
 import pytest
 from fastapi import Request
 
-from service.api import problems
 from service.api.numbers import decimal_number, whole_number
 from service.api.params import MAX_QUERY_BYTES, frame_of, number_of, parameter_of
-from service.api.problems import ProblemError
+from service.errors import InvalidRequest
 
 
 def asked(query: str) -> Request:
@@ -70,9 +69,8 @@ def test_what_is_no_decimal_number(text: str) -> None:
 )
 def test_a_frame_that_no_file_can_have(text: str) -> None:
     """It is refused without being repeated, however it is written."""
-    with pytest.raises(ProblemError) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         frame_of(asked(f"frame={text}"))
-    assert refused.value.kind is problems.INVALID_REQUEST
     assert str(refused.value) == "frame must be a whole number from 1 to 2147483647."
 
 
@@ -91,7 +89,7 @@ def test_a_frame() -> None:
 )
 def test_a_number_out_of_bounds(text: str) -> None:
     """No number, or one beyond the bounds, infinite ones among them."""
-    with pytest.raises(ProblemError) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         number_of(asked(f"opacity={text}"), "opacity", 0, 1)
     assert str(refused.value) == "opacity must be a number from 0 to 1."
 
@@ -104,12 +102,12 @@ def test_a_number() -> None:
 def test_a_parameter_is_given_once() -> None:
     """Of two values nobody knows which one was meant; other parameters are not looked at."""
     assert parameter_of(asked("a=1&b=2&b=3"), "a") == "1"
-    with pytest.raises(ProblemError, match="frame must not be given more than once"):
+    with pytest.raises(InvalidRequest, match="frame must not be given more than once"):
         frame_of(asked("frame=1&frame=1"))
 
 
 def test_the_query_is_bounded() -> None:
     """A long query is refused whatever it says, and before it is taken apart."""
     assert frame_of(asked("frame=1".ljust(MAX_QUERY_BYTES, "&"))) == 1
-    with pytest.raises(ProblemError, match=f"{MAX_QUERY_BYTES} bytes"):
+    with pytest.raises(InvalidRequest, match=f"{MAX_QUERY_BYTES} bytes"):
         frame_of(asked("frame=1".ljust(MAX_QUERY_BYTES + 1, "&")))

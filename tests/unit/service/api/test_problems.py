@@ -7,52 +7,71 @@ from pathlib import Path
 import pytest
 from fastapi import Request
 
-from service.api import problems
+from service.api.connection import http_protocol
 from service.api.exception_handlers import ProblemAnswers
-from service.api.problems import ProblemError, ProblemType, documented, problem_of, problem_response
-from service.api.uploads import UploadError
+from service.api.problems import (
+    InternalError,
+    NoModel,
+    all_problems,
+    documented,
+    example_of,
+    kind_of,
+    problem_of,
+    problem_response,
+)
+from service.app import create_app
+from service.errors import ProblemError, ProblemKind
 from service.inference.batching import BatchFailed, QueueFull
 from service.metrics import Metrics
-from shared.raster.decode import SliceError, TooSmall
+from shared.raster.decode import NotAnImageType, SliceError, TooSmall, Undecodable
 
-TYPES = [value for value in vars(problems).values() if isinstance(value, ProblemType)]
+assert http_protocol, create_app  # with them everything is imported that can be wrong
+ALL = all_problems()
+KINDS = [kind_of(error) for error in ALL]
 DOCUMENT = Path(__file__).parents[4] / "docs" / "errors.md"
 
 
 def test_the_document_lists_exactly_these_problems() -> None:
-    """docs/errors.md has one row for each problem type, with its status and its example, and no other row."""
+    """It has one row for each kind of problem, with its status and its example, and no other row."""
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \| (.+?) \| (.+?) \|$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
-    assert sorted((name, int(status)) for name, status, _, _ in rows) == sorted((one.name, one.status) for one in TYPES)
+    assert sorted((name, int(status)) for name, status, _, _ in rows) == sorted((one.name, one.status) for one in KINDS)
     examples = {name: example for name, _, _, example in rows}
-    for one in TYPES:
-        assert examples[one.name] == one.example
+    for error in ALL:
+        assert examples[kind_of(error).name] == str(example_of(error))
 
 
 def test_names_are_stable_and_statuses_are_errors() -> None:
     """Names are unique words fit for a URN; each status is a client's or a server's error."""
-    assert len({one.name for one in TYPES}) == len(TYPES) > 15
-    for one in TYPES:
-        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", one.name)
-        assert one.uri == f"urn:lungct:problem:{one.name}"
-        assert 400 <= one.status <= 504
-        assert one.title
-        assert one.example.endswith(".")
+    assert len({one.name for one in KINDS}) == len(KINDS) > 30
+    for error, kind in zip(ALL, KINDS, strict=True):
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.name)
+        assert kind.uri == f"urn:lungct:problem:{kind.name}"
+        assert 400 <= kind.status <= 504
+        assert kind.title
+        assert str(example_of(error)).endswith(".")
+        assert example_of(error).kind is kind
 
 
 def _leaves(kind: type[Exception]) -> list[type[Exception]]:
     return [leaf for child in kind.__subclasses__() for leaf in _leaves(child)] or [kind]
 
 
-def test_every_error_of_the_lower_layers_has_a_problem() -> None:
-    """No reader's, decoder's or queue's error falls through to 500."""
-    for kind in (*_leaves(UploadError), *_leaves(SliceError), QueueFull):
+def test_every_error_of_decoding_has_a_problem() -> None:
+    """No decoder's error falls through to 500."""
+    for kind in _leaves(SliceError):
         error = kind.__new__(kind)
         Exception.__init__(error, "what came and what was expected")
-        assert problem_of(error).kind is not problems.INTERNAL_ERROR, kind
+        assert not isinstance(problem_of(error), InternalError), kind
+
+
+def test_a_problem_declares_its_kind() -> None:
+    """A class that is derived from none of those that have a kind, and has none itself, cannot be defined."""
+    with pytest.raises(TypeError, match="Kindless declares no kind"):
+        type("Kindless", (ProblemError,), {})
 
 
 def test_a_subclass_is_answered_like_its_parent() -> None:
-    """Who derives an error and adds no row to the table changes nothing for callers."""
+    """Who derives an error changes nothing for callers, be it one of the service's or one of decoding."""
 
     class TinierStill(TooSmall):
         pass
@@ -60,35 +79,31 @@ def test_a_subclass_is_answered_like_its_parent() -> None:
     class EngineGone(BatchFailed):
         pass
 
-    assert problem_of(TinierStill(1, 1, 32)).kind is problems.TOO_SMALL
-    assert problem_of(EngineGone("secret")).kind is problems.INFERENCE_FAILED
-    assert "secret" not in str(problem_of(EngineGone("secret")))
-
-
-def test_what_has_no_row_is_left_to_who_logs_it() -> None:
-    """A family's new member without a row, and without a parent that has one, is answered as a bug, not in silence."""
-
-    class Unheard(UploadError):
-        pass
-
+    assert problem_of(TinierStill(1, 1, 32)).kind is kind_of(TooSmall)
+    assert problem_of(EngineGone()).kind is BatchFailed.kind
     answers = ProblemAnswers(Metrics())
-    for error in (Unheard("what came"), SliceError("what came"), TimeoutError()):
+    scope = {"type": "http", "state": {"request_id": "id"}}
+    assert answers.of(Request(scope), EngineGone()).status_code == 500
+    assert answers.of(Request(scope), TinierStill(1, 1, 32)).status_code == 422
+
+
+def test_what_is_not_foreseen_is_left_to_who_logs_it() -> None:
+    """A member of no known family is answered as a bug, not in silence."""
+    answers = ProblemAnswers(Metrics())
+    for error in (SliceError("what came"), TimeoutError()):
         with pytest.raises(type(error)):
             answers.of(Request({"type": "http"}), error)
-        assert problem_of(error).kind is problems.INTERNAL_ERROR
+        assert isinstance(problem_of(error), InternalError)
 
 
 def test_an_unknown_error_tells_nothing_of_itself() -> None:
-    """What was not foreseen becomes a plain 500."""
+    """What was not foreseen becomes a plain 500, and so does what broke in the engine."""
     problem = problem_of(RuntimeError("/srv/models/lung-ct: secret"))
-    assert problem.kind is problems.INTERNAL_ERROR
+    assert isinstance(problem, InternalError)
     assert "secret" not in str(problem)
-    failed = BatchFailed("x")
+    failed = BatchFailed()
     failed.__cause__ = RuntimeError("secret")
-    assert (problem_of(failed).kind, str(problem_of(failed))) == (
-        problems.INFERENCE_FAILED,
-        problems.INFERENCE_FAILED.example,
-    )
+    assert str(problem_of(failed)) == "The model failed on this batch."
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.01, "1"), (1.0, "1"), (1.2, "2"), (30.0, "30")])
@@ -101,15 +116,23 @@ def test_retry_after_is_in_whole_seconds(seconds: float, header: str) -> None:
 
 def test_a_problem_that_does_not_pass_promises_nothing() -> None:
     """No Retry-After where trying again cannot help."""
-    response = problem_response(ProblemError(problems.UNDECODABLE), "id")
+    response = problem_response(problem_of(Undecodable("Premature end of JPEG file")), "id")
     assert "retry-after" not in response.headers
     assert "retry_after_s" not in json.loads(response.body)
     assert response.media_type == "application/problem+json"
 
 
+def test_problems_share_nothing_that_one_of_them_could_change() -> None:
+    """Headers and reasons of a class cannot be written through one of its problems."""
+    problem = ProblemError(kind=ProblemKind("some", 400, "Some"))
+    assert (dict(problem.headers), problem.reasons, problem.retry_after_s) == ({}, None, None)
+    with pytest.raises(TypeError):
+        problem.headers["Allow"] = "GET"  # type: ignore[index]
+
+
 def test_examples_are_grouped_by_status() -> None:
     """OpenAPI gets one entry a status, with one example for each problem of that status."""
-    responses = documented(problems.NO_MODEL, problems.QUEUE_FULL, problems.NOT_AN_IMAGE_TYPE)
+    responses = documented(NoModel, QueueFull, NotAnImageType)
     assert set(responses) == {503, 415}
     content = responses[503]["content"]
     assert list(content) == ["application/problem+json"]

@@ -1,28 +1,21 @@
 """Probabilities become an answer: the class, the decision that the model's rules make, and what a reader must know."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.app import build_service
+from service.answers.prediction import prediction_of
 from service.inference.predictor import Predicted
-from service.metrics import Metrics
-from service.model.loader import watch_models
-from service.settings import ServiceSettings
 from shared.decisions import DecisionRules
 from tests.support.decision_rules import NAMES, rules
 from tests.support.fake_model import fake_model
 
 
 def _answer(probabilities: tuple[float, float, float], thresholds: DecisionRules | None) -> dict[str, Any]:
-    settings, metrics = ServiceSettings(model_repository=Path("nowhere")), Metrics()
-    service = build_service(settings, metrics, watch_models(settings, metrics))
-    model = fake_model()
-    manifest = model.manifest.model_copy(update={"thresholds": thresholds})
-    object.__setattr__(model, "manifest", manifest)
-    return service.prediction(model, Predicted(np.array(probabilities, np.float32), (), "jpeg"), "id").model_dump()
+    manifest = fake_model().manifest.model_copy(update={"thresholds": thresholds})
+    predicted = Predicted(np.array(probabilities, np.float32), (), "jpeg")
+    return prediction_of(manifest, predicted, "id", None).model_dump()
 
 
 @pytest.mark.parametrize(

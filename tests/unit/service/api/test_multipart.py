@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from service.api.multipart import read_parts
 from service.api.uploads import (
     ByteBudget,
     EmptyPart,
@@ -15,12 +16,11 @@ from service.api.uploads import (
     Part,
     TooManyBytes,
     TooManyBytesInFlight,
-    UploadError,
-    read_parts,
 )
+from service.errors import ProblemError
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
-Received = list[tuple[str | None, bytes | UploadError]]
+Received = list[tuple[str | None, bytes | ProblemError]]
 
 
 def part(field: str, content: bytes, filename: str = "slice.jpg") -> bytes:
@@ -53,7 +53,7 @@ def read(
             with one:
                 try:
                     received.append((one.field, bytes(one.content)))
-                except UploadError as error:
+                except ProblemError as error:
                     received.append((one.field, error))
         return received
 
@@ -135,7 +135,7 @@ def test_a_file_is_called_as_its_sender_calls_it() -> None:
     ],
 )  # fmt: skip
 def test_a_body_that_holds_no_part_says_what_is_wrong(
-    headers: dict[str, str], chunks: list[bytes], expected: type[UploadError]
+    headers: dict[str, str], chunks: list[bytes], expected: type[ProblemError]
 ) -> None:
     """Each way to be no readable body has its error."""
     with pytest.raises(expected):

@@ -1,0 +1,65 @@
+"""The parts that answer requests, wired in service.app."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.answers.prediction import prediction_of
+from service.api.problems import Draining, NoModel
+from service.api.render import Renderer
+from service.api.uploads import ByteBudget
+from service.auth.api_keys import ApiKeys
+from service.explain.explainer import Explainer
+from service.health.readiness import Readiness
+from service.inference.predictor import Predicted, Predictor
+from service.ledger.facts import InputDigests, facts_of
+from service.ledger.writer import Ledger
+from service.metrics import Metrics
+from service.model.hot_reload import HotReload
+from service.model.serving_model import ServingModel
+from service.schemas import Prediction
+from service.settings import ServiceSettings
+
+
+@dataclass(frozen=True)
+class AppState:
+    """What every request can reach."""
+
+    settings: ServiceSettings
+    reload: HotReload
+    predictor: Predictor
+    explainer: Explainer
+    renderer: Renderer
+    readiness: Readiness
+    budget: ByteBudget
+    metrics: Metrics
+    keys: ApiKeys | None = None
+    """Where callers must name themselves."""
+    ledger: Ledger | None = None
+    digests: InputDigests | None = None
+    """Where there is a ledger."""
+
+    def check_open(self) -> None:
+        """Raises Draining where the service takes no more requests. One that was taken is finished."""
+        if self.readiness.is_closed:
+            raise Draining(retry_after_s=max(1.0, self.predictor.batcher.expected_wait_s))
+
+    def model(self) -> ServingModel:
+        """The model that serves now. Raises NoModel while there is none."""
+        if self.reload.serving is None:
+            reason = "; ".join(self.readiness.health().reasons)
+            raise NoModel(f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
+        return self.reload.serving
+
+    def answer(
+        self, model: ServingModel, predicted: Predicted, facts: dict[str, Any], request_id: str, frame: int | None
+    ) -> Prediction:
+        """The answer for one slice, which is the frame that was asked for: counted, and noted in its facts."""
+        prediction = prediction_of(model.manifest, predicted, request_id, frame)
+        self.metrics.predictions.labels(prediction.prediction).inc()
+        self.note(facts, model, prediction)
+        return prediction
+
+    def note(self, facts: dict[str, Any], model: ServingModel, prediction: Prediction) -> None:
+        """Add an answer to the facts of its slice, where there is a ledger."""
+        if self.ledger is not None:
+            facts.update(facts_of(model, prediction))

@@ -1,0 +1,50 @@
+"""What of a request is written into the ledger: a digest of its input, and what was answered by which model."""
+
+import hashlib
+import hmac
+import secrets
+from typing import Any, Protocol
+
+from service.model.serving_model import ServingModel
+from service.schemas import Prediction
+
+
+class Digest(Protocol):
+    """What hashlib and hmac make."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """Of all bytes so far."""
+
+
+class InputDigests:
+    """Keyed digests of inputs (HMAC-SHA-256).
+
+    Without the key nobody can tell from a ledger whether a slice that he has was asked about. Without a key file the
+    key is drawn at start and forgotten at the end: then equal inputs are known as equal only within one run.
+    """
+
+    def __init__(self, key: bytes | None) -> None:
+        key = key or secrets.token_bytes(32)
+        self._empty = hmac.new(key, digestmod=hashlib.sha256)
+        self.key_id = hmac.new(key, b"key id", hashlib.sha256).hexdigest()[:16]
+        """Tells lines of one key from those of another, and nothing of the key."""
+
+    def begin(self) -> Digest:
+        """A digest of nothing yet, to be fed while an input arrives."""
+        return self._empty.copy()
+
+
+def facts_of(model: ServingModel, prediction: Prediction) -> dict[str, Any]:
+    """What is written of an answer: which model gave it, under which rules, and what it was."""
+    decision = prediction.decision
+    return {
+        "model_version": model.version,
+        "model": model.digest,
+        "preprocessing": model.preprocessing_digest,
+        "operating_point": decision and decision.operating_point,
+        "outcome": prediction.prediction,
+        "verdict": decision and decision.verdict,
+    }
