@@ -11,22 +11,21 @@ import uvicorn
 from service.api.connection.http_protocol import http_protocol
 from service.api.state import AppState
 from service.app import create_app
-from service.early_end import EarlyEnd
+from service.early_signals import EarlySignals
 from service.memory import collect_rarely
-from service.scratch import end_process
 
 log = logging.getLogger("lungct.service")
 
 
-def serve_http(state: AppState, end: EarlyEnd) -> int:
-    """Answer until SIGTERM or SIGINT, and return the exit code. end: whether one came before this."""
-    server = DrainingServer(_uvicorn_config(state), state, end)
+def serve_http(state: AppState, early: EarlySignals) -> bool:
+    """Answer until SIGTERM or SIGINT. False where nothing could be served: the port is not free.
+
+    early: whether a signal came before this.
+    """
+    server = DrainingServer(_uvicorn_config(state), state, early)
     collect_rarely()
     server.run()
-    if end.came and not server.started:
-        log.info("stopped", extra={"is_clean": True})
-        return 0
-    return _end(server, state)
+    return server.started or early.came
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,9 +34,9 @@ class DrainingServer(uvicorn.Server):
     uvicorn's own handler closes the door at once, so that a load balancer which has not noticed yet sends into a void.
     """
 
-    def __init__(self, config: uvicorn.Config, state: AppState, end: EarlyEnd) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState, early: EarlySignals) -> None:
         super().__init__(config)
-        self._early = end
+        self._early = early
         self._state = state
         self._close_at: float | None = None
 
@@ -83,15 +82,3 @@ def _uvicorn_config(state: AppState) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.grace_period_s)),
     )
-
-
-def _end(server: DrainingServer, state: AppState) -> int:
-    """0 after a clean end. Threads that hang in a stalled volume or engine must not keep the process alive."""
-    if not server.started:
-        return 1
-    batcher = state.predictor.batcher
-    is_clean = state.reload.stop() and not batcher.depth and not batcher.oldest_batch_s
-    log.info("stopped", extra={"is_clean": is_clean})
-    if not is_clean:
-        end_process(0)
-    return 0

@@ -1,4 +1,4 @@
-"""The order in which the service starts: what takes longest first, and the rest meanwhile."""
+"""How the service starts, what takes longest first, and how it ends."""
 
 import importlib.util
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
-from service.early_end import EarlyEnd
+from service.early_signals import EarlySignals
 from service.logging_config import configure_logging
 from service.memory import set_heap
 from service.metrics import Metrics
@@ -31,7 +31,7 @@ class UnusableSetting(Exception):
 
 def serve(
     ahead: TrialProcess | None,
-    end: EarlyEnd,
+    early: EarlySignals,
     make_metrics: Callable[[], Metrics] = Metrics,
     given: Mapping[str, str] | None = None,
 ) -> int:
@@ -54,13 +54,16 @@ def serve(
     metrics = make_metrics()
     reload = watch_models(settings, metrics, ahead)
     reload.start()
+    code, is_idle = 1, True
     try:
-        code = _serve_http(settings, metrics, reload, end)
+        code, is_idle = _serve_http(settings, metrics, reload, early)
     except UnusableSetting as error:
         code = _refused(error)
     finally:
-        is_over = reload.stop()
-    if not is_over:  # a load hangs in a stalled volume or in the engine, and must not keep the process alive
+        is_clean = reload.stop() and is_idle
+    if code == 0:
+        log.info("stopped", extra={"is_clean": is_clean})
+    if not is_clean:  # a thread hangs in a stalled volume or in the engine, and must not keep the process alive
         end_process(code)
     return code
 
@@ -98,8 +101,13 @@ def _settings(given: Mapping[str, str]) -> ServiceSettings:
     return settings
 
 
-def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, end: EarlyEnd) -> int:
-    """Import what answers, which takes as long as half a load of the model; the two go on side by side."""
+def _serve_http(
+    settings: ServiceSettings, metrics: Metrics, reload: HotReload, early: EarlySignals
+) -> tuple[int, bool]:
+    """Serve; the exit code, and whether no batch is left that hangs.
+
+    What answers is imported here, which takes as long as half a load of the model: the two go on side by side.
+    """
     from service.app import build_state
     from service.auth.api_keys import KeysError
     from service.server import serve_http
@@ -110,4 +118,6 @@ def _serve_http(settings: ServiceSettings, metrics: Metrics, reload: HotReload, 
         raise UnusableSetting(f"LUNGCT_API_KEYS: {error}") from error
     except OSError as error:
         raise UnusableSetting(f"LUNGCT_LEDGER_KEY_FILE: {error}") from error
-    return serve_http(state, end)
+    code = 0 if serve_http(state, early) else 1
+    batcher = state.predictor.batcher
+    return code, not batcher.depth and not batcher.oldest_batch_s

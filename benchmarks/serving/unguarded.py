@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from service.early_end import EarlyEnd
+from service.early_signals import EarlySignals
 from service.metrics import Metrics
 from service.startup import serve
 
@@ -33,4 +33,4 @@ class SilentMetrics(Metrics):
 
 
 if __name__ == "__main__":
-    sys.exit(serve(None, EarlyEnd(), SilentMetrics))
+    sys.exit(serve(None, EarlySignals(), SilentMetrics))

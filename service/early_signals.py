@@ -7,7 +7,7 @@ import signal
 from types import FrameType
 
 
-class EarlyEnd:
+class EarlySignals:
     """Takes SIGTERM and SIGINT until the server does; raised, an exception could be lost in the middle of an import."""
 
     def __init__(self) -> None:
