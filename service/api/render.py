@@ -1,5 +1,7 @@
 """Any accepted file → an 8-bit PNG for display, in threads of its own with low priority."""
 
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from service.explain.png import encode_png
@@ -9,6 +11,7 @@ from shared.slices import SliceDecoder
 from shared.window import Window
 
 _PLACES, _THREADS = 32, 4  # of low priority; one that waits for a costly file leaves the others
+_LARGE_PIXELS = 1024 * 1024  # a slice has a quarter of that
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Renderer:
 
     def __init__(self, decoder: SliceDecoder) -> None:
         self._decoder = decoder
+        self._one_large = threading.Lock()  # writing a PNG takes three times its pixels
         self._pool = BoundedPool("render", threads=_THREADS, places=_PLACES, low_priority=True)
 
     async def render(
@@ -42,4 +46,5 @@ class Renderer:
         self, body: ImageBytes, window: Window, frame: int | None, level: float | None, width: float | None
     ) -> Rendered:
         decoded = self._decoder.decode(body, window, frame=frame, level=level, width=width)
-        return Rendered(encode_png(decoded.grey), decoded.frames, decoded.window)
+        with self._one_large if decoded.grey.size > _LARGE_PIXELS else nullcontext():
+            return Rendered(encode_png(decoded.grey), decoded.frames, decoded.window)
