@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from service.errors import ProblemError, ProblemKind
+from service.ledger.entry import Entry, tell, tell_written
 from service.ledger.file import Facts, LedgerFile, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
@@ -43,17 +44,6 @@ class LedgerUnavailable(ProblemError):
     kind = ProblemKind("ledger-unavailable", 503, "Ledger cannot be written")
     message = "No answer leaves without a line in the ledger."
     retry_after_s = 1.0
-
-
-class _Entry:
-    """The line of one answer on its way."""
-
-    __slots__ = ("facts", "written")
-
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
-        self.written: asyncio.Future[bool | None] | None = None
-        """Whether it is; None where it took too long."""
 
 
 class Ledger:
@@ -82,9 +72,9 @@ class Ledger:
             observe_sync=metrics.ledger_sync_seconds.observe,
         )
         self._timeout_s = timeout_s
-        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
-        self._gathered: list[_Entry] = []
-        self._owed: list[_Entry] = []
+        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._gathered: list[Entry] = []
+        self._owed: list[Entry] = []
         self._lock = threading.Lock()
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -130,7 +120,7 @@ class Ledger:
         Raises LedgerUnavailable, where it is closed and they are not.
         """
         now, loop = _now(), asyncio.get_running_loop()
-        entries = [_Entry({"time": now, **facts}) for facts in lines]
+        entries = [Entry({"time": now, **facts}) for facts in lines]
         if self.policy == "open":
             if self._queue.qsize() + len(self._gathered) + len(entries) > _MOST_WAITING:
                 self._lose(len(entries))
@@ -140,18 +130,18 @@ class Ledger:
         self.check()
         entries[-1].written = written = loop.create_future()
         self._gather(entries, loop)
-        patience = loop.call_later(self._timeout_s, _answer, written, None)  # asyncio.timeout() costs thrice as much
+        patience = loop.call_later(self._timeout_s, tell, written, None)  # asyncio.timeout() costs thrice as much
         try:
             is_written = await written
         finally:
             patience.cancel()
         if is_written is None:
             # the caller is told that there is no answer, so lines that say otherwise must not stand alone
-            self._queue.put(_Entry({"time": now, "event": "withdrawn", "request_id": lines[-1].get("request_id")}))
+            self._queue.put(Entry({"time": now, "event": "withdrawn", "request_id": lines[-1].get("request_id")}))
         if not is_written:
             raise LedgerUnavailable
 
-    def _gather(self, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> None:
+    def _gather(self, entries: list[Entry], loop: asyncio.AbstractEventLoop) -> None:
         """Slices of a batch are answered in one turn of the loop: the thread is woken once for all their lines."""
         if not self._gathered:
             loop.call_soon(self._hand_over)
@@ -193,9 +183,9 @@ class Ledger:
             if self.complaint and not is_last:
                 time.sleep(_RETRY_S)
 
-    def _take(self) -> list[_Entry]:
+    def _take(self) -> list[Entry]:
         """What waits, or after a while nothing; some of what nobody waits for is gathered first."""
-        taken: list[_Entry | None] = [*self._owed]
+        taken: list[Entry | None] = [*self._owed]
         self._owed = []
         due_s = self._file.seconds_to_sync()
         patience_s = _IDLE_S if due_s is None else max(0.001, min(_IDLE_S, due_s))
@@ -207,7 +197,7 @@ class Ledger:
                 taken.append(self._queue.get_nowait())
         return [entry for entry in taken if entry is not None]
 
-    def _turn(self, waiting: list[_Entry]) -> None:
+    def _turn(self, waiting: list[Entry]) -> None:
         """Write everything that waits, taking it out of the list, and flush where it is time."""
         self._busy_since = time.monotonic()
         try:
@@ -228,7 +218,7 @@ class Ledger:
         finally:
             self._busy_since = None
 
-    def _write_group(self, waiting: list[_Entry]) -> None:
+    def _write_group(self, waiting: list[Entry]) -> None:
         group, done = waiting[:_MOST_AT_ONCE], 0
         try:
             self._file.append([entry.facts for entry in group])
@@ -241,7 +231,7 @@ class Ledger:
         finally:
             self._metrics.ledger_lines.inc(done)
             self._metrics.ledger_sequence.set(self._file.link.seq)
-            _tell(group[:done], is_written=True)
+            tell_written(group[:done], is_written=True)
             del waiting[:done]
 
     def _event(self, event: str, **facts: Any) -> None:
@@ -267,7 +257,7 @@ class Ledger:
         self.complaint = None
         self._metrics.ledger_up.set(1)
 
-    def _fail(self, error: Exception, waiting: list[_Entry]) -> None:
+    def _fail(self, error: Exception, waiting: list[Entry]) -> None:
         """Whoever waits hears it; the next turn opens the ledger anew."""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         if isinstance(error, BlockingIOError):
@@ -279,7 +269,7 @@ class Ledger:
         self._file.close()
         self._owed = [entry for entry in waiting if "event" in entry.facts]
         answers = [entry for entry in waiting if "event" not in entry.facts]
-        _tell(answers, is_written=False)
+        tell_written(answers, is_written=False)
         if self.policy == "open":
             self._lose(len(answers))
 
@@ -290,24 +280,6 @@ class Ledger:
         if self._file.link.seq != seq and (self._is_ending or now - at >= _ANCHOR_INTERVAL_S):
             log.info("ledger anchor", extra={"anchor": str(self._file.link)})
             self._anchored = now, self._file.link.seq
-
-
-def _tell(entries: list[_Entry], *, is_written: bool) -> None:
-    """Let those who wait go on; one call into the event loop for all of them."""
-    waited_for = [entry.written for entry in entries if entry.written is not None]
-
-    def tell() -> None:
-        for written in waited_for:
-            _answer(written, is_written)
-
-    if waited_for:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            waited_for[0].get_loop().call_soon_threadsafe(tell)
-
-
-def _answer(written: asyncio.Future[bool | None], is_written: bool | None) -> None:  # noqa: FBT001 - a callback's
-    if not written.done():
-        written.set_result(is_written)
 
 
 def _now() -> str:
