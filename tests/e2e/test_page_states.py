@@ -166,7 +166,7 @@ def test_what_is_no_chest_slice_is_refused_with_reasons(shown: RunningService, v
 
 def test_the_page_allows_nothing_but_itself(shown: RunningService) -> None:
     """The policy names no other host and no inline script, on the page and on Swagger UI."""
-    for path in ("/", "/docs", "/static/page.js"):
+    for path in ("/", "/docs", "/static/js/page.js"):
         policy = httpx.get(shown.url + path).headers["content-security-policy"]
         rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
         assert rules["default-src"] == "'none'"

@@ -17,7 +17,7 @@ from tests.support.slices import jpeg_slice
 
 PACS, RIS, SCARCE = make_key(), make_key(), make_key()
 PROTECTED = ("/metrics", "/model-info")
-OPEN = ("/", "/docs", "/openapi.json", "/static/page.js", "/health", "/health/live", "/health/ready")
+OPEN = ("/", "/docs", "/openapi.json", "/static/js/page.js", "/health", "/health/live", "/health/ready")
 
 
 def key(value: str) -> dict[str, str]:
@@ -78,7 +78,7 @@ def test_what_is_public_by_default(guarded: RunningService) -> None:
 
 @pytest.mark.parametrize(
     ("public", "opened", "closed"),
-    [("", ("/health",), ("/", "/docs", "/static/page.js", "/openapi.json", "/swagger/swagger-ui.css", *PROTECTED)),
+    [("", ("/health",), ("/", "/docs", "/static/js/page.js", "/openapi.json", "/swagger/swagger-ui.css", *PROTECTED)),
      ("metrics,model-info", PROTECTED, ("/", "/docs"))],
 )  # fmt: skip
 def test_what_is_public_can_be_set(
@@ -169,7 +169,7 @@ def test_the_document_says_where_a_key_is_needed(guarded: RunningService, servic
 
 def test_every_answer_has_the_security_headers(guarded: RunningService, service: RunningService) -> None:
     """Pages, answers, files, refusals and errors alike; one policy on frames, and no other answer's is overwritten."""
-    for path in ("/", "/docs", "/health", "/static/page.js", "/nowhere", "/metrics"):
+    for path in ("/", "/docs", "/health", "/static/js/page.js", "/nowhere", "/metrics"):
         for running in (service, guarded):
             headers = running.client.get(path).headers
             assert headers["x-content-type-options"] == "nosniff", path

@@ -173,7 +173,7 @@ def test_endless_heads_and_trailers_cost_no_memory(service: RunningService) -> N
 
 ADDRESSES = (
     "/", "/docs", "/openapi.json", "/health", "/health/live", "/health/ready", "/model-info", "/model-info/card",
-    "/metrics", "/static/page.css",
+    "/metrics", "/static/css/page.css",
 )  # fmt: skip
 
 

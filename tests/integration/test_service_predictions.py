@@ -179,7 +179,7 @@ def test_it_works_behind_a_prefix(tiny_network_repository: Path) -> None:
         assert prefixed.client.get("/openapi.json").json()["servers"] == [{"url": "/ct/v1"}]
         # as a proxy passes it on, stripped; and as one does that does not strip
         for prefix in ("", "/ct/v1"):
-            for path in ("/", "/docs", "/swagger/swagger-ui.css", "/static/page.js", "/health", "/metrics"):
+            for path in ("/", "/docs", "/swagger/swagger-ui.css", "/static/js/page.js", "/health", "/metrics"):
                 assert prefixed.client.get(prefix + path).status_code == 200, prefix + path
             assert prefixed.client.post(f"{prefix}/predict", content=jpeg_slice(1)).status_code == 200
         for path in ("/", "/docs"):
