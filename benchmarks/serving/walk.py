@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", type=Path, metavar="DIR", help="a published version (default: a new untrained one)")
+    parser.add_argument(
+        "--version", type=Path, metavar="DIR", help="a published version (default: a new untrained one)"
+    )
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="lungct-walk-") as folder:
         workload, slices = find_workload(), Path(folder) / "slices"

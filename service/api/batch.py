@@ -7,12 +7,13 @@ from typing import Any
 
 from fastapi import Request
 
-from service.api.admission import FORM_SLACK_BYTES, FORM_SLACK_PARTS, begin_facts, cancelled_when_gone
-from service.api.multipart import read_parts
+from service.api.disconnect import cancelled_when_gone
+from service.api.middleware.ledger import begin_facts
+from service.api.multipart import SLACK_BYTES, SLACK_PARTS, Part, read_parts
 from service.api.params import frame_of
 from service.api.problems import FORESEEN, DeadlineExceeded, UploadTooSlow, problem_body, problem_of
 from service.api.state import AppState
-from service.api.uploads import NoFiles, Part, TooManyFiles
+from service.api.uploads import NoFiles, TooManyFiles
 from service.schemas import BatchItem
 
 log = logging.getLogger("lungct.batch")
@@ -25,8 +26,7 @@ async def predict_files(state: AppState, request: Request) -> list[BatchItem]:
     one long series leaves room for everybody else. Raises ProblemError, or ClientDisconnect where the caller is gone.
     """
     settings, loop, frame = state.settings, asyncio.get_running_loop(), frame_of(request)
-    state.check_open()
-    state.model()
+    state.check_available()
     places = asyncio.Semaphore(2 * state.predictor.batcher.round_size)
     items: list[asyncio.Task[BatchItem]] = []
     parts = read_parts(
@@ -34,8 +34,8 @@ async def predict_files(state: AppState, request: Request) -> list[BatchItem]:
         request.headers,
         state.budget,
         max_part_bytes=settings.max_upload_bytes,
-        max_body_bytes=settings.max_files * (settings.max_upload_bytes + FORM_SLACK_BYTES),
-        max_parts=settings.max_files + FORM_SLACK_PARTS,
+        max_body_bytes=settings.max_files * (settings.max_upload_bytes + SLACK_BYTES),
+        max_parts=settings.max_files + SLACK_PARTS,
         begin_digest=state.digests.begin if state.digests else None,
     )
 
@@ -46,7 +46,7 @@ async def predict_files(state: AppState, request: Request) -> list[BatchItem]:
 
         if items and (caller := request.scope["state"].get("caller")) and caller.allowance:
             caller.allowance.take_more(1)  # the first was taken before anything was read
-        facts = begin_facts(request, part)
+        facts = begin_facts(request, part.digest) if part.digest else {}
         request_id = request.state.request_id
         item = loop.create_task(
             _predict_item(state, part, index=len(items), frame=frame, request_id=request_id, facts=facts)

@@ -29,9 +29,8 @@ class Handlers:
         """Send a JPEG, PNG or DICOM slice as the form field `file`, or as the raw body."""
         state, frame = self._state, frame_of(request)
         async with admitted(state, request, state.predictor.batcher) as slice_:
-            model = state.model()
-            predicted = await state.predictor.predict(slice_.content, model, frame)
-        prediction = state.answer(model, predicted, slice_.facts, request.state.request_id, frame)
+            predicted = await state.predictor.predict(slice_.content, slice_.model, frame)
+        prediction = state.answer(slice_.model, predicted, slice_.facts, request.state.request_id, frame)
         request.state.log = {"model_version": prediction.model_version, "prediction": prediction.prediction}
         return Response(prediction.model_dump_json(), media_type="application/json")
 
@@ -53,8 +52,7 @@ class Handlers:
         state, frame = self._state, frame_of(request)
         level, width = number_of(request, "level", *_LEVELS), number_of(request, "width", *_WIDTHS)
         async with admitted(state, request) as slice_:
-            serving = state.reload.serving
-            window = serving.manifest.preprocessing.window if serving else LUNG_WINDOW
+            window = slice_.model.manifest.preprocessing.window if slice_.model else LUNG_WINDOW
             rendered = await state.renderer.render(slice_.content, window, frame, level, width)
         headers = {FRAMES_HEADER: str(rendered.frames), "Cache-Control": "no-store"}
         if rendered.window is not None:
@@ -88,7 +86,7 @@ class Handlers:
             index_of_class(state.reload.serving, class_name)  # before the body is read; looked at again after
         drawn = None if picture == "json" else DEFAULT_OPACITY if opacity is None else opacity
         async with admitted(state, request, state.explainer.batcher) as slice_:
-            model = state.model()
+            model = slice_.model
             explanation = await state.explainer.explain(model, Question(slice_.content, frame, class_name, drawn))
         prediction = prediction_of(model.manifest, explanation.predicted, request.state.request_id, frame)
         state.note(slice_.facts, model, prediction)

@@ -1,17 +1,83 @@
-"""The body of a request → its parts: those of a form (RFC 7578), or the whole body as one."""
+"""A form (multipart/form-data, RFC 7578) → its parts, each as soon as it is complete."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.api.numbers import whole_number
-from service.api.uploads import ByteBudget, MalformedMultipart, NothingSent, Part, TooManyBytes
+from service.api.uploads import (
+    ByteBudget,
+    Content,
+    EmptyPart,
+    MalformedMultipart,
+    NothingSent,
+    TooManyBytes,
+    WrongField,
+)
+from service.errors import ProblemError
 from service.ledger.facts import Digest
 
+MEDIA_TYPE = "multipart/form-data"
+SLACK_BYTES = 64 * 1024
+"""Boundaries, part headers and small fields around an image."""
+SLACK_PARTS = 100
 _MAX_PART_HEADER_BYTES = 8 * 1024
 _MAX_FILE_NAME = 255  # characters; what file systems take
+
+
+class Part:
+    """One field of a form, as it arrived."""
+
+    def __init__(
+        self,
+        field: str,
+        budget: ByteBudget,
+        max_bytes: int,
+        digest: Digest | None = None,
+        *,
+        file_name: str | None = None,
+    ) -> None:
+        """digest: is fed with the bytes while they arrive and lie in the processor's cache."""
+        self.field = field
+        self.file_name = file_name
+        """As the sender calls it, cut; for the sender alone: it may name a patient."""
+        self.digest = digest
+        self.error: ProblemError | None = None
+        self._budget = budget
+        self._max_bytes = max_bytes
+        self.held = Content(budget)
+        """What came so far."""
+
+    @property
+    def content(self) -> bytearray:
+        """The image bytes, not copied. Raises what was wrong with them, or EmptyPart."""
+        if self.error:
+            raise self.error
+        if not self.held:
+            raise EmptyPart
+        return self.held
+
+    def append(self, chunk: memoryview) -> None:
+        """Take more bytes, or note why not and forget those already held."""
+        if self.error:
+            return
+        try:
+            if len(self.held) + len(chunk) > self._max_bytes:
+                raise TooManyBytes(self._max_bytes)
+            self.held.take(chunk)
+        except ProblemError as error:
+            self.close()
+            self.error = error.with_traceback(None)  # whose frames hold the bytes
+        else:
+            if self.digest is not None:
+                self.digest.update(chunk)
+
+    def close(self) -> None:
+        """Let go of the bytes. They leave the budget once whoever else works on them has let them go, too."""
+        self.held = Content(self._budget)
 
 
 async def read_parts(
@@ -24,19 +90,18 @@ async def read_parts(
     max_parts: int,
     begin_digest: Callable[[], Digest] | None = None,
 ) -> AsyncGenerator[Part]:
-    """Each image of a body, as soon as it is complete: the parts of a form, else the body as one nameless part.
+    """Each part of a form, as soon as it is complete; none where the body is no form.
 
     The caller closes what it gets. What is wrong with one part is in that part, which then comes at once and not at its
     end. Raises MalformedMultipart, NothingSent, or TooManyBytes for the body as a whole.
     """
     content_type, options = parse_options_header(headers.get("content-type"))
+    if content_type != MEDIA_TYPE.encode():
+        return
     announced = whole_number(headers.get("content-length", ""))
     if announced is not None and announced > max_body_bytes:
         raise TooManyBytes(max_part_bytes)  # before the first byte is read; what is not announced is counted below
-    if content_type == b"multipart/form-data":
-        parser: _Form | _Raw = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts, begin_digest)
-    else:
-        parser = _Raw(budget, max_part_bytes, begin_digest)
+    parser = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts, begin_digest)
     received = 0
     try:
         async for chunk in stream:
@@ -53,33 +118,46 @@ async def read_parts(
         parser.close()
 
 
-class _Raw:
-    """The whole body as one part."""
+async def read_file(
+    stream: AsyncIterator[bytes],
+    headers: Mapping[str, str],
+    budget: ByteBudget,
+    max_bytes: int,
+    begin_digest: Callable[[], Digest] | None = None,
+) -> tuple[Content, Digest | None]:
+    """What the one field `file` of a form holds, and its digest; other fields are ignored.
 
-    def __init__(self, budget: ByteBudget, max_bytes: int, begin_digest: Callable[[], Digest] | None) -> None:
-        self.complete: deque[Part] = deque()
-        self._current: Part | None = Part(None, budget, max_bytes, begin_digest and begin_digest())
-
-    def feed(self, chunk: bytes) -> None:
-        if self._current is not None:
-            self._current.append(memoryview(chunk))
-            if self._current.error:
-                self._hand_over()  # known to be refused: the sender hears it now
-
-    def finish(self) -> None:
-        if self._current is not None:
-            if self._current.is_empty:
-                raise NothingSent
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._current is not None:
-            self.complete.append(self._current)
-            self._current = None
-
-    def close(self) -> None:
-        for part in (*self.complete, *([self._current] if self._current else [])):
-            part.close()
+    Raises WrongField, what is wrong with the file, or like read_parts().
+    """
+    wanted: Part | None = None
+    parts = read_parts(
+        stream,
+        headers,
+        budget,
+        max_part_bytes=max_bytes,
+        max_body_bytes=max_bytes + SLACK_BYTES,
+        max_parts=1 + SLACK_PARTS,
+        begin_digest=begin_digest,
+    )
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                if part.field != "file":
+                    part.close()
+                    continue
+                if wanted is not None:
+                    part.close()
+                    raise WrongField
+                wanted = part
+                if part.error:
+                    raise part.error  # the rest of the body is not wanted
+        if wanted is None:
+            raise WrongField
+    except BaseException:
+        if wanted is not None:
+            wanted.close()
+        raise
+    return wanted.held, wanted.digest
 
 
 class _Form:
@@ -102,7 +180,7 @@ class _Form:
         self._count = 0
         self._is_ended = False
         self._name, self._value = bytearray(), bytearray()
-        self._field: str | None = None
+        self._field = ""
         self._file_name: str | None = None
         try:
             self._parser = MultipartParser(
@@ -145,7 +223,7 @@ class _Form:
         self._count += 1
         if self._count > self._max_parts:  # empty parts are few bytes to send, and work to parse
             raise MalformedMultipart(f"it has more than {self._max_parts} parts")
-        self._field = self._file_name = None
+        self._field, self._file_name = "", None
 
     def _header_begin(self) -> None:
         self._name, self._value = bytearray(), bytearray()

@@ -8,6 +8,7 @@ from service.api.problems import Draining, NoModel
 from service.api.render import Renderer
 from service.api.uploads import ByteBudget
 from service.auth.api_keys import ApiKeys
+from service.errors import ProblemError
 from service.explain.explainer import Explainer
 from service.health.readiness import Readiness
 from service.inference.predictor import Predicted, Predictor
@@ -38,16 +39,22 @@ class AppState:
     digests: InputDigests | None = None
     """Where there is a ledger."""
 
-    def check_open(self) -> None:
-        """Raises Draining where the service takes no more requests. One that was taken is finished."""
+    def check_available(self) -> None:
+        """Raises Draining or NoModel where the service takes no request that needs a model."""
+        if self.readiness.is_closed or self.reload.serving is None:
+            raise self.unavailable()
+
+    def unavailable(self) -> ProblemError:
+        """Why no request is taken now: the service ends, or has no model. What was taken is finished."""
         if self.readiness.is_closed:
-            raise Draining(retry_after_s=max(1.0, self.predictor.batcher.expected_wait_s))
+            return Draining(retry_after_s=max(1.0, self.predictor.batcher.expected_wait_s))
+        reason = "; ".join(self.readiness.health().reasons)
+        return NoModel(f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
 
     def model(self) -> ServingModel:
         """The model that serves now. Raises NoModel while there is none."""
         if self.reload.serving is None:
-            reason = "; ".join(self.readiness.health().reasons)
-            raise NoModel(f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
+            raise self.unavailable()
         return self.reload.serving
 
     def answer(

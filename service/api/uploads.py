@@ -6,8 +6,7 @@ Whatever Content-Length says, no more than the limits is ever held: for one imag
 import gc
 import threading
 import time
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from service.errors import ProblemError, ProblemKind
 from service.ledger.facts import Digest
@@ -102,7 +101,7 @@ class ByteBudget:
             self.held -= count
 
 
-class _Content(bytearray):
+class Content(bytearray):
     """Image bytes, in the budget for as long as anybody holds them: a request, a queue, or a thread whose caller left.
 
     So nobody can forget to count them. Whoever keeps an exception keeps what its frames hold.
@@ -115,7 +114,7 @@ class _Content(bytearray):
         self._budget = budget
         self._counted = 0
 
-    def take(self, chunk: memoryview) -> None:
+    def take(self, chunk: bytes | memoryview) -> None:
         """Append. Raises TooManyBytesInFlight, taking nothing, where the budget has no room."""
         self._budget.take(len(chunk))
         self._counted += len(chunk)
@@ -125,65 +124,37 @@ class _Content(bytearray):
         self._budget.give_back(self._counted)
 
 
-class Part:
-    """One image as it arrived: a form part, or the whole body. A context: on leaving, it lets go of its bytes."""
+async def read_raw(
+    stream: AsyncIterator[bytes],
+    headers: Mapping[str, str],
+    budget: ByteBudget,
+    max_bytes: int,
+    begin_digest: Callable[[], Digest] | None = None,
+) -> tuple[Content, Digest | None]:
+    """The whole body as one image, and the digest that was begun for it.
 
-    def __init__(
-        self,
-        field: str | None,
-        budget: ByteBudget,
-        max_bytes: int,
-        digest: Digest | None = None,
-        *,
-        file_name: str | None = None,
-    ) -> None:
-        """digest: is fed with the bytes while they arrive and lie in the processor's cache."""
-        self.field = field
-        self.file_name = file_name
-        """As the sender calls it, cut; for the sender alone: it may name a patient."""
-        self.digest = digest
-        self.error: ProblemError | None = None
-        self._budget = budget
-        self._max_bytes = max_bytes
-        self._content = _Content(budget)
-
-    @property
-    def content(self) -> bytearray:
-        """The image bytes, not copied. Raises what was wrong with them, or EmptyPart."""
-        if self.error:
-            raise self.error
-        if not self._content:
-            raise EmptyPart
-        return self._content
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no byte has come."""
-        return not self._content
-
-    def append(self, chunk: memoryview) -> None:
-        """Take more bytes, or note why not and forget those already held."""
-        if self.error:
-            return
-        try:
-            if len(self._content) + len(chunk) > self._max_bytes:
-                raise TooManyBytes(self._max_bytes)
-            self._content.take(chunk)
-        except ProblemError as error:
-            self.close()
-            self.error = error.with_traceback(None)  # whose frames hold the bytes
-        else:
-            if self.digest is not None:
-                self.digest.update(chunk)
-
-    def close(self) -> None:
-        """Let go of the bytes. They leave the budget once whoever else works on them has let them go, too."""
-        self._content = _Content(self._budget)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    Raises NothingSent, TooManyBytes, or TooManyBytesInFlight.
+    """
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > max_bytes:
+        raise TooManyBytes(max_bytes)  # before the first byte is read; what is not announced is counted below
+    digest = begin_digest and begin_digest()
+    content = Content(budget)
+    try:
+        async for chunk in stream:
+            if not chunk:
+                continue
+            if len(content) + len(chunk) > max_bytes:
+                raise TooManyBytes(max_bytes)
+            content.take(chunk)
+            if digest is not None:
+                digest.update(chunk)
+        if not content:
+            raise NothingSent
+    except ProblemError as error:
+        del content
+        raise error.with_traceback(None) from None  # whose frames hold the bytes
+    except BaseException:
+        del content
+        raise
+    return content, digest

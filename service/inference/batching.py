@@ -123,9 +123,9 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         return self._held * self._seconds_per_item
 
     @property
-    def has_room(self) -> bool:
-        """Whether reserve() would succeed for a patient caller."""
-        return self._held < self._max_queue
+    def is_full(self) -> bool:
+        """Whether reserve() would fail even for a patient caller."""
+        return self._held >= self._max_queue
 
     def reserve(self, patience_s: float) -> None:
         """Take a place for one item, to be given back by release().
@@ -133,13 +133,13 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         Raises QueueFull where every place is taken, or where by the measured rate the answer would come later than
         patience_s from now: computing it would only delay those who can still be served.
         """
-        if not self.has_room or self.expected_wait_s > patience_s:
+        if self.is_full or self.expected_wait_s > patience_s:
             raise QueueFull(self.retry_after_s())
         self._hold()
 
     async def reserve_when_free(self) -> None:
         """Like reserve(), but wait for a place, first come first served."""
-        if self.has_room:
+        if not self.is_full:
             self._hold()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -12,7 +12,7 @@ from service.schemas import Prediction
 class Digest(Protocol):
     """What hashlib and hmac make."""
 
-    def update(self, data: memoryview, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take more bytes."""
 
     def hexdigest(self) -> str:

@@ -65,14 +65,14 @@ async def _outcome(pieces: Sequence[bytes], content_type: str, held: int) -> Out
     try:
         async with aclosing(parts):
             async for part in parts:
-                with part:
-                    assert budget.held <= held
-                    try:
-                        content: bytes | str = bytes(part.content)
-                    except ProblemError as error:
-                        content = type(error).__name__
-                    assert len(content) <= _MAX_PART_BYTES
-                    found.append((part.field, content))
+                assert budget.held <= held
+                try:
+                    content: bytes | str = bytes(part.content)
+                except ProblemError as error:
+                    content = type(error).__name__
+                assert len(content) <= _MAX_PART_BYTES
+                found.append((part.field, content))
+                part.close()
     except ProblemError as error:
         return type(error).__name__
     finally:

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from service.api.multipart import read_parts
 from service.api.params import frame_of, number_of
-from service.api.uploads import ByteBudget
+from service.api.uploads import ByteBudget, read_raw
 from service.auth.api_keys import ApiKeys, KeysError, key_line, make_key, parse_keys
 from service.auth.rate_limit import Limit
 from service.errors import ProblemError
@@ -93,8 +92,7 @@ def _content_length(text: bytes) -> None:
 
     async def read() -> int:
         headers = {"content-length": text.decode("latin-1"), "content-type": "image/png"}
-        parts = read_parts(nothing(), headers, ByteBudget(100), max_part_bytes=50, max_body_bytes=60, max_parts=1)
-        return len([part async for part in parts])
+        return len((await read_raw(nothing(), headers, ByteBudget(100), 50))[0])
 
     try:
         assert run(read()) == 1

@@ -177,7 +177,12 @@ def test_pages_need_no_other_host(service: RunningService) -> None:
         if "css" in answer.headers["content-type"]:
             assert not re.findall(r"url\(\s*['\"]?(?:https?:)?//", answer.text), path
             assert "@import" not in answer.text
-    assert {"/swagger/swagger-ui-bundle.js", "/swagger/swagger-ui.css", "/static/js/model.js", "/openapi.json"} <= visited
+    assert {
+        "/swagger/swagger-ui-bundle.js",
+        "/swagger/swagger-ui.css",
+        "/static/js/model.js",
+        "/openapi.json",
+    } <= visited
 
 
 def test_the_disclaimer_is_everywhere(service: RunningService, document: dict[str, Any]) -> None:

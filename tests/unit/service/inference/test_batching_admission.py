@@ -15,7 +15,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
     bench = Bench(max_queue=3)
     for _ in range(3):
         bench.batcher.reserve(patience_s=1)
-    assert not bench.batcher.has_room
+    assert bench.batcher.is_full
     with pytest.raises(QueueFull):
         bench.batcher.reserve(patience_s=1)
     bench.batcher.release()
