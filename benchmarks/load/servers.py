@@ -37,6 +37,8 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with every request beside the content type."""
+    root: Path = _ROOT
+    """The checkout that it runs from."""
 
 
 def module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -147,7 +149,7 @@ def running(server: Server, version_dir: Path, jpeg: bytes) -> Iterator[Running]
         started = time.monotonic()
         process = psutil.Popen(
             [part.format(port=port) for part in server.command],
-            cwd=_ROOT,
+            cwd=server.root,
             env=_environment(server, version_dir, port),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -182,7 +184,7 @@ def _environment(server: Server, version_dir: Path, port: int) -> dict[str, str]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LUNGCT_", "BENCH_"))}
     return {
         **inherited,
-        "PYTHONPATH": str(_ROOT),
+        "PYTHONPATH": str(server.root),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "BENCH_MODEL": str(version_dir),
         "BENCH_ENGINE": server.engine,
