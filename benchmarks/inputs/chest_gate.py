@@ -12,8 +12,9 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -137,13 +138,13 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, object]]:
         ]
         rows.append(_row("chest slices left out of training", gate, (path.read_bytes() for path in files)))
         for kind, change in _CHANGES.items():
-            changed = (_encoded(change(decode_grey(path.read_bytes())), 0) for path in files[::3])
-            rows.append(_row(f"chest slices, {kind}", gate, changed))
+            pictures = (change(decode_grey(path.read_bytes())) for path in files[::3])
+            rows.append(_row(f"chest slices, {kind}", gate, (_encoded(one, 0) for one in pictures)))
     gate.close()
     return rows
 
 
-_CHANGES = {
+_CHANGES: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
     "inverted": lambda grey: 255 - grey,
     "upside down": lambda grey: grey[::-1].copy(),
     "mirrored": lambda grey: grey[:, ::-1].copy(),

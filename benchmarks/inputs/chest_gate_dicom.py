@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 
 from service.explain.png import encode_png
 
@@ -47,8 +47,8 @@ def dicom_kinds(folder: Path) -> dict[str, list[bytes]]:
 def _shown(frame: NDArray[np.generic], *, is_inverted: bool) -> NDArray[np.uint8]:
     values = frame.astype(np.float32)
     low, high = np.percentile(values, _WINDOW)
-    grey = np.clip((values - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
-    return 255 - grey if is_inverted else grey
+    grey: NDArray[np.uint8] = np.clip((values - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    return np.invert(grey) if is_inverted else grey
 
 
 def _coarse(picture: NDArray[np.uint8]) -> bytes:

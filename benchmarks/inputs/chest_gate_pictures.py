@@ -86,7 +86,7 @@ def volume(path: Path, count: int) -> Iterator[Picture]:
 
 def read(file: Path) -> Picture:
     """Any picture; transparent parts are white, as most viewers show them."""
-    picture = Image.open(file)
+    picture: Image.Image = Image.open(file)
     if picture.mode in ("P", "LA", "RGBA", "PA"):
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
@@ -107,7 +107,7 @@ def _crops(pictures: list[Picture], count: int) -> Iterator[Picture]:
             top, left = (int(random.integers(0, length - side + 1)) for length in picture.shape[:2])
             picture = picture[top : top + side, left : left + side]
         if number % 3 == 2 and picture.ndim == 3:  # a third in grey, so that colour is not what gives them away
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
         yield np.ascontiguousarray(picture)
 
 
@@ -129,9 +129,13 @@ def _gradient(seed: int) -> Picture:
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     angle = random.uniform(0, 2 * np.pi)
     ramp = np.hypot(x - 0.5, y - 0.5) if seed % 2 else x * np.cos(angle) + y * np.sin(angle)
-    return cv2.normalize(ramp, None, random.integers(0, 100), random.integers(150, 256), cv2.NORM_MINMAX).astype(
-        np.uint8
-    )
+    return _stretched(ramp, float(random.integers(0, 100)), float(random.integers(150, 256)))
+
+
+def _stretched(values: NDArray[Any], low: float, high: float) -> Picture:
+    """The least value becomes low and the greatest high."""
+    stretched = cv2.normalize(values, np.empty_like(values), low, high, cv2.NORM_MINMAX)
+    return np.asarray(stretched).astype(np.uint8)
 
 
 def _stripes(seed: int) -> Picture:
@@ -162,10 +166,9 @@ def _clouds(seed: int) -> Picture:
     total = np.zeros((height, width), np.float32)
     for octave in range(2, 8):
         coarse = random.normal(0, 1, (2**octave, 2**octave)).astype(np.float32)
-        total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) / 2 ** (
-            octave * random.uniform(0.6, 1.2)
-        )
-    return cv2.normalize(total, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+        fine = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+        total += fine / 2 ** (octave * random.uniform(0.6, 1.2))
+    return _stretched(total, 0, 255)
 
 
 def _speckle(seed: int) -> Picture:
@@ -189,8 +192,9 @@ def _speckle(seed: int) -> Picture:
             1,
             -1,
         )
-        echo *= 1 - random.uniform(0.5, 0.9) * cv2.GaussianBlur(hollow, (0, 0), 3)
-    return np.clip(echo * fan * (1.3 - reach / height), 0, 255).astype(np.uint8)
+        echo = echo * (1 - random.uniform(0.5, 0.9) * cv2.GaussianBlur(hollow, (0, 0), 3))
+    seen: NDArray[Any] = np.clip(np.asarray(echo) * fan * (1.3 - reach / height), 0, 255)
+    return seen.astype(np.uint8)
 
 
 def _font(random: np.random.Generator, low: int, high: int) -> Any:
@@ -314,7 +318,8 @@ def _plot(seed: int) -> Picture:
         values = np.cumsum(random.normal(0, 1, 60))
         y = height - 60 - (values - values.min()) / (np.ptp(values) + 1e-9) * (height - 100)
         points = np.stack([np.linspace(55, width - 25, 60), y], axis=1).astype(np.int32)
+        colour = random.integers(0, 220, 3).tolist()
         cv2.polylines(
-            picture, [points], 0, random.integers(0, 220, 3).tolist(), int(random.integers(1, 4)), cv2.LINE_AA
+            picture, [points], isClosed=False, color=colour, thickness=int(random.integers(1, 4)), lineType=cv2.LINE_AA
         )
     return picture

@@ -119,7 +119,8 @@ def _attacked(name: str, version: Path, workload: Workload, seconds: float) -> A
     dicom = hostile_files.dicom(draw_phantom(0, 1000, 0, 512))
     slice_ = dicom if name.endswith("-beside-dicom") else workload.jpegs[0]
     kind = name.removesuffix("-beside-dicom")
-    alone, beside, attackers = Heard(), Heard(), []
+    alone, beside = Heard(), Heard()
+    attackers: list[Any] = []
     try:
         with running(LUNGCT, version, workload.jpegs[0]) as service:
             for path, body in (

@@ -54,10 +54,10 @@ def _vessels(grey: GreySlice) -> GreySlice:
     body = grey > (tissue + _AIR) / 2
     _, inside = _filled(body)
     dark = (inside & ~body).astype(np.uint8)
-    dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    points = cv2.findNonZero(dark)
-    if points is None:
+    opened = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    if not opened.any():
         return grey
+    points = cv2.findNonZero(opened)
     hull = np.zeros_like(grey)
     cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
     is_blood = (hull > 0) & body & (grey < tissue + 30)

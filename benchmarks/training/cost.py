@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ PROTOCOL = ("--split", "image", "--balance", "undersample", "--network", "cnn")
 REFERENCE_CLAIM = 0.9583
 
 
-def trainer_run(data: Path, repository: Path, *options: str) -> tuple[dict, float, float]:
+def trainer_run(data: Path, repository: Path, *options: str) -> tuple[dict[str, Any], float, float]:
     """The manifest, seconds, and peak resident megabytes of one `python -m trainer run` in its own process."""
     command = [sys.executable, "-m", "trainer", "run", "--data", str(data), "--model-repository", str(repository)]
     started = time.monotonic()
@@ -49,7 +50,7 @@ def trainer_run(data: Path, repository: Path, *options: str) -> tuple[dict, floa
     return manifest, time.monotonic() - started, usage.ru_maxrss * 1024 / 1e6
 
 
-def accuracy(data: Path, seeds: int, keep: Path, options: list[str]) -> dict:
+def accuracy(data: Path, seeds: int, keep: Path, options: list[str]) -> dict[str, Any]:
     """Mean validation accuracy over split seeds 0, 1, ... with Student's 95 % interval over the seeds."""
     keep.mkdir(parents=True, exist_ok=True)
     runs = []
@@ -94,11 +95,11 @@ def reference_loop(paths: list[Path], target: Path) -> None:
     images = []
     for path in paths:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        images.append(cv2.resize(image, (224, 224)) / 255.0)
+        images.append(cv2.resize(np.asarray(image), (224, 224)) / 255.0)
     np.savez_compressed(target, images=np.array(images))
 
 
-def preprocessing(data: Path, repeats: int) -> dict:
+def preprocessing(data: Path, repeats: int) -> dict[str, Any]:
     """Seconds of both ways over the same files in turn, in this process, the files being in the system's cache.
 
     Ours checks that each file is whole, hashes it, crops and resizes it, and keeps uint8 in memory: there is no array
@@ -127,7 +128,7 @@ def preprocessing(data: Path, repeats: int) -> dict:
     }
 
 
-def neighbours(data: Path, splits: int = 20) -> dict:
+def neighbours(data: Path, splits: int = 20) -> dict[str, Any]:
     """Accuracy of the nearest training slice over split seeds 0, 1, ...: what is there to be had without learning.
 
     By 64 x 64 grey pixels (correlation) of whole frames and of body crops, and by four numbers only: where in the frame
@@ -155,7 +156,7 @@ def neighbours(data: Path, splits: int = 20) -> dict:
     return {"splits": splits, **results}
 
 
-def one_run(data: Path, options: list[str]) -> dict:
+def one_run(data: Path, options: list[str]) -> dict[str, Any]:
     """Folder to published version."""
     repository = Path(tempfile.mkdtemp())
     try:

@@ -11,6 +11,7 @@ members deliver; and how many of the slices held out would be refused as no ches
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def nested(data: Path, settings: TrainerSettings) -> str:
     of_mean, of_single = np.empty((n, len(classes.names))), np.empty((len(folds), n, len(classes.names)))
     promised: dict[str, list[tuple[float, float]]] = {name: [] for name in POINTS}
     thresholds = {name: np.empty(n) for name in POINTS}
-    holds = {
+    holds: dict[str, NDArray[Any]] = {
         "promised": np.zeros(len(classes.names)),
         "mean": np.zeros(n, np.bool_),
         "single": np.zeros((len(folds), n)),
@@ -72,8 +73,8 @@ def nested(data: Path, settings: TrainerSettings) -> str:
             (("sensitivity", is_target, True), ("specificity", ~is_target, False))
         ):
             hope = np.mean([pair[index] for pair in promised[name]])
-            cells = (called[counted] == sign).mean(), (single[:, counted] == sign).mean()
-            lines.append(f"| {word} at `{name}` | {hope:.3f} | {cells[0]:.3f} | {cells[1]:.3f} |")
+            mean, one = (called[counted] == sign).mean(), (single[:, counted] == sign).mean()
+            lines.append(f"| {word} at `{name}` | {hope:.3f} | {mean:.3f} | {one:.3f} |")
     for label, name in enumerate(classes.names):
         rows = dataset.labels == label
         cells = holds["promised"][label], holds["mean"][rows].mean(), holds["single"][:, rows].mean()

@@ -33,7 +33,7 @@ def main() -> None:
     images = []
     for file in index.files:
         image = cv2.imread(str(file.path), cv2.IMREAD_COLOR)
-        images.append(cv2.resize(image, (_SIDE, _SIDE)) / 255.0)
+        images.append(cv2.resize(np.asarray(image), (_SIDE, _SIDE)) / 255.0)
     labels = np.array([file.label for file in index.files])
     np.savez_compressed(args.out / "images.npz", images=np.array(images), labels=labels)
     stored = np.load(args.out / "images.npz")

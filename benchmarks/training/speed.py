@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,7 +30,7 @@ from trainer.settings import TrainerSettings
 from trainer.training.fit import seed_everything
 
 
-def epoch(data: Path, rounds: int, steps: int | None) -> dict:
+def epoch(data: Path, rounds: int, steps: int | None) -> dict[str, Any]:
     """Seconds of an epoch of the protocol's `cnn`, and of as many steps on one of its batches that stays in memory.
 
     The order of the two changes from round to round; the first round of each, which compiles, does not count. The
@@ -71,7 +72,7 @@ def _median_ratio(of: dict[str, list[float]]) -> float:
     return statistics.median(ours / floor for ours, floor in zip(of["epoch"][1:], of["floor"][1:], strict=True))
 
 
-def folder(data: Path, epochs: int) -> dict:
+def folder(data: Path, epochs: int) -> dict[str, Any]:
     """Seconds from the folder to the published version, and of the plain script, each in a process of its own.
 
     Processor seconds beside them are steadier where others use the cores, and do not see what waits for one thread.

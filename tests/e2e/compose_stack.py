@@ -106,8 +106,8 @@ def finish(process: subprocess.Popen[str], timeout_s: float) -> str:
     except subprocess.TimeoutExpired:
         process.kill()
         output, _ = process.communicate()
-        raise AssertionError(f"{process.args} took longer than {timeout_s} s:\n{output}") from None
-    assert process.returncode == 0, f"{process.args} exited {process.returncode}:\n{output}"
+        raise AssertionError(f"{process.args!r} took longer than {timeout_s} s:\n{output}") from None
+    assert process.returncode == 0, f"{process.args!r} exited {process.returncode}:\n{output}"
     return output
 
 

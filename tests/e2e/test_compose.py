@@ -124,7 +124,7 @@ def test_containers_are_hardened(serving: ComposeStack, service: str) -> None:
 
 def test_a_second_training_is_picked_up_without_a_failed_request(serving: ComposeStack, tmp_path: Path) -> None:
     """`run --rm trainer` on class folders publishes version 2; the running API goes over to it, no request fails."""
-    api, started = serving.container("api"), serving.inspect("api")["State"]["StartedAt"]  # type: ignore[index]
+    api, started = serving.container("api"), serving.inspect("api")["State"]["StartedAt"]
     serving.data = _data_folder(tmp_path / "slices")
     synthesize(serving.data, cases_per_class=3, slices_per_case=4, seed=11)
     with SteadyPosts(serving.url, _png(1)) as posts:
@@ -138,7 +138,7 @@ def test_a_second_training_is_picked_up_without_a_failed_request(serving: Compos
     assert posts.versions == sorted(posts.versions)
     assert set(posts.versions) == {1, 2}
     assert serving.container("api") == api
-    assert serving.inspect("api")["State"]["StartedAt"] == started  # type: ignore[index]
+    assert serving.inspect("api")["State"]["StartedAt"] == started
 
 
 def test_down_ends_the_api_cleanly(serving: ComposeStack) -> None:

@@ -120,7 +120,7 @@ def test_512_mb_are_enough_under_load(api: tuple[str, httpx.Client], repository:
         return dict(client.get("/health").json())
 
     def is_decided() -> bool:
-        return health()["model_version"] == 2 or health()["status"] != "ok"
+        return bool(health()["model_version"] == 2 or health()["status"] != "ok")
 
     wait_until(is_decided, "version 2 serves, or the service says why not", 180)
     if health()["model_version"] != 2:

@@ -23,7 +23,7 @@ def check(page: Page, state: str) -> None:
     for width in (390, 820, 1440):
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("dark", "light"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             violations = Axe().run(page).response["violations"]
             found = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in violations]
             assert not found, (state, width, scheme, found)

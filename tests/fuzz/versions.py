@@ -5,6 +5,7 @@ import json
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def _archive(images: bytes, probabilities: bytes, compression: int) -> bytes:
 def _manifest_seeds() -> list[bytes]:
     whole = json.loads(_MANIFEST.model_dump_json())
     named = ("../x", "/etc/passwd", "a\0b", "x" * 300, "\ud800", "variables/a", "", ".", "saved_model.pb/x", "é" * 200)
-    changes: list[dict[str, object]] = [
+    changes: list[dict[str, Any]] = [
         {}, {"thresholds": rules().model_dump(mode="json")}, {"thresholds": {}}, {"schema_version": 2},
         {"model_version": 10**400}, {"created": "9999-12-31T23:59:59.999999999Z"}, {"created": 1e300}, {"seed": 1e999},
         {"golden_tolerance": float("nan")}, {"dataset": {"formats": {"dicom": 1}}}, {"classes": []}, {"files": {}},

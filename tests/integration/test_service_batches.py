@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -136,7 +137,7 @@ def test_results_do_not_wait_for_the_last_file(service: RunningService) -> None:
 
 def test_a_batch_of_bytes_beyond_the_budget_is_served_piece_by_piece(tiny_network_repository: Path) -> None:
     """A series far larger than what may be held at a time is answered, as its files go while others come."""
-    limits = {"max_upload_bytes": 100_000, "max_inflight_bytes": 2_000_000}
+    limits: dict[str, Any] = {"max_upload_bytes": 100_000, "max_inflight_bytes": 2_000_000}
     with serving(tiny_network_repository, **limits) as tight:
         slices = [jpeg_slice(seed, side=512) for seed in range(4)]
         assert sum(len(one) for one in slices) * 30 > limits["max_inflight_bytes"]

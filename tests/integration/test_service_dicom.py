@@ -5,12 +5,14 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from pydicom import Dataset, Sequence
 from pydicom.data import get_testdata_files
+from pydicom.uid import UID
 
 from benchmarks.inputs.mutations import measure
 from service.answers.warnings import UNMEASURED_ON_DICOM, UNMEASURED_ON_EXPORTS
@@ -36,10 +38,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         yield running
 
 
-def predict(service: RunningService, body: bytes, query: str = "") -> dict:
+def predict(service: RunningService, body: bytes, query: str = "") -> dict[str, Any]:
     answer = service.client.post(f"/predict{query}", content=body)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    return dict(answer.json())
 
 
 def refused(service: RunningService, body: bytes, query: str = "", path: str = "/predict") -> tuple[int, str, str]:
@@ -51,7 +53,7 @@ def refused(service: RunningService, body: bytes, query: str = "", path: str = "
 # --- all forms of one slice -------------------------------------------------------------------------------------------
 
 
-def test_all_lossless_forms_of_a_slice_get_one_answer(service):
+def test_all_lossless_forms_of_a_slice_get_one_answer(service: RunningService) -> None:
     """PNG, 16-bit PNG, and DICOM in every lossless transfer syntax: equal to the last bit."""
     expected = predict(service, png(SLICE))["all_predictions"]
     assert predict(service, png(SLICE.astype(np.uint16) * 257))["all_predictions"] == expected
@@ -59,7 +61,7 @@ def test_all_lossless_forms_of_a_slice_get_one_answer(service):
         assert predict(service, ct_file(HU, syntax))["all_predictions"] == expected
 
 
-def test_lossy_forms_of_a_slice_get_the_same_prediction(service):
+def test_lossy_forms_of_a_slice_get_the_same_prediction(service: RunningService) -> None:
     """JPEG, and DICOM with baseline JPEG, near-lossless JPEG-LS and JPEG 2000."""
     expected = predict(service, png(SLICE))
     bodies = [jpeg(SLICE, quality=92), jpeg_ct_file(SLICE, jpeg(SLICE, quality=92))]
@@ -69,7 +71,7 @@ def test_lossy_forms_of_a_slice_get_the_same_prediction(service):
         assert answer["confidence"] == pytest.approx(expected["confidence"], abs=0.05)
 
 
-def test_a_batch_may_mix_forms_and_asks_for_one_frame(service):
+def test_a_batch_may_mix_forms_and_asks_for_one_frame(service: RunningService) -> None:
     """Each item has its own answer or problem."""
     stack = ct_file(np.stack([hounsfield(grey_slice(0, 64)), hounsfield(grey_slice(1, 64))]))
     files = [("files", body) for body in (png(SLICE), ct_file(HU), stack, b"notes")]
@@ -83,7 +85,7 @@ def test_a_batch_may_mix_forms_and_asks_for_one_frame(service):
 # --- warnings ---------------------------------------------------------------------------------------------------------
 
 
-def test_answers_say_what_the_model_was_not_trained_on(service):
+def test_answers_say_what_the_model_was_not_trained_on(service: RunningService) -> None:
     """A version that does not say which files it saw knew no DICOM; for exported images there is nothing to add."""
     assert UNMEASURED_ON_DICOM in predict(service, ct_file(HU))["warnings"]
     assert UNMEASURED_ON_DICOM not in predict(service, png(SLICE))["warnings"]
@@ -97,7 +99,9 @@ def test_answers_say_what_the_model_was_not_trained_on(service):
         ({"png": 1, "dicom": 9}, [], []),
     ],
 )  # fmt: skip
-def test_warnings_follow_the_manifest(tmp_path, formats, of_dicom, of_png):
+def test_warnings_follow_the_manifest(
+    tmp_path: Path, formats: dict[str, int], of_dicom: list[str], of_png: list[str]
+) -> None:
     """By what kinds of files the training slices were."""
     dataset = {"kind": "slices", "n": 9, "counts": {}, "digest": "0" * 64, "formats": formats}
     publish_untrained(tmp_path, 1, preprocessing=PreprocessingSpec(height=32, width=32), dataset=dataset)
@@ -107,7 +111,7 @@ def test_warnings_follow_the_manifest(tmp_path, formats, of_dicom, of_png):
         assert predict(running, png(SLICE))["warnings"][known:] == of_png
 
 
-def test_one_frame_of_many_is_named(service):
+def test_one_frame_of_many_is_named(service: RunningService) -> None:
     """Nobody may take it for an answer on the whole series."""
     body = ct_file(np.stack([HU, hounsfield(grey_slice(0, 512))]))
     first, second = predict(service, body), predict(service, body, "?frame=2")
@@ -137,12 +141,14 @@ def test_one_frame_of_many_is_named(service):
         ({}, f"?frame={'9' * 5000}", (422, "invalid-request")),
     ],
 )  # fmt: skip
-def test_what_is_no_ct_slice_gets_a_problem_that_says_which(service, path, elements, query, problem):
+def test_what_is_no_ct_slice_gets_a_problem_that_says_which(
+    service: RunningService, path: str, elements: dict[str, Any], query: str, problem: tuple[int, str]
+) -> None:
     """From the header, before a pixel is decoded."""
     assert refused(service, ct_file(HU, **elements), query, path)[:2] == problem
 
 
-def test_a_file_without_pixels_is_refused(service):
+def test_a_file_without_pixels_is_refused(service: RunningService) -> None:
     """A header alone."""
     dataset = ct_dataset(HU)
     del dataset.PixelData
@@ -151,7 +157,7 @@ def test_a_file_without_pixels_is_refused(service):
     assert refused(service, file.getvalue())[:2] == (422, "no-pixel-data")
 
 
-def test_every_file_that_pydicom_ships_gets_an_answer_or_a_problem(tiny_network_repository):
+def test_every_file_that_pydicom_ships_gets_an_answer_or_a_problem(tiny_network_repository: Path) -> None:
     """Scanners' and toolkits' files, good and bad: none breaks anything, none is called a CT slice that is not.
 
     Where whatever shows no chest is flagged: the CT slices among them are corners of 128 x 128 pixels.
@@ -175,10 +181,12 @@ def render(service: RunningService, body: bytes, query: str = "") -> tuple[np.nd
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/png"
     shown = {name: value for name, value in answer.headers.items() if name.startswith(("x-image", "x-window"))}
-    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED), shown
+    pixels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels, shown
 
 
-def test_dicom_is_shown_as_the_model_sees_it(service):
+def test_dicom_is_shown_as_the_model_sees_it(service: RunningService) -> None:
     """8-bit grey PNG of the same pixels, and the window that was applied."""
     pixels, shown = render(service, ct_file(HU))
     assert pixels.dtype == np.uint8
@@ -186,7 +194,7 @@ def test_dicom_is_shown_as_the_model_sees_it(service):
     assert shown == {"x-image-frames": "1", "x-window-level": "-600", "x-window-width": "1500"}
 
 
-def test_a_window_can_be_asked_for(service):
+def test_a_window_can_be_asked_for(service: RunningService) -> None:
     """Level and width, each or both, in Hounsfield units."""
     pixels, shown = render(service, ct_file(HU), "?level=40&width=400")
     assert np.array_equal(pixels, np.clip((HU + 160) * (256 / 400), 0, 255).astype(np.uint8))
@@ -196,7 +204,7 @@ def test_a_window_can_be_asked_for(service):
     }  # fmt: skip
 
 
-def test_16_bit_png_has_a_window_of_sample_values(service):
+def test_16_bit_png_has_a_window_of_sample_values(service: RunningService) -> None:
     """All of them by default."""
     samples = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
     pixels, shown = render(service, png(samples))
@@ -206,16 +214,16 @@ def test_16_bit_png_has_a_window_of_sample_values(service):
     assert np.array_equal(pixels, np.minimum(samples, 255).astype(np.uint8))
 
 
-def test_8_bits_have_no_window(service):
+def test_8_bits_have_no_window(service: RunningService) -> None:
     """They are shown as they are; EXIF orientation and form fields as in /predict."""
     pixels, shown = render(service, png(SLICE), "?level=1&width=1")
     assert np.array_equal(pixels, SLICE)
     assert shown == {"x-image-frames": "1"}
     answer = service.client.post("/render", files={"file": png(SLICE)})
-    assert np.array_equal(cv2.imdecode(np.frombuffer(answer.content, np.uint8), -1), SLICE)
+    assert np.array_equal(np.asarray(cv2.imdecode(np.frombuffer(answer.content, np.uint8), -1)), SLICE)
 
 
-def test_frames_can_be_leafed_through(service):
+def test_frames_can_be_leafed_through(service: RunningService) -> None:
     """The header tells how many there are."""
     greys = [grey_slice(seed, 64) for seed in range(3)]
     body = ct_file(np.stack([hounsfield(grey) for grey in greys]), LOSSLESS["jpeg-ls"])
@@ -226,12 +234,12 @@ def test_frames_can_be_leafed_through(service):
 
 
 @pytest.mark.parametrize("query", ["?level=x", "?width=0", "?width=nan", "?level=inf", "?level=1e9", "?frame=-1"])
-def test_a_window_that_shows_nothing_is_refused(service, query):
+def test_a_window_that_shows_nothing_is_refused(service: RunningService, query: str) -> None:
     """By name of the parameter."""
     assert refused(service, png(SLICE), query, "/render")[:2] == (422, "invalid-request")
 
 
-def test_nothing_needs_a_model_to_be_shown(tmp_path):
+def test_nothing_needs_a_model_to_be_shown(tmp_path: Path) -> None:
     """The page can draw a slice while the first model is still being trained."""
     with serving(tmp_path, is_ready=False) as running:
         assert np.array_equal(render(running, ct_file(HU))[0], SLICE)
@@ -242,7 +250,7 @@ def test_nothing_needs_a_model_to_be_shown(tmp_path):
 SENTINEL = "Zyxwv"
 
 
-def _with_secrets(**elements) -> Dataset:
+def _with_secrets(**elements: Any) -> Dataset:
     """A secret in every element that is not needed, and private ones."""
     names = ("PatientName", "PatientID", "PatientBirthName", "PatientComments", "StudyDescription", "InstitutionName",
              "ReferringPhysicianName", "StationName", "ProtocolName", "SeriesDescription", "AccessionNumber", "StudyID",
@@ -257,7 +265,7 @@ def _with_secrets(**elements) -> Dataset:
     item.CodeMeaning = SENTINEL
     dataset.RequestAttributesSequence = Sequence([item])
     dataset.file_meta.ImplementationVersionName = SENTINEL
-    dataset.file_meta.PrivateInformationCreatorUID = "1.2.31337.7"
+    dataset.file_meta.PrivateInformationCreatorUID = UID("1.2.31337.7")
     return dataset
 
 
@@ -281,7 +289,7 @@ def _leaky_bodies() -> Iterator[bytes]:
     yield good[:at] + b"1.2.31337.7".ljust(20, b"\0") + good[at + 20 :]
 
 
-def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path):
+def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path: Path) -> None:
     """Not through answers and headers, nor through what pydicom, the codecs or warnings say, at the chattiest level."""
     publish_untrained(tmp_path, 1, preprocessing=PreprocessingSpec(height=32, width=32))
     statuses = set()
@@ -306,7 +314,7 @@ def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/predict", "/render"])
-def test_damaged_files_break_nothing(service, path):
+def test_damaged_files_break_nothing(service: RunningService, path: str) -> None:
     """200 of each way in, by a stated seed (the benchmark sends 10,000). Good files in between are answered."""
     figures = measure(service, 200, seed=1, path=path)
     assert figures.broken == 0
@@ -320,7 +328,7 @@ def test_damaged_files_break_nothing(service, path):
 # --- neighbours -------------------------------------------------------------------------------------------------------
 
 
-def test_a_service_that_gets_no_dicom_does_not_load_it(tmp_path):
+def test_a_service_that_gets_no_dicom_does_not_load_it(tmp_path: Path) -> None:
     """No process, no library; the first DICOM starts one process, and this one does not grow by the library."""
     publish_untrained(tmp_path, 1, preprocessing=PreprocessingSpec(height=32, width=32))
     with serving(tmp_path) as running:

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from tests.support.dicom_files import ct_file, hounsfield
 from tests.support.image_files import png
@@ -41,7 +42,7 @@ def attentive(attentive_repository: Path) -> Iterator[RunningService]:
         yield running
 
 
-def explain(service: RunningService, **query: object) -> httpx.Response:
+def explain(service: RunningService, **query: str) -> httpx.Response:
     return service.client.post("/explain", params={"format": "json", **query}, content=jpeg_slice(1))
 
 
@@ -84,7 +85,7 @@ def test_the_picture_is_the_slice_with_a_caption(attentive: RunningService) -> N
     answer = attentive.client.post("/explain", files={"file": ("a.png", png_slice(1), "image/png")})
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-note"] == NOTE
-    picture = Image.open(io.BytesIO(answer.content))
+    picture = PngImageFile(io.BytesIO(answer.content))
     assert picture.size == (256, 256 + 24)
     assert picture.text["Comment"].startswith(NOTE)
     assert np.asarray(picture)[256:].max() == 255
@@ -279,7 +280,7 @@ def test_where_photographs_are_flagged_their_map_is_too(attentive_repository: Pa
         predicted = running.client.post("/predict", content=photograph).json()
         body = running.client.post("/explain", params={"format": "json"}, content=photograph).json()
         picture = running.client.post("/explain", content=photograph).content
-    assert body["warnings"][-1] in Image.open(io.BytesIO(picture)).text["Comment"]
+    assert body["warnings"][-1] in PngImageFile(io.BytesIO(picture)).text["Comment"]
     assert body["warnings"] == predicted["warnings"] == body["prediction"]["warnings"]
     assert "The picture is in colour." in body["warnings"][-1]
 

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -179,7 +180,7 @@ def test_whatever_is_killed_no_answer_lacks_its_line(repository: ModelRepository
             if victim == "trial" or (victim == "service" and chance.random() < 0.5):
                 wanted = 3 - service.health()["model_version"]
                 repository.pin(wanted)
-                wait_until(lambda now=service: child(now, "trial"), "a version is tried")
+                wait_until(partial(child, service, "trial"), "a version is tried")
             time.sleep(chance.uniform(0, 1.0))
             if victim == "service":
                 before = _kill(service, ledger, scratch)

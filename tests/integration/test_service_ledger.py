@@ -127,7 +127,8 @@ def test_equal_inputs_are_known_across_runs_with_a_key_file(tiny_network_reposit
     """With LUNGCT_LEDGER_KEY_FILE digests of two runs can be compared, without it they cannot."""
     key_file = tmp_path / "digest.key"
     key_file.write_bytes(b"k" * 32)
-    for folder, settings in {"with": {"ledger_key_file": key_file}, "without": {}}.items():
+    runs: dict[str, dict[str, Any]] = {"with": {"ledger_key_file": key_file}, "without": {}}
+    for folder, settings in runs.items():
         for _ in range(2):
             with serving(tiny_network_repository, ledger_dir=tmp_path / folder, **settings) as service:
                 service.client.post("/predict", content=jpeg_slice())

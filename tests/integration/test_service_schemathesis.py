@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -21,7 +22,7 @@ from tests.support.slices import gif, jpeg_slice, png_bomb, tiny_png
 KEY = make_key()
 NOT_CHECKED = {"positive_data_acceptance", "negative_data_rejection"}
 """To a schema every byte string is an image."""
-CHECKS = EVERY_CHECK.get_by_names([name for name in EVERY_CHECK.get_all_names() if name not in NOT_CHECKED])
+CHECKS: list[Any] = EVERY_CHECK.get_by_names([name for name in EVERY_CHECK.get_all_names() if name not in NOT_CHECKED])
 
 WHOLE = [jpeg_slice(1, side=64), jpeg_slice(2, side=300)]
 IMAGES = st.one_of(
@@ -43,7 +44,7 @@ def documented(
 ) -> Iterator[RunningService]:
     """A service with a ledger, which is whole afterwards; with keys it has every safeguard."""
     folder = tmp_path_factory.mktemp("ledger")
-    keys = {"api_keys": key_line("schemathesis", KEY)} if request.param == "with keys" else {}
+    keys: dict[str, Any] = {"api_keys": key_line("schemathesis", KEY)} if request.param == "with keys" else {}
     with serving(tiny_network_repository, ledger_dir=folder, **keys) as service:
         yield service
         assert service.health()["status"] == "ok"
@@ -55,7 +56,9 @@ def documented(
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @given(data=st.data())
-def keep_promises(operation: schemathesis.APIOperation, generation: GenerationMode, data: st.DataObject) -> None:
+def keep_promises(
+    operation: schemathesis.APIOperation[Any, Any, Any, Any], generation: GenerationMode, data: st.DataObject
+) -> None:
     case = data.draw(operation.as_strategy(generation_mode=generation))
     case.call_and_validate(headers={"X-API-Key": KEY}, checks=CHECKS)
 
@@ -77,7 +80,7 @@ def test_every_phase_of_the_command_line(documented: RunningService, tmp_path: P
     """What Schemathesis tries by itself: the examples, the limits of every schema, and requests at random."""
     program = Path(sys.executable).with_name("schemathesis")
     command = [
-        program, "run", f"{documented.url}/openapi.json", "--header", f"X-API-Key: {KEY}", "--seed=1",
+        str(program), "run", f"{documented.url}/openapi.json", "--header", f"X-API-Key: {KEY}", "--seed=1",
         "--phases=examples,coverage,fuzzing", f"--exclude-checks={','.join(sorted(NOT_CHECKED))}",
         "--max-examples=10", "--generation-database=none",
     ]  # fmt: skip

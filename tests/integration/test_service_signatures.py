@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_only_signed_versions_serve(repository: ModelRepository, tmp_path: Path,
     sign_version(repository.publish(1), ours.private)
     sign_version(repository.publish(2), theirs.private)
     repository.publish(3)
-    settings = {"trusted_key": ours.public, "engine": engine, "engine_threads": 1, "max_batch_size": 2}
+    settings: dict[str, Any] = {"trusted_key": ours.public, "engine": engine, "engine_threads": 1, "max_batch_size": 2}
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     environment = {"TMPDIR": str(scratch)}

@@ -3,8 +3,12 @@
 import multiprocessing
 import signal
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -20,7 +24,7 @@ SMALL = PreprocessingSpec(height=32, width=32)
 
 
 @pytest.fixture(scope="module")
-def processes():
+def processes() -> ForkServerContext:
     """Processes that begin with TensorFlow imported and nothing of it started: seconds saved for each."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -29,7 +33,7 @@ def processes():
     return context
 
 
-def read_until(stop, model_dir, results):
+def read_until(stop: Event, model_dir: Path, results: "Queue[tuple[int, list[str]]]") -> None:
     """Look at every version again and again as a service does; report how many looks there were, and what was bad."""
     looks, bad = 0, []
     while not stop.is_set():
@@ -44,7 +48,7 @@ def read_until(stop, model_dir, results):
 
 
 @contextmanager
-def a_reader(processes, model_dir):
+def a_reader(processes: ForkServerContext, model_dir: Path) -> Iterator[None]:
     """Runs beside the block; at its end no look may have found a bad version."""
     stop, results = processes.Event(), processes.Queue()
     reader = processes.Process(target=read_until, args=(stop, model_dir, results))
@@ -59,7 +63,7 @@ def a_reader(processes, model_dir):
     assert looks > 0
 
 
-def wait_for(condition):
+def wait_for(condition: Callable[[], bool]) -> None:
     """Poll until the condition holds."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
@@ -67,7 +71,7 @@ def wait_for(condition):
         time.sleep(0.0005)
 
 
-def unfinished(model_dir):
+def unfinished(model_dir: Path) -> list[Path]:
     return [path for path in model_dir.glob(f"{UNFINISHED_PREFIX}*") if path.is_dir()]
 
 
@@ -82,7 +86,7 @@ MOMENTS = (
 )
 
 
-def holds(folder, name):
+def holds(folder: Path, name: str) -> bool:
     """Whether the file is in it; a folder that was renamed while we looked holds nothing any more."""
     try:
         return next(folder.rglob(name), None) is not None
@@ -90,7 +94,7 @@ def holds(folder, name):
         return False
 
 
-def wait_for_moment(moment, model_dir):
+def wait_for_moment(moment: str, model_dir: Path) -> None:
     before = published_versions(model_dir)
     if moment == "published":
         wait_for(lambda: published_versions(model_dir) != before)
@@ -98,11 +102,11 @@ def wait_for_moment(moment, model_dir):
         wait_for(lambda: any(holds(folder, moment) for folder in unfinished(model_dir)))
 
 
-def names_in(folder):
+def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_killed_run_leaves_the_repository_valid(processes, tmp_path):
+def test_a_killed_run_leaves_the_repository_valid(processes: ForkServerContext, tmp_path: Path) -> None:
     """SIGKILL while each file is written, and right after a version appeared: a reader never sees a bad version, the
     numbers have no gap, and the next publication removes what was left.
     """
@@ -122,7 +126,7 @@ def test_a_killed_run_leaves_the_repository_valid(processes, tmp_path):
     assert names_in(model_dir) == sorted(str(number) for number in range(1, last + 1))
 
 
-def test_publishers_at_once_get_different_numbers(processes, tmp_path):
+def test_publishers_at_once_get_different_numbers(processes: ForkServerContext, tmp_path: Path) -> None:
     """Four processes publish two versions each: eight numbers, eight valid versions, nothing left behind."""
     with (
         a_reader(processes, tmp_path / "lung-ct"),
@@ -138,7 +142,9 @@ def publish_small(repository: Path, seed: int) -> int:
 
 
 @pytest.mark.parametrize("max_file_bytes", [500, 5_000, 40_000])
-def test_no_room_is_a_clear_error_and_nothing_is_lost(processes, tmp_path, max_file_bytes):
+def test_no_room_is_a_clear_error_and_nothing_is_lost(
+    processes: ForkServerContext, tmp_path: Path, max_file_bytes: int
+) -> None:
     """Where the disk takes no more, in TensorFlow's files or in ours: one sentence, the old version valid, no rest."""
     publish_untrained(tmp_path, seed=0, preprocessing=SMALL)
     with ProcessPoolExecutor(1, mp_context=processes) as pool:

@@ -25,7 +25,7 @@ DEADLINE_S = 300
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch, tmp_path):
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No LUNGCT_ variable of whoever runs the tests, and a repository that is empty."""
     for name in list(os.environ):
         if name.startswith("LUNGCT_"):
@@ -34,19 +34,25 @@ def own_environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def model_dir(tmp_path):
+def model_dir(tmp_path: Path) -> Path:
     """Where the versions appear."""
     return tmp_path / "models" / "lung-ct"
 
 
-def names_in(folder):
+def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 QUICK = ["--network", "tiny", "--image-side", "64"]
 
 
-def test_folder_in_version_out_twice_the_same(phantom_folder, model_dir, tmp_path, capsys, caplog):
+def test_folder_in_version_out_twice_the_same(
+    phantom_folder: Path,
+    model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """A run publishes a valid version with figures; the same run again publishes the next with the same metrics; a bad
     file is skipped aloud; evaluate repeats the published figures; the words of warning stand where they must.
     """
@@ -78,7 +84,9 @@ def test_folder_in_version_out_twice_the_same(phantom_folder, model_dir, tmp_pat
     assert capsys.readouterr().out.startswith("Version 2\n24 slices\naccuracy ")
 
 
-def test_other_classes_from_folder_to_evaluation(phantom_folder, model_dir, tmp_path, capsys):
+def test_other_classes_from_folder_to_evaluation(
+    phantom_folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two classes of one's own travel through training, manifest and evaluation."""
     for theirs, ours in (("Normal cases", "Cat"), ("Malignant cases", "dog")):
         (tmp_path / "pets").mkdir(exist_ok=True)
@@ -93,7 +101,13 @@ def test_other_classes_from_folder_to_evaluation(phantom_folder, model_dir, tmp_
     assert list(json.loads(capsys.readouterr().out)["per_class"]) == ["Cat", "Dog"]
 
 
-def test_a_mounted_folder_without_slices_gives_the_demo(model_dir, tmp_path, monkeypatch, capsys, caplog):
+def test_a_mounted_folder_without_slices_gives_the_demo(
+    model_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """LUNGCT_DATA naming an empty folder trains the demo model, which says that it has never seen a patient; the same
     folder on the command line is an error.
     """
@@ -111,7 +125,7 @@ def test_a_mounted_folder_without_slices_gives_the_demo(model_dir, tmp_path, mon
     assert "'Normal cases' has no slices" in capsys.readouterr().err
 
 
-def test_synthesized_slices_are_not_taken_for_patients(model_dir, tmp_path):
+def test_synthesized_slices_are_not_taken_for_patients(model_dir: Path, tmp_path: Path) -> None:
     """A run on what `synthesize` drew warns as the demo does."""
     synthesize(tmp_path / "drawn", cases_per_class=3, slices_per_case=2, seed=0)
     assert main(["run", "--data", str(tmp_path / "drawn"), *QUICK, "--folds", "2", "--epochs", "1"]) == 0
@@ -119,7 +133,9 @@ def test_synthesized_slices_are_not_taken_for_patients(model_dir, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_says_so_and_leaves_nothing_behind(phantom_folder, tmp_path, number):
+def test_a_stopped_run_says_so_and_leaves_nothing_behind(
+    phantom_folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     """SIGTERM or Ctrl-C in the midst of training: one sentence, exit 143 or 130, no unfinished folder, no traceback."""
     arguments = ["run", "--data", str(phantom_folder), *QUICK, "--folds", "2", "--epochs", "100000"]
     process = subprocess.Popen(
@@ -143,7 +159,7 @@ def test_a_stopped_run_says_so_and_leaves_nothing_behind(phantom_folder, tmp_pat
 
 
 @pytest.mark.real_data
-def test_real_slices_are_all_read(real_slices):
+def test_real_slices_are_all_read(real_slices: Path) -> None:
     """Every file of the public set's folders is a whole slice; each class is found under its own folder's name."""
     started = time.monotonic()
     dataset = read_dataset(index_folder(real_slices, LUNG_CT_CLASSES), PreprocessingSpec())
@@ -154,7 +170,7 @@ def test_real_slices_are_all_read(real_slices):
 
 
 @pytest.mark.real_data
-def test_real_slices_train_and_publish(real_slices, model_dir, capsys):
+def test_real_slices_train_and_publish(real_slices: Path, model_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One epoch a fold on real slices publishes a valid version, whose cases were guessed, and which says so."""
     assert main(["run", "--data", str(real_slices), "--network", "tiny", "--epochs", "1"]) == 0
     manifest = read_manifest(model_dir / "1")
@@ -165,7 +181,7 @@ def test_real_slices_train_and_publish(real_slices, model_dir, capsys):
     assert "cases were guessed" in capsys.readouterr().out
 
 
-def test_a_person_reads_our_lines_and_no_others(phantom_folder, tmp_path):
+def test_a_person_reads_our_lines_and_no_others(phantom_folder: Path, tmp_path: Path) -> None:
     """Of a whole run in a process of its own, standard error holds what the trainer says, and nothing of TensorFlow,
     Keras, absl or Python.
     """

@@ -1,5 +1,6 @@
 """Labelled slices in memory, for tests of what judges them as a set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,8 @@ def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -
     sizes: for each label, the number of slices of each of its cases. Files are numbered in case order within a class.
     """
     random = np.random.default_rng(seed)
-    labels, files, thumbnails, truth = [], [], [], []
+    labels, files, thumbnails = [], [], []
+    truth: list[int] = []
     for label, of_class in sizes.items():
         number = 0
         for size in of_class:
@@ -40,7 +42,9 @@ def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -
     return Labelled(np.array(labels), tuple(files), np.stack(thumbnails), digests), np.array(truth)
 
 
-def answers(cases=(30, 25, 30), size=6, seed=0, gain=2.0):
+def answers(
+    cases: Sequence[int] = (30, 25, 30), size: int = 6, seed: int = 0, gain: float = 2.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels, probabilities, groups and folds of cases whose slices resemble each other.
 
     cases: how many each class has, each of `size` slices; gain: how far the label's logit is raised.

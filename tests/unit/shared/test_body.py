@@ -1,5 +1,7 @@
 """The body on a slice: found alike whatever surrounds it."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ AIR = 43
 ANCHORED = PreprocessingSpec(crop="body-mask", intensity="anchored")
 
 
-def scene(table=True):
+def scene(table: bool = True) -> np.ndarray:
     """uint8 [512, 512]: a body of grey 170 with two lungs and some noise in air of grey 43, above a curved table."""
     picture = np.full((512, 512), AIR, np.uint8)
     if table:
@@ -25,11 +27,11 @@ def scene(table=True):
     return (picture + np.where(picture > AIR, noise, 0)).astype(np.uint8)
 
 
-def bordered(grey, value, sides=(40, 20, 0, 90)):
+def bordered(grey: np.ndarray, value: int, sides: tuple[int, int, int, int] = (40, 20, 0, 90)) -> np.ndarray:
     return cv2.copyMakeBorder(grey, *sides, cv2.BORDER_CONSTANT, value=value)
 
 
-def test_the_box_is_the_body_without_its_table():
+def test_the_box_is_the_body_without_its_table() -> None:
     """The box is the ellipse's, to five pixels; the lungs are inside, the table is not; around the body all is 0."""
     body = find_body(scene(), AIR)
     assert body.grey.shape == pytest.approx((261, 361), abs=5)
@@ -39,19 +41,19 @@ def test_the_box_is_the_body_without_its_table():
 
 
 @pytest.mark.parametrize("value", [0, 43, 128, 255])
-def test_borders_change_no_pixel(value):
+def test_borders_change_no_pixel(value: int) -> None:
     """Black, air-grey, grey and white borders, one-sided or around, leave the same tensor."""
     np.testing.assert_array_equal(to_tensor(bordered(scene(), value), ANCHORED), to_tensor(scene(), ANCHORED))
     twice = bordered(bordered(scene(), 255 - value), value, (10,) * 4)
     np.testing.assert_array_equal(to_tensor(twice, ANCHORED), to_tensor(scene(), ANCHORED))
 
 
-def test_erasing_the_table_changes_no_pixel():
+def test_erasing_the_table_changes_no_pixel() -> None:
     """The tensor is the same with the table and without it."""
     np.testing.assert_array_equal(to_tensor(scene(table=False), ANCHORED), to_tensor(scene(), ANCHORED))
 
 
-def test_anchors_cancel_the_window():
+def test_anchors_cancel_the_window() -> None:
     """The same slice exported with 10 % less contrast around air has the same anchored grey, to one value."""
     flat = (AIR + (scene().astype(float) - AIR) * 0.9).round().astype(np.uint8)
     difference = to_tensor(flat, ANCHORED).astype(int) - to_tensor(scene(), ANCHORED)
@@ -61,13 +63,13 @@ def test_anchors_cancel_the_window():
     assert np.quantile(np.abs(difference), 0.99) > 5
 
 
-def test_anchored_grey_is_in_hounsfield_units():
+def test_anchored_grey_is_in_hounsfield_units() -> None:
     """Soft tissue (45 HU) comes as 1045 / 1200 of 255, worked out by hand; air inside the body as 0."""
     tensor = to_tensor(scene(), ANCHORED)
     assert np.median(tensor[tensor > 150]) == pytest.approx(222, abs=1)
 
 
-def test_anchoring_needs_the_mask():
+def test_anchoring_needs_the_mask() -> None:
     """A spec that anchors without finding the body is refused, naming both fields."""
     with pytest.raises(ValueError, match=r'needs crop "body-mask", got "none"'):
         PreprocessingSpec(crop="none", intensity="anchored")
@@ -88,7 +90,7 @@ def test_anchoring_needs_the_mask():
     ],
     ids=["black", "white", "noise", "small-noise", "strip", "column", "diagonal", "ramp", "dot"],
 )
-def test_whatever_comes_gives_a_tensor(picture):
+def test_whatever_comes_gives_a_tensor(picture: np.ndarray) -> None:
     """Slices without a body are taken whole: there is a tensor, with no error, of the shape that was asked for."""
     for pad in ("square", "none"):
         spec = PreprocessingSpec(height=64, width=96, crop="body-mask", intensity="anchored", pad=pad)
@@ -96,21 +98,21 @@ def test_whatever_comes_gives_a_tensor(picture):
     assert find_body(picture, AIR).grey.size > 0
 
 
-def test_large_slices_are_shrunk_first():
+def test_large_slices_are_shrunk_first() -> None:
     """A slice at three times the resolution gives nearly the same tensor, though its body is cut from fewer pixels."""
-    large = cv2.resize(scene(), None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
+    large = scene().repeat(3, axis=0).repeat(3, axis=1)
     assert max(find_body(large, AIR).grey.shape) <= 640
     assert np.abs(to_tensor(large, ANCHORED).astype(int) - to_tensor(scene(), ANCHORED)).mean() < 3
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
-def test_phantoms_have_bodies(kind):
+def test_phantoms_have_bodies(kind: int) -> None:
     """On a drawn slice the box leaves some of the frame out and some of the body in."""
     phantom = draw_phantom(kind, 5, 2)
     assert 0.2 < find_body(phantom, AIR).grey.size / phantom.size < 1
 
 
-def test_otsu_agrees_with_opencv():
+def test_otsu_agrees_with_opencv() -> None:
     """On random histograms the threshold is OpenCV's."""
     generator = np.random.default_rng(5)
     for _ in range(20):
@@ -121,7 +123,7 @@ def test_otsu_agrees_with_opencv():
 
 
 @pytest.mark.real_data
-def test_borders_and_table_change_nothing_on_real_slices(real_slices):
+def test_borders_and_table_change_nothing_on_real_slices(real_slices: Path) -> None:
     """On real slices borders of any grey change no pixel at all, and a body is found on more than 95 %."""
     shares = []
     for file in sorted(real_slices.glob("*/*.jpg"))[::40]:

@@ -1,5 +1,7 @@
 """What a chest slice looks like, and what does not look like one."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_other_pictures_do_not(spec: PreprocessingSpec) -> None:
     drawn = drawn_kinds()
     names = ("uniform", "gradient", "stripes and checkers", "white noise", "clouds", "page of text", "form", "shapes")
     pictures = [drawn[name](seed) for name in names for seed in range(5)] + list(packaged_photographs(20))
-    grey = [one if one.ndim == 2 else cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in pictures]
+    grey = [one if one.ndim == 2 else np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in pictures]
     assert np.mean([bool(_doubts(one, spec)) for one in grey]) >= 0.95
 
 
@@ -47,7 +49,7 @@ def test_each_check_says_what_it_misses() -> None:
     assert _doubts(np.full((256, 256), 90, np.uint8), spec) == ("contrast",)
     assert "body" in _doubts(np.rot90(grey).copy(), spec)
     solid = np.where(grey > 0, np.maximum(grey, 140), 0).astype(np.uint8)
-    solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    solid = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
     assert _doubts(solid, spec) == ("lungs",)
     assert "body" in _doubts(255 - grey, spec)
 
@@ -63,7 +65,7 @@ def test_colour_is_seen_and_empty_colour_channels_are_not() -> None:
 
 
 @pytest.mark.real_data
-def test_real_slices_pass(real_slices) -> None:
+def test_real_slices_pass(real_slices: Path) -> None:
     """Of real chest slices, hardly any is doubted."""
     files = sorted(real_slices.rglob("*.jpg"))[::7]
     doubted = [bool(_doubts(decode_grey(file.read_bytes()), SPECS["body"])) for file in files]

@@ -1,5 +1,7 @@
 """Decisions: what probabilities mean, executed alike by trainer and service."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -7,7 +9,7 @@ from shared.decisions import DecisionRules
 from tests.support.decision_rules import NAMES, rules
 
 
-def malignant(probability):
+def malignant(probability: float) -> list[float]:
     return [1 - probability, 0.0, probability]
 
 
@@ -22,7 +24,7 @@ def malignant(probability):
         (1, "positive"),
     ],
 )
-def test_the_band_between_the_points_is_uncertain(probability, verdict):
+def test_the_band_between_the_points_is_uncertain(probability: float, verdict: str) -> None:
     """Below rule_out negative, from rule_in on positive; each end belongs to what is above it."""
     decision = rules().decide(malignant(probability))
     assert decision.verdict == verdict
@@ -30,14 +32,14 @@ def test_the_band_between_the_points_is_uncertain(probability, verdict):
     assert decision.target_class == "Malignant cases"
 
 
-def test_without_a_band_the_operating_point_decides():
+def test_without_a_band_the_operating_point_decides() -> None:
     """rule_out = rule_in = threshold: no slice is uncertain."""
     sharp = rules(uncertain={"rule_out": 0.2, "rule_in": 0.2})
     verdicts = [sharp.decide(malignant(probability)).verdict for probability in (0.19, 0.2, 0.9)]
     assert verdicts == ["negative", "positive", "positive"]
 
 
-def test_another_operating_point_can_be_asked_for():
+def test_another_operating_point_can_be_asked_for() -> None:
     """Its threshold never turns an uncertain slice into a verdict the other way; an unknown name is refused."""
     strict = rules(uncertain={"rule_out": 0.2, "rule_in": 0.4})
     assert strict.decide(malignant(0.5)).verdict == "positive"
@@ -57,12 +59,14 @@ def test_another_operating_point_can_be_asked_for():
         ([0.25, 0.05, 0.2], ("Normal cases",)),
     ],
 )
-def test_a_set_holds_the_classes_that_reach_their_minimum(probabilities, expected):
+def test_a_set_holds_the_classes_that_reach_their_minimum(
+    probabilities: list[float], expected: tuple[str, ...]
+) -> None:
     """In class order; where none does, the most probable one alone, so that no set is empty."""
     assert rules().prediction_set(probabilities) == expected
 
 
-def test_rules_survive_json():
+def test_rules_survive_json() -> None:
     """What the manifest stores gives the same rules back."""
     assert DecisionRules.model_validate_json(rules().model_dump_json()) == rules()
 
@@ -78,13 +82,13 @@ def test_rules_survive_json():
         {"class_names": ("Normal cases", "Malignant cases")},
     ],
 )
-def test_rules_that_this_code_cannot_execute_are_refused(changes):
+def test_rules_that_this_code_cannot_execute_are_refused(changes: dict[str, Any]) -> None:
     """Another schema, unknown fields, names that do not fit: validation fails instead of deciding otherwise."""
     with pytest.raises(ValidationError):
         rules(**changes)
 
 
-def test_another_number_of_probabilities_is_refused():
+def test_another_number_of_probabilities_is_refused() -> None:
     """Both numbers are in the error."""
     with pytest.raises(ValueError, match="expected 3 probabilities, got 2"):
         rules().decide([0.5, 0.5])

@@ -2,6 +2,8 @@ import hashlib
 import itertools
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ SPEC = PreprocessingSpec()
 WHOLE = PreprocessingSpec(crop="none", pad="none")
 
 
-def block_picture():
+def block_picture() -> np.ndarray:
     """uint8 [128, 128], black but for a body of 8 x 8 blocks at rows 32 to 95, columns 16 to 111; no two alike."""
     blocks = 100 + np.arange(8 * 12, dtype=np.uint8).reshape(8, 12)
     picture = np.zeros((128, 128), np.uint8)
@@ -26,7 +28,7 @@ def block_picture():
     return picture
 
 
-def scene(table_px=8, air=0):
+def scene(table_px: int = 8, air: int = 0) -> np.ndarray:
     """uint8 [512, 512]: a body with two lungs, ellipse of rows 110 to 370, columns 76 to 436, on a curved table."""
     picture = np.full((512, 512), air, np.uint8)
     cv2.ellipse(picture, (256, 240), (180, 130), 0, 0, 360, 170, -1)
@@ -37,14 +39,14 @@ def scene(table_px=8, air=0):
     return picture
 
 
-def bordered(grey, top, bottom, left, right):
+def bordered(grey: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
     return np.pad(grey, ((top, bottom), (left, right)))
 
 
 # --- golden pixels ----------------------------------------------------------------------------------------------------
 
 
-def test_golden_pixels_at_full_size():
+def test_golden_pixels_at_full_size() -> None:
     """A body as wide as the tensor is taken as it is, centred, with black above and below: worked out by hand."""
     tensor = to_tensor(block_picture(), PreprocessingSpec(height=96, width=96))
     expected = np.zeros((96, 96, 1), np.uint8)
@@ -52,7 +54,7 @@ def test_golden_pixels_at_full_size():
     assert np.array_equal(tensor, expected)
 
 
-def test_golden_pixels_by_area():
+def test_golden_pixels_by_area() -> None:
     """Reduced to a third, each pixel is the mean of the 3 x 3 that it covers, rounded: worked out by hand."""
     fine = np.random.default_rng(4).integers(100, 200, (96, 96), dtype=np.uint8)
     picture = np.zeros((128, 128), np.uint8)
@@ -62,7 +64,7 @@ def test_golden_pixels_by_area():
     assert np.abs(tensor[:, :, 0] - means).max() <= 0.5 + 1e-9
 
 
-def test_golden_pixels_of_a_phantom_like_scene():
+def test_golden_pixels_of_a_phantom_like_scene() -> None:
     """A fixed drawing gives fixed pixels: a change in cropping or scaling is seen here before it reaches a model."""
     tensor = to_tensor(scene(), PreprocessingSpec(height=64, width=64))
     expected = [
@@ -86,7 +88,7 @@ def test_golden_pixels_of_a_phantom_like_scene():
         (48, 48, slice(8, 40), slice(0, 48)),
     ],
 )
-def test_a_spec_need_not_be_square(height, width, rows, columns):
+def test_a_spec_need_not_be_square(height: int, width: int, rows: slice, columns: slice) -> None:
     """A square around the body fills height and width, as padding first and scaling then would do."""
     tensor = to_tensor(block_picture(), PreprocessingSpec(height=height, width=width))
     assert tensor.shape == (height, width, 1)
@@ -101,15 +103,15 @@ def test_a_spec_need_not_be_square(height, width, rows, columns):
 @pytest.mark.parametrize("shape", [(32, 32), (33, 77), (512, 512), (512, 801), (1000, 300), (2048, 2048)])
 @pytest.mark.parametrize("crop", ["body", "none"])
 @pytest.mark.parametrize("pad", ["square", "none"])
-def test_every_shape_becomes_the_specs(shape, crop, pad):
+def test_every_shape_becomes_the_specs(shape: tuple[int, ...], crop: str, pad: str) -> None:
     """uint8 [height, width, 1], contiguous, from whatever size and with every combination of steps."""
-    grey = cv2.resize(scene(), shape[::-1], interpolation=cv2.INTER_AREA)
+    grey = np.asarray(cv2.resize(scene(), shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     tensor = to_tensor(grey, PreprocessingSpec(height=96, width=64, crop=crop, pad=pad))
     assert (tensor.shape, tensor.dtype, tensor.flags.c_contiguous) == ((96, 64, 1), np.uint8, True)
 
 
 @pytest.mark.parametrize("shape", [(32, 60_000), (60_000, 32), (256, 60_000)])
-def test_a_long_strip_needs_no_square_of_its_length(shape):
+def test_a_long_strip_needs_no_square_of_its_length(shape: tuple[int, ...]) -> None:
     """A strip within the limit of pixels would pad to gigabytes; it becomes a line instead."""
     tensor = to_tensor(np.full(shape, 200, np.uint8), SPEC)
     lines = np.count_nonzero(tensor.any(axis=(1, 2))), np.count_nonzero(tensor.any(axis=(0, 2)))
@@ -117,7 +119,7 @@ def test_a_long_strip_needs_no_square_of_its_length(shape):
     assert 1 <= sorted(lines)[0] <= 4
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_left_alone() -> None:
     """The caller's slice is neither changed nor aliased."""
     grey = np.random.default_rng(0).integers(0, 256, (224, 224), dtype=np.uint8)
     before = grey.copy()
@@ -125,7 +127,7 @@ def test_the_input_is_left_alone():
     assert np.array_equal(grey, before)
 
 
-def test_scaling_keeps_the_range():
+def test_scaling_keeps_the_range() -> None:
     """Black stays 0 and white 255: scaling to [0, 1] is the model's."""
     grey = np.zeros((512, 512), np.uint8)
     grey[:, 256:] = 255
@@ -133,7 +135,7 @@ def test_scaling_keeps_the_range():
     assert (tensor.min(), tensor.max()) == (0, 255)
 
 
-def test_bytes_and_pixels_take_one_path():
+def test_bytes_and_pixels_take_one_path() -> None:
     """read_slice is decoding and to_tensor and nothing else; limits and errors pass through."""
     body = png(scene())
     assert np.array_equal(read_slice(body, SPEC), to_tensor(scene(), SPEC))
@@ -143,11 +145,11 @@ def test_bytes_and_pixels_take_one_path():
         read_slice(body[:-1], SPEC)
 
 
-def digest(body):
-    return hashlib.sha256(read_slice(body, SPEC)).hexdigest()
+def digest(body: bytes) -> str:
+    return hashlib.sha256(read_slice(body, SPEC).tobytes()).hexdigest()
 
 
-def test_every_thread_and_process_gives_the_same_tensor():
+def test_every_thread_and_process_gives_the_same_tensor() -> None:
     """What trainer, service and each of their workers see of one file is equal to the bit."""
     bodies = [jpeg(draw_phantom(1, 4, 2, side=300)), png(scene()), jpeg(np.dstack([scene()] * 3), progressive=True)]
     expected = [digest(body) for body in bodies]
@@ -162,12 +164,12 @@ def test_every_thread_and_process_gives_the_same_tensor():
 
 @pytest.mark.parametrize("air", [0, 30, 60])
 @pytest.mark.parametrize("table_px", [0, 4, 8, 12])
-def test_the_box_holds_the_body_without_the_table(table_px, air):
+def test_the_box_holds_the_body_without_the_table(table_px: int, air: int) -> None:
     """Within two cells of the overview (4 pixels each here) the box is the body's, whatever it lies on and in."""
     assert np.abs(np.subtract(body_box(scene(table_px, air)), (110, 371, 76, 437))).max() <= 8
 
 
-def test_the_box_of_a_phantom_holds_its_nodule():
+def test_the_box_of_a_phantom_holds_its_nodule() -> None:
     """Cropping takes air and table away, never what the class depends on."""
     for seed, class_index in itertools.product(range(12), (1, 2)):
         slice_index = seed % 16
@@ -179,20 +181,20 @@ def test_the_box_of_a_phantom_holds_its_nodule():
 
 
 @pytest.mark.parametrize("level", [0, 1, 127, 255])
-def test_a_uniform_slice_is_taken_whole(level):
+def test_a_uniform_slice_is_taken_whole(level: int) -> None:
     """No threshold divides one grey level, so nothing is a body."""
     assert body_box(np.full((100, 80), level, np.uint8)) == (0, 100, 0, 80)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (64, 64), (512, 512), (33, 2000), (700, 300)])
-def test_noise_is_taken_whole(shape):
+def test_noise_is_taken_whole(shape: tuple[int, ...]) -> None:
     """Specks that pass the threshold hang together nowhere."""
     for seed in range(5):
         noise = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
         assert body_box(noise) == (0, shape[0], 0, shape[1])
 
 
-def test_a_speck_is_no_body():
+def test_a_speck_is_no_body() -> None:
     """Less than a twentieth of the slice, as a corner of the table or a label, does not become the whole tensor."""
     grey = np.zeros((512, 512), np.uint8)
     grey[400:480, 400:480] = 255
@@ -201,7 +203,7 @@ def test_a_speck_is_no_body():
     assert body_box(grey) == (200, 480, 200, 480)
 
 
-def test_the_largest_bright_area_is_the_body():
+def test_the_largest_bright_area_is_the_body() -> None:
     """Labels, arms and the like come before it in reading order, or after, and do not count."""
     labelled = scene()
     labelled[10:40, 20:120] = 255
@@ -209,14 +211,14 @@ def test_the_largest_bright_area_is_the_body():
     assert body_box(labelled) == body_box(scene())
 
 
-def test_a_thin_bridge_does_not_join_table_and_body():
+def test_a_thin_bridge_does_not_join_table_and_body() -> None:
     """Where skin touches the table along a few pixels, the box still ends at the body."""
     touching = scene()
     touching[370:395, 254:259] = 160
     assert body_box(touching)[1] <= 380
 
 
-def test_any_shape_has_a_box_within_it():
+def test_any_shape_has_a_box_within_it() -> None:
     """Over 300 seeded pictures of odd shapes, the box is never empty and never beyond the slice."""
     random = np.random.default_rng(6)
     for _ in range(300):
@@ -235,7 +237,7 @@ BORDERS = [(0, 0, 56, 55), (0, 0, 145, 144), (100, 100, 100, 100), (0, 200, 37, 
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_a_border_says_nothing(border):
+def test_a_border_says_nothing(border: tuple[int, int, int, int]) -> None:
     """Black around a slice, as exports of other sizes have it, leaves nearly the tensor; uncropped, it would not."""
     cropped, uncropped, others = [], [], []
     for seed in range(6):
@@ -249,7 +251,7 @@ def test_a_border_says_nothing(border):
     assert np.mean(cropped) < 0.5 * np.mean(others)
 
 
-def test_a_place_says_nothing():
+def test_a_place_says_nothing() -> None:
     """The same body elsewhere in the field gives nearly the same tensor, to a pixel or two."""
     body = scene(table_px=0)[100:380, 66:446]
     tensors = []
@@ -261,7 +263,7 @@ def test_a_place_says_nothing():
         assert np.abs(one - other).mean() < 5
 
 
-def test_proportions_stay():
+def test_proportions_stay() -> None:
     """A wide body stays wide: cropped to its box and padded, it is not stretched to the square."""
     tensor = to_tensor(scene(), SPEC)[:, :, 0] > 0
     rows, columns = np.flatnonzero(tensor.any(axis=1)), np.flatnonzero(tensor.any(axis=0))
@@ -286,23 +288,23 @@ def test_proportions_stay():
         {"height": None},
     ],
 )
-def test_an_unknown_spec_is_refused(fields):
+def test_an_unknown_spec_is_refused(fields: dict[str, Any]) -> None:
     """Another schema, an unknown field or value: slices prepared otherwise than in training would be misread."""
     with pytest.raises(ValidationError):
         PreprocessingSpec.model_validate(SPEC.model_dump() | fields)
 
 
-def test_a_spec_survives_json_and_cannot_change():
+def test_a_spec_survives_json_and_cannot_change() -> None:
     """The manifest carries each field, also those at their defaults, and a request's spec stays what it was."""
     spec = PreprocessingSpec(height=96, width=64, crop="none")
     assert PreprocessingSpec.model_validate_json(spec.model_dump_json()) == spec
     fields = {"schema_version", "height", "width", "crop", "pad", "interpolation", "intensity", "air_grey", "window"}
     assert set(spec.model_dump()) == fields
     with pytest.raises(ValidationError, match="frozen"):
-        spec.height = 128
+        spec.height = 128  # type: ignore[misc]
 
 
-def test_a_spec_from_before_dicom_means_what_it_meant():
+def test_a_spec_from_before_dicom_means_what_it_meant() -> None:
     """Schema 1 has no window; DICOM is then seen in the lung window."""
     old = {"schema_version": 1, "height": 96, "width": 64, "crop": "body", "pad": "square", "interpolation": "area"}
     spec = PreprocessingSpec.model_validate(old)
@@ -310,7 +312,7 @@ def test_a_spec_from_before_dicom_means_what_it_meant():
     assert np.array_equal(to_tensor(scene(), spec), to_tensor(scene(), PreprocessingSpec(height=96, width=64)))
 
 
-def test_where_a_file_knows_air_the_spec_does_not_guess_it():
+def test_where_a_file_knows_air_the_spec_does_not_guess_it() -> None:
     """Anchored grey of one body, exported with other air, is the same when each says where its air is."""
     spec = PreprocessingSpec(height=64, width=64, crop="body-mask", intensity="anchored", air_grey=43)
     grey = scene()
@@ -321,13 +323,13 @@ def test_where_a_file_knows_air_the_spec_does_not_guess_it():
 # --- real slices ------------------------------------------------------------------------------------------------------
 
 
-def box_of_file(file):
+def box_of_file(file: Path) -> tuple[tuple[int, ...], Any]:
     grey = decode_grey(file.read_bytes())
     return grey.shape, body_box(grey)
 
 
 @pytest.mark.real_data
-def test_the_body_is_found_on_real_slices(real_slices):
+def test_the_body_is_found_on_real_slices(real_slices: Path) -> None:
     """Every slice decodes; the box lies within, and on more than 95 % it is smaller than the slice but no fragment."""
     files = sorted(real_slices.glob("*/*.jpg"))
     assert len(files) > 100
@@ -341,7 +343,7 @@ def test_the_body_is_found_on_real_slices(real_slices):
 
 
 @pytest.mark.real_data
-def test_a_border_says_nothing_on_real_slices(real_slices):
+def test_a_border_says_nothing_on_real_slices(real_slices: Path) -> None:
     """A slice bordered to 512 x 801, a size that some of the set's exports have, is nearly the same once cropped."""
     differences = []
     for file in sorted(real_slices.glob("*/*.jpg"))[::40]:

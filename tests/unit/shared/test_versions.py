@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from shared.versions import Decision, Policy, PolicyError, decide, published_versions, read_policy
@@ -48,7 +51,13 @@ from shared.versions import Decision, Policy, PolicyError, decide, published_ver
         ((1,), 2, 2, (), (None, 2)),
     ],
 )
-def test_decide(published, pin, serving, failed, expected):
+def test_decide(
+    published: tuple[int, ...],
+    pin: int | None,
+    serving: int | None,
+    failed: tuple[int, ...],
+    expected: tuple[int | None, int | None],
+) -> None:
     """Every branch: which version is loaded, and which one there is a complaint about."""
     decision = decide(published, Policy(pin=pin), serving, failed)
     assert (decision.load, decision.about) == expected
@@ -66,17 +75,18 @@ def test_decide(published, pin, serving, failed, expected):
         (((1, 2), Policy(pin=2), 1, (2,)), "the pinned version 2 is bad"),
     ],
 )
-def test_complaints_are_sentences_for_the_operator(arguments, complaint):
+def test_complaints_are_sentences_for_the_operator(arguments: tuple[Any, ...], complaint: str) -> None:
     """/health shows these words as they are."""
     assert decide(*arguments).complaint == complaint
 
 
-def test_following_decisions_ends():
+def test_following_decisions_ends() -> None:
     """Whatever is bad, doing what is decided and noting what fails comes to rest on the newest good version."""
     versions = (1, 2, 3, 4)
     for bad_bits in range(16):
         bad = {version for bit, version in enumerate(versions) if bad_bits >> bit & 1}
-        serving, failed, steps = None, set(), 0
+        serving, steps = None, 0
+        failed: set[int] = set()
         while (load := decide(versions, Policy(), serving, failed).load) is not None:
             if load in bad:
                 failed.add(load)
@@ -87,13 +97,13 @@ def test_following_decisions_ends():
         assert serving == max(set(versions) - bad, default=None)
 
 
-def test_no_folder_is_an_empty_repository(tmp_path):
+def test_no_folder_is_an_empty_repository(tmp_path: Path) -> None:
     """The service may start before the first publisher made the folder."""
     assert published_versions(tmp_path / "lung-ct") == ()
     assert decide((), Policy(), None, ()) == Decision()
 
 
-def test_versions_are_folders_with_plain_integer_names(tmp_path):
+def test_versions_are_folders_with_plain_integer_names(tmp_path: Path) -> None:
     """Unfinished versions, other spellings of numbers, links and files are none; order is by number."""
     for name in ("10", "9", "1"):
         (tmp_path / name).mkdir()
@@ -108,13 +118,13 @@ def test_versions_are_folders_with_plain_integer_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "pin"), [('{"pin": 2}', 2), ('{"pin": null}', None), ("{}", None), (' {"pin":1}\n', 1)]
 )
-def test_a_policy_pins_or_does_not(tmp_path, text, pin):
+def test_a_policy_pins_or_does_not(tmp_path: Path, text: str, pin: int | None) -> None:
     """A number pins; null and nothing do not."""
     (tmp_path / "policy.json").write_text(text)
     assert read_policy(tmp_path) == Policy(pin=pin)
 
 
-def test_no_policy_file_means_no_pin(tmp_path):
+def test_no_policy_file_means_no_pin(tmp_path: Path) -> None:
     """So does a folder that is not there yet."""
     assert read_policy(tmp_path) == read_policy(tmp_path / "lung-ct") == Policy(pin=None)
 
@@ -126,7 +136,7 @@ def test_no_policy_file_means_no_pin(tmp_path):
         *(b'{"pin": 0}', b'{"pin": -1}', b'{"pin": 1.5}', b'{"pin": true}', b'{"pin": "2"}', b'{"pin": [2]}'),
     ],
 )
-def test_a_malformed_policy_is_an_error(tmp_path, content):
+def test_a_malformed_policy_is_an_error(tmp_path: Path, content: bytes) -> None:
     """What cannot be understood whole is never taken for "no pin", nor true for 1."""
     (tmp_path / "policy.json").write_bytes(content)
     with pytest.raises(PolicyError, match=r'expected \{"pin": N\}'):

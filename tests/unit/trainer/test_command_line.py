@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch, tmp_path):
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No LUNGCT_ variable of whoever runs the tests, and a repository that is empty."""
     for name in list(os.environ):
         if name.startswith("LUNGCT_"):
@@ -29,13 +29,13 @@ def own_environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def repository(tiny_network_repository, tmp_path):
+def repository(tiny_network_repository: Path, tmp_path: Path) -> Path:
     """A repository with version 1, which the environment names."""
     shutil.copytree(tiny_network_repository, tmp_path / "models")
     return tmp_path / "models"
 
 
-def python_m_trainer(*arguments, **environment):
+def python_m_trainer(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as a person types it, in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "trainer", *map(str, arguments)],
@@ -51,7 +51,7 @@ def python_m_trainer(*arguments, **environment):
 @pytest.mark.parametrize(
     "verb", ["run", "crossval", "audit", "evaluate", "versions", "pin", "unpin", "prune", "synthesize"]
 )
-def test_every_verb_explains_itself(verb, capsys):
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """--help exits 0 and shows the verb's options."""
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
@@ -59,7 +59,7 @@ def test_every_verb_explains_itself(verb, capsys):
     assert f"python -m trainer {verb}" in capsys.readouterr().out
 
 
-def test_help_shows_examples_and_statuses(capsys):
+def test_help_shows_examples_and_statuses(capsys: pytest.CaptureFixture[str]) -> None:
     """The first page has what a newcomer can copy."""
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -69,7 +69,7 @@ def test_help_shows_examples_and_statuses(capsys):
 
 
 @pytest.mark.usefixtures("repository")
-def test_verbs_without_a_model_need_no_tensorflow():
+def test_verbs_without_a_model_need_no_tensorflow() -> None:
     """--help, versions, pin and prune answer without the seconds that TensorFlow takes to import."""
     program = (
         "import sys; from trainer.__main__ import main; "
@@ -92,7 +92,7 @@ def test_verbs_without_a_model_need_no_tensorflow():
         (("synthesize",), "required: --out"),
     ],
 )
-def test_wrong_usage_exits_2(arguments, complaint, capsys):
+def test_wrong_usage_exits_2(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """argparse says what is wrong."""
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -116,7 +116,9 @@ def test_wrong_usage_exits_2(arguments, complaint, capsys):
         (("audit", "--data", "x", "--case-counts", "5,0,6"), "case_counts (LUNGCT_CASE_COUNTS)"),
     ],
 )
-def test_impossible_settings_exit_2(arguments, complaint, capsys):
+def test_impossible_settings_exit_2(
+    arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The setting is named as it is called on the command line and in the environment, and nothing is trained."""
     assert main(arguments) == 2
     assert complaint in capsys.readouterr().err
@@ -131,7 +133,9 @@ def test_impossible_settings_exit_2(arguments, complaint, capsys):
         (("pin", "3"), "Version 3 is not in the repository, which holds no version"),
     ],
 )
-def test_work_that_cannot_be_done_exits_1_with_one_line(arguments, complaint, capsys):
+def test_work_that_cannot_be_done_exits_1_with_one_line(
+    arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One sentence on standard error, no traceback."""
     assert main(arguments) == 1
     error = capsys.readouterr().err
@@ -140,7 +144,7 @@ def test_work_that_cannot_be_done_exits_1_with_one_line(arguments, complaint, ca
     assert error.count("\n") == 1
 
 
-def test_the_command_line_wins_over_the_environment(monkeypatch):
+def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """An option that is given is in the result, one that is not is absent, so that the environment decides."""
     monkeypatch.setenv("LUNGCT_SEED", "5")
     monkeypatch.setenv("LUNGCT_EPOCHS", "7")
@@ -149,7 +153,7 @@ def test_the_command_line_wins_over_the_environment(monkeypatch):
     assert (settings.seed, settings.epochs) == (9, 7)
 
 
-def test_cases_are_held_apart_unless_asked_otherwise():
+def test_cases_are_held_apart_unless_asked_otherwise() -> None:
     """By default whole cases are held out and a head is fitted on frozen features; a network of its own brings what
     suits it.
     """
@@ -163,7 +167,7 @@ def test_cases_are_held_apart_unless_asked_otherwise():
     assert TrainerSettings(balance="class-weight").balance_of_network == "class-weight"
 
 
-def test_versions_pin_unpin_prune(repository, capsys):
+def test_versions_pin_unpin_prune(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The verbs reach the repository that the environment names."""
     assert main(["versions", "--json"]) == 0
     (version,) = json.loads(capsys.readouterr().out)
@@ -180,7 +184,9 @@ def test_versions_pin_unpin_prune(repository, capsys):
     assert "none" in capsys.readouterr().out
 
 
-def test_run_if_empty_leaves_a_repository_with_a_version_alone(repository, capsys):
+def test_run_if_empty_leaves_a_repository_with_a_version_alone(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nothing is trained where something valid can be served."""
     started = time.monotonic()
     assert main(["run", "--if-empty"]) == 0
@@ -189,7 +195,7 @@ def test_run_if_empty_leaves_a_repository_with_a_version_alone(repository, capsy
     assert [path.name for path in (repository / "lung-ct").iterdir()] == ["1"]
 
 
-def test_synthesize_draws_the_same_slices_for_the_same_seed(tmp_path, capsys):
+def test_synthesize_draws_the_same_slices_for_the_same_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Class folders with the slices asked for, marked as drawn; a folder in use is refused."""
     for name in ("one", "two"):
         arguments = ["--out", tmp_path / name, "--cases", 1, "--slices-per-case", 2, "--seed", 3]
@@ -206,7 +212,7 @@ def test_synthesize_draws_the_same_slices_for_the_same_seed(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("repository")
-def test_the_command_in_its_own_process():
+def test_the_command_in_its_own_process() -> None:
     """`python -m trainer versions` works from a shell: table on standard output, nothing on standard error."""
     done = python_m_trainer("versions")
     assert (done.returncode, done.stderr) == (0, "")

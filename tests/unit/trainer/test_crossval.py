@@ -1,5 +1,7 @@
 """Means over seeds: the mean of each seed's figure, with an interval by case; what the terminal shows."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from trainer.settings import TrainerSettings
 
 
 @pytest.fixture(scope="module")
-def runs():
+def runs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slices, and what three seeds say of them."""
     labels, _, groups, _ = answers()
     probabilities = np.stack([answers(seed=seed)[1] for seed in range(3)])
@@ -22,37 +24,42 @@ def runs():
 class Slices:
     """Labels and classes, with a length."""
 
-    def __init__(self, labels):
+    def __init__(self, labels: np.ndarray) -> None:
         self.labels, self.classes = labels, LUNG_CT_CLASSES
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
 
-def test_a_mean_is_that_of_the_seeds_figures(runs):
+def slices_of(labels: np.ndarray) -> Any:
+    """All of a dataset that figures look at."""
+    return Slices(labels)
+
+
+def test_a_mean_is_that_of_the_seeds_figures(runs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     """Each seed's figures are those of `evaluate`; one seed alone has evaluate's interval, several a narrower one."""
     labels, groups, probabilities = runs
-    figures = mean_figures(Slices(labels), probabilities, groups)
+    figures = mean_figures(slices_of(labels), probabilities, groups)
     each = [evaluate(labels, one, LUNG_CT_CLASSES, groups=groups) for one in probabilities]
     assert figures["balanced_accuracy"].of_seeds == pytest.approx([one.balanced_accuracy for one in each])
     assert figures["ece"].mean == pytest.approx(np.mean([one.ece for one in each]))
-    alone = mean_figures(Slices(labels), probabilities[:1], groups)["accuracy"]
+    alone = mean_figures(slices_of(labels), probabilities[:1], groups)["accuracy"]
     assert alone.interval == pytest.approx(each[0].intervals.accuracy)
     lower, upper = figures["accuracy"].interval
     assert lower < figures["accuracy"].mean < upper
     assert upper - lower < alone.interval[1] - alone.interval[0]
 
 
-def test_a_proportion_without_a_mistake_is_not_certain(runs):
+def test_a_proportion_without_a_mistake_is_not_certain(runs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     """Where every draw finds every slice right, the number of cases bounds what that says."""
     labels, groups, _ = runs
-    figures = mean_figures(Slices(labels), np.eye(3)[labels][None], groups)
+    figures = mean_figures(slices_of(labels), np.eye(3)[labels][None], groups)
     assert figures["recall_1"].interval == pytest.approx((0.867, 1.0), abs=1e-3)
     assert figures["sensitivity_at_specificity_90"].interval[0] == pytest.approx(0.886, abs=1e-3)
     assert figures["accuracy"].interval[0] > 0.95
 
 
-def test_the_baseline_changes_the_model_alone():
+def test_the_baseline_changes_the_model_alone() -> None:
     """Folds, seed and cases stay as they were asked for."""
     asked = TrainerSettings(seed=4, folds=3, crop="body", network="cnn", learning="fine-tuning")
     baseline = baseline_of(asked)
@@ -62,11 +69,11 @@ def test_the_baseline_changes_the_model_alone():
     assert (baseline.seed, baseline.folds) == (4, 3)
 
 
-def test_the_table_shows_both_and_the_gain(runs):
+def test_the_table_shows_both_and_the_gain(runs: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     """One line a figure, and the gain with its sign."""
     labels, groups, probabilities = runs
     measured = Measured(
-        configuration={"network": "x"}, figures=mean_figures(Slices(labels), probabilities, groups), seconds=1.0
+        configuration={"network": "x"}, figures=mean_figures(slices_of(labels), probabilities, groups), seconds=1.0
     )
     report = RepeatedReport(
         n=len(labels), n_cases=85, cases_of_class=dict(zip(LUNG_CT_CLASSES.names, (30, 25, 30), strict=True)),

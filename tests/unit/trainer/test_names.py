@@ -23,7 +23,7 @@ SHOWN = (r"Normal cases/\x1b]0;owned\x07\nNormal cases: 0.png", r"Normal cases/c
 
 
 @pytest.fixture
-def folder(phantom_folder, tmp_path):
+def folder(phantom_folder: Path, tmp_path: Path) -> Path:
     """Phantoms, one with a hostile name, one with a name that is no UTF-8, and beside them what cannot be read."""
     copy = shutil.copytree(phantom_folder, tmp_path / "slices")
     first, second = sorted((copy / "Normal cases").glob("case*"))[:2]
@@ -35,7 +35,9 @@ def folder(phantom_folder, tmp_path):
     return copy
 
 
-def test_an_audit_names_every_file_and_nothing_is_obeyed(folder, tmp_path, capfd):
+def test_an_audit_names_every_file_and_nothing_is_obeyed(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Summary, JSON and page are written; no escape sequence and no forged line reaches any of them."""
     for more in ([], ["--json"]):
         assert main(["audit", "--data", str(folder), "--out", str(tmp_path / "audit"), *more]) == 0
@@ -53,7 +55,7 @@ def test_an_audit_names_every_file_and_nothing_is_obeyed(folder, tmp_path, capfd
     assert r"\xff\x1b[31m.txt: Expected" in output
 
 
-def test_a_table_of_cases_names_them_as_they_are_shown(folder, tmp_path):
+def test_a_table_of_cases_names_them_as_they_are_shown(folder: Path, tmp_path: Path) -> None:
     """What cannot be written in a UTF-8 table is written as the audit shows it; what can be may stand as it is."""
     files = read_dataset(index_folder(folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32)).files
     assert set(SHOWN) <= set(files)
@@ -64,7 +66,7 @@ def test_a_table_of_cases_names_them_as_they_are_shown(folder, tmp_path):
     assert read_case_table(table, folder, files) == {file: f"p{row}" for row, file in enumerate(files)}
 
 
-def test_a_refusal_shows_names_in_its_one_line(folder):
+def test_a_refusal_shows_names_in_its_one_line(folder: Path) -> None:
     """Errors of a process of its own, about files, folders and arguments, are one line that a terminal cannot obey."""
     for path in (folder / "Benign cases").glob("*"):
         path.rename(path.with_name("\x1b[5m\n" + path.name))
@@ -82,7 +84,7 @@ def test_a_refusal_shows_names_in_its_one_line(folder):
         done.stderr.decode("utf-8")
 
 
-def test_a_class_name_that_cannot_be_printed_is_refused(capsys):
+def test_a_class_name_that_cannot_be_printed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """It would stand in answers and cards."""
     assert main(["run", "--classes", "A\x1b[31m,B", "--target", "B"]) == 2
     assert r"expected characters that can be printed, got A\x1b[31m,B" in capsys.readouterr().err

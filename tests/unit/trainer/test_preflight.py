@@ -13,7 +13,7 @@ from tests.support.signing_keys import make_key_pair
 ROOT = Path(__file__).parents[3]
 
 # verb and arguments, exit status, what is said; {name} is a path of the fixture
-REFUSED = [
+REFUSED: list[tuple[list[str], int, str]] = [
     (["run", "--data", "{nowhere}"], 1, "is no folder"),
     (["run", "--data", "{file}"], 1, "is no folder"),
     (["run", "--data", "{empty}"], 1, "which holds no folder at all"),
@@ -45,7 +45,7 @@ REFUSED = [
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """One of each kind of thing that may be named by mistake."""
     there = tmp_path_factory.mktemp("paths")
     named = {name: there / name for name in ("nowhere", "file", "empty", "binary", "data")}
@@ -58,9 +58,9 @@ def paths(tmp_path_factory):
     return {name: str(path) for name, path in named.items()}
 
 
-def test_what_cannot_be_meant_is_refused_before_anything_heavy(paths, tmp_path):
+def test_what_cannot_be_meant_is_refused_before_anything_heavy(paths: dict[str, str], tmp_path: Path) -> None:
     """One line says what came and what was expected, the exit status is 2 for usage; TensorFlow is never imported."""
-    cases = [([part.format(**paths) for part in arguments], *rest) for arguments, *rest in REFUSED]
+    cases = [([part.format(**paths) for part in arguments], status, said) for arguments, status, said in REFUSED]
     program = f"""
 import contextlib, io, sys
 from trainer.__main__ import main
@@ -90,7 +90,7 @@ for arguments, _, _ in {cases!r}:
     assert not (tmp_path / "models").exists()
 
 
-def test_the_reader_of_the_output_may_leave(tmp_path):
+def test_the_reader_of_the_output_may_leave(tmp_path: Path) -> None:
     """Where nobody reads standard output any more, nothing is said about it."""
     with subprocess.Popen(
         [sys.executable, "-m", "trainer", "versions", "--model-repository", str(tmp_path)],

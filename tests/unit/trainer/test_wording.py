@@ -16,13 +16,13 @@ from trainer.wording import counted, printable
         ("Bild\u00a01.png", "Bild\u00a01.png"),
     ],
 )
-def test_a_name_is_shown_without_what_a_terminal_obeys(name, shown):
+def test_a_name_is_shown_without_what_a_terminal_obeys(name: str, shown: str) -> None:
     """Letters of every script stay; controls, direction marks, line breaks and bytes that are no UTF-8 are escaped."""
     assert printable(name) == shown
     assert printable(shown) == shown
     shown.encode()
 
 
-def test_one_is_no_plural():
+def test_one_is_no_plural() -> None:
     """One thing stands without an s."""
     assert [counted(count, "seed") for count in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]

@@ -1,5 +1,7 @@
 """What the benchmarks of the trainer reckon with: changes of a slice, draws of cases, and a line that is continued."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from benchmarks.training.learning_curve import accuracies, some_cases, times_the
 from benchmarks.training.stress import Judged, compare, settings_of, stress, table
 from shared.imaging import PreprocessingSpec, to_tensor
 from tests.support.slices import grey_slice
-from trainer.phantoms.phantom_folder import write_phantoms
+from trainer.phantoms.phantom import write_phantoms
 
 SPEC = PreprocessingSpec(crop="body-mask", intensity="anchored")
 OUTSIDE_THE_BODY = ("border, black", "border, grey", "border, white", "letterbox 16:9", "table erased")
@@ -23,7 +25,7 @@ def on_a_table() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "unchanged"])
-def test_each_change_changes_a_slice_and_keeps_it_a_slice(name):
+def test_each_change_changes_a_slice_and_keeps_it_a_slice(name: str) -> None:
     """A change that did nothing would make a table of zeros."""
     grey = on_a_table()
     changed = CHANGES[name](grey)
@@ -33,13 +35,13 @@ def test_each_change_changes_a_slice_and_keeps_it_a_slice(name):
 
 
 @pytest.mark.parametrize("name", OUTSIDE_THE_BODY)
-def test_what_surrounds_the_body_does_not_reach_the_network(name):
+def test_what_surrounds_the_body_does_not_reach_the_network(name: str) -> None:
     """Borders, letterboxes and an erased table give the very tensor of the slice as it was."""
     grey = on_a_table()
     assert (to_tensor(CHANGES[name](grey), SPEC) == to_tensor(grey, SPEC)).all()
 
 
-def test_vessels_are_brightened_and_lungs_are_not():
+def test_vessels_are_brightened_and_lungs_are_not() -> None:
     """Only soft tissue between and in the lungs gains; lung, bone and air stay."""
     grey = grey_slice()
     gain = CHANGES["vessels brighter"](grey).astype(int) - grey
@@ -48,7 +50,7 @@ def test_vessels_are_brightened_and_lungs_are_not():
     assert (gain > 20).mean() < 0.5
 
 
-def test_flips_and_shares_are_counted_against_unchanged_answers():
+def test_flips_and_shares_are_counted_against_unchanged_answers() -> None:
     """Two of four argmaxes change, one of them to or from the target class."""
     labels = np.array([0, 0, 1, 2])
     before = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
@@ -60,7 +62,7 @@ def test_flips_and_shares_are_counted_against_unchanged_answers():
     assert "| x | 2/4 (50.0%) | 25.0% | 0.500 |" in table([one], "C")
 
 
-def test_every_change_has_a_row_and_the_first_one_changes_nothing(tmp_path):
+def test_every_change_has_a_row_and_the_first_one_changes_nothing(tmp_path: Path) -> None:
     """From the folder to the table, on phantoms: each slice is changed, and judged by who saw none of it."""
     write_phantoms(tmp_path, cases_per_class=4, slices_per_case=2, seed=0)
     options = ["--network", "tiny", "--epochs", "1", "--folds", "2", "--image-side", "64"]
@@ -71,7 +73,7 @@ def test_every_change_has_a_row_and_the_first_one_changes_nothing(tmp_path):
     assert any(one.target_shift for one in found)
 
 
-def test_a_share_of_cases_is_whole_cases_of_every_class():
+def test_a_share_of_cases_is_whole_cases_of_every_class() -> None:
     """Half of six and of four cases: three and two, each with all of its slices."""
     groups = np.repeat(np.arange(10), 3)
     labels = (groups >= 6).astype(np.int64)
@@ -81,14 +83,14 @@ def test_a_share_of_cases_is_whole_cases_of_every_class():
     assert all((groups[rows] == case).sum() == 3 for case in np.unique(groups[rows]))
 
 
-def test_a_line_over_doublings_is_continued_to_the_aim():
+def test_a_line_over_doublings_is_continued_to_the_aim() -> None:
     """0.04 a doubling, 0.08 missing: four times the cases; a flat line never gets there, a higher one is there."""
     cases = np.array([10.0, 20.0, 40.0])
     figures = np.array([[0.60, 0.64, 0.68], [0.6, 0.6, 0.6], [0.8, 0.8, 0.8]])
     assert times_the_cases(figures, cases, 0.76) == pytest.approx([4.0, np.inf, 1.0])
 
 
-def test_weights_of_slices_move_the_accuracies():
+def test_weights_of_slices_move_the_accuracies() -> None:
     """A slice that is drawn twice counts twice."""
     right = np.array([[1.0, 0.0, 1.0]])
     labels = np.array([0, 0, 1])

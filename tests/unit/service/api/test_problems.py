@@ -111,14 +111,14 @@ def test_retry_after_is_in_whole_seconds(seconds: float, header: str) -> None:
     """The header is rounded up and at least 1; the body has the exact time."""
     response = problem_response(problem_of(QueueFull(seconds)), "id")
     assert response.headers["retry-after"] == header
-    assert json.loads(response.body)["retry_after_s"] == seconds
+    assert json.loads(bytes(response.body))["retry_after_s"] == seconds
 
 
 def test_a_problem_that_does_not_pass_promises_nothing() -> None:
     """No Retry-After where trying again cannot help."""
     response = problem_response(problem_of(Undecodable("Premature end of JPEG file")), "id")
     assert "retry-after" not in response.headers
-    assert "retry_after_s" not in json.loads(response.body)
+    assert "retry_after_s" not in json.loads(bytes(response.body))
     assert response.media_type == "application/problem+json"
 
 

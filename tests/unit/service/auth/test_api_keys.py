@@ -61,7 +61,7 @@ def test_old_and_new_key_of_a_caller_hold_side_by_side(tmp_path: Path) -> None:
     file, old, new = tmp_path / "keys", make_key(), make_key()
     write(file, "# of the radiology", key_line("pacs", old), key_line("pacs", new), "", key_line("ris", make_key()))
     keys = keys_of(file)
-    assert [keys.find(key.encode()).name for key in (old, new)] == ["pacs", "pacs"]  # type: ignore[union-attr]
+    assert [keys.find(key.encode()).name for key in (old, new)] == ["pacs", "pacs"]
     write(file, key_line("pacs", new))
     keys.poll()
     assert keys.find(old.encode()) is None
@@ -87,7 +87,7 @@ def test_a_file_that_vanishes_for_a_moment_forgets_no_debt(tmp_path: Path) -> No
     line = key_line("pacs", key, Limit(1, 3600))
     write(file, line)
     keys = keys_of(file)
-    assert keys.find(key.encode()).allowance.take()  # type: ignore[union-attr]
+    assert keys.find(key.encode()).allowance.take()
     file.unlink()
     keys.poll()
     assert keys.complaint == "the key file cannot be read: No such file or directory"
@@ -95,7 +95,7 @@ def test_a_file_that_vanishes_for_a_moment_forgets_no_debt(tmp_path: Path) -> No
     write(file, line)
     keys.poll()
     assert keys.complaint is None
-    assert not keys.find(key.encode()).allowance.take()  # type: ignore[union-attr]
+    assert not keys.find(key.encode()).allowance.take()
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "# pacs left us\n", "\ufeff# pacs left us"])
@@ -123,13 +123,13 @@ def test_a_key_that_comes_back_has_its_debt(tmp_path: Path) -> None:
     )
     write(file, pacs)
     keys = keys_of(file)
-    assert keys.find(key.encode()).allowance.take()  # type: ignore[union-attr]
+    assert keys.find(key.encode()).allowance.take()
     for lines in ([other], [other, "#"], [pacs, other], [], [renamed], [larger]):
         write(file, *lines)
         keys.poll()
         caller = keys.find(key.encode())
         assert (caller is not None) == any("pacs" in line for line in lines)
-        assert caller is None or not caller.allowance.take()  # type: ignore[union-attr]
+        assert caller is None or not caller.allowance.take()
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     file.write_text(key_line("pacs", key), "utf-8-sig")
     keys = keys_of(file)
     assert keys.complaint is None
-    assert keys.find(key.encode()).name == "pacs"  # type: ignore[union-attr]
+    assert keys.find(key.encode()).name == "pacs"
 
 
 def test_a_file_that_is_being_written_changes_nothing(tmp_path: Path) -> None:
@@ -173,17 +173,17 @@ def test_a_used_up_limit_survives_another_keys_change(tmp_path: Path) -> None:
     line = key_line("pacs", key, Limit(1, 3600))
     write(file, line)
     keys = keys_of(file)
-    assert keys.find(key.encode()).allowance.take()  # type: ignore[union-attr]
+    assert keys.find(key.encode()).allowance.take()
     write(file, line, key_line("ris", make_key()))
     keys.poll()
-    assert not keys.find(key.encode()).allowance.take()  # type: ignore[union-attr]
+    assert not keys.find(key.encode()).allowance.take()
 
 
 def test_keys_of_the_environment_need_no_file() -> None:
     """Lines separated by semicolons; wrong ones are told at start."""
     one, two = make_key(), make_key()
     keys = keys_of(fixed=f"{key_line('a', one)}; {key_line('b', two)}")
-    assert [keys.find(key.encode()).name for key in (one, two)] == ["a", "b"]  # type: ignore[union-attr]
+    assert [keys.find(key.encode()).name for key in (one, two)] == ["a", "b"]
     for wrong in ("a", ";", "# none"):
         with pytest.raises(KeysError):
             keys_of(fixed=wrong)

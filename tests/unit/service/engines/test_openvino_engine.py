@@ -24,7 +24,9 @@ def _slices(count: int) -> np.ndarray:
 
 def _engine(version_dir: Path, folder: Path, precision: str | None = None) -> OpenVINOEngine:
     convert(version_dir, folder, 4, (224, 224), precision)
-    return OpenVINOEngine(folder, threads=2, batch_size=4, image_shape=(224, 224), precision=precision, pause=int)
+    return OpenVINOEngine(
+        folder, threads=2, batch_size=4, image_shape=(224, 224), precision=precision, pause=lambda: None
+    )
 
 
 def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:

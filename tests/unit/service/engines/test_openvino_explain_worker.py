@@ -44,7 +44,7 @@ def worker(converted: Path) -> Iterator[ExplainWorker]:
 
 def test_it_answers_what_predictions_answer(converted: Path, worker: ExplainWorker) -> None:
     """A batch of any size has the probabilities of its slices alone, and attention."""
-    engine = OpenVINOEngine(converted, 2, 4, (224, 224), "f32", pause=int)
+    engine = OpenVINOEngine(converted, 2, 4, (224, 224), "f32", pause=lambda: None)
     alone = np.concatenate([engine.infer_single(one[np.newaxis])[OUTPUT_NAME] for one in IMAGES])
     for count in (1, 3):
         answer = worker.infer(IMAGES[:count])

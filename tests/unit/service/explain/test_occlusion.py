@@ -8,13 +8,13 @@ from shared.box import Box
 from shared.imaging import PreprocessingSpec, to_placed_tensor
 
 
-def bright_spot(images):
+def bright_spot(images: np.ndarray) -> np.ndarray:
     """A model that sees one bright spot: the more white at rows and columns 40 to 56, the surer class 1."""
     seen = images[:, 40:56, 40:56].mean(axis=(1, 2, 3)) / 255
     return np.stack([1 - 0.8 * seen, 0.8 * seen], axis=1).astype(np.float32)
 
 
-def test_the_part_that_decides_is_found():
+def test_the_part_that_decides_is_found() -> None:
     """The cell over the spot loses most of class 1, and class 0 loses nothing there."""
     tensor = np.zeros((96, 96, 1), np.uint8)
     tensor[40:56, 40:56] = 255
@@ -25,11 +25,11 @@ def test_the_part_that_decides_is_found():
     assert occlusion_grid(tensor, probabilities, 0, bright_spot)[row, column] < 0
 
 
-def test_what_blurring_leaves_alone_is_not_asked_about():
+def test_what_blurring_leaves_alone_is_not_asked_about() -> None:
     """An even slice costs no inference, and batches stay small."""
     sizes = []
 
-    def counted(images):
+    def counted(images: np.ndarray) -> np.ndarray:
         sizes.append(len(images))
         return bright_spot(images)
 
@@ -42,7 +42,7 @@ def test_what_blurring_leaves_alone_is_not_asked_about():
     assert max(sizes) == 4
 
 
-def test_a_cell_is_drawn_where_it_lies():
+def test_a_cell_is_drawn_where_it_lies() -> None:
     """A grid over a box: its strongest cell is brightest at its centre on the slice, and nothing is beyond the box."""
     grid = np.zeros((4, 4), np.float32)
     grid[1, 2] = 1
@@ -52,7 +52,7 @@ def test_a_cell_is_drawn_where_it_lies():
     assert not drawn[95:].any()
 
 
-def test_a_mark_is_where_the_box_says():
+def test_a_mark_is_where_the_box_says() -> None:
     """A bright mark on a slice of any crop lies in the tensor where its box puts it, within a pixel."""
     random = np.random.default_rng(3)
     for crop in ("none", "body", "body-mask"):

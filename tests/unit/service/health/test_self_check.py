@@ -37,7 +37,7 @@ class Bench:
         self.predictor = Predictor(ServiceSettings(max_queue=1), self.metrics, LoadOptions("openvino", "f32", 1, 4))
         self.reload: Any = SimpleNamespace(serving=fake_model(self.engine))
         self.readiness = FakeReadiness()
-        self.self_check = SelfCheck(self.reload, self.predictor, cast("Readiness", self.readiness), 0.01)
+        self.self_check = SelfCheck(cast("Any", self.reload), self.predictor, cast("Readiness", self.readiness), 0.01)
 
     @property
     def is_wrong(self) -> bool:

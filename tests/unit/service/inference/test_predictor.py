@@ -45,7 +45,7 @@ class Desk:
         await asyncio.sleep(0.01)
         self.engine.may_answer.set()
         await asyncio.wait([first])
-        return await asyncio.gather(*others, return_exceptions=True)
+        return list(await asyncio.gather(*others, return_exceptions=True))
 
 
 def run(story: Callable[[Desk], Coroutine[Any, Any, None]]) -> Desk:

@@ -184,7 +184,8 @@ def test_trouble_of_the_machine_is_tried_again_later_and_later(
     assert shelf.poll() == 1
     assert reason in shelf.reload.failures[2].reason
     assert "/secret" not in shelf.reload.failures[2].reason
-    waits, before = [], shelf.now
+    waits: list[float] = []
+    before = shelf.now
     while len(waits) < 9:
         tried = len(shelf.loads)
         shelf.poll(later_s=0.5)
@@ -326,9 +327,12 @@ def test_a_repository_full_of_bad_versions_is_looked_at_in_turn(shelf: Shelf, mo
         shelf.publish(version)
         shelf.trouble[version] = ArtifactError("bad")
     looks: list[Path] = []
-    monkeypatch.setattr(
-        "service.model.hot_reload.fingerprint", lambda folder: (looks.append(folder), fingerprint(folder))[1]
-    )
+
+    def looked_at(folder: Path) -> object:
+        looks.append(folder)
+        return fingerprint(folder)
+
+    monkeypatch.setattr("service.model.hot_reload.fingerprint", looked_at)
     shelf.reload.poll()
     assert shelf.loads == list(range(200, 0, -1))
     assert len(looks) == 200

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,7 +24,7 @@ def _process() -> TrialProcess:
 
 
 @pytest.fixture
-def children_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def children_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file: Python code in it is run by every child process before anything else."""
     deed = tmp_path / "deed.py"
     (tmp_path / "sitecustomize.py").write_text(f"exec(open({str(deed)!r}).read())")

@@ -41,7 +41,7 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("body", COSTLY.values(), ids=COSTLY)
-def test_what_only_costs_is_refused_early(body):
+def test_what_only_costs_is_refused_early(body: bytes) -> None:
     """Millions of items, fragments, elements or values: within a tenth of the time that they would take."""
     started = time.thread_time()
     with pytest.raises(Undecodable):
@@ -50,7 +50,7 @@ def test_what_only_costs_is_refused_early(body):
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big-endian", "deflated", "jpeg-ls"])
-def test_an_enhanced_image_of_many_frames_is_read(syntax):
+def test_an_enhanced_image_of_many_frames_is_read(syntax: str) -> None:
     """200 frames with 20 items and 60 elements each, which is more than scanners write."""
     frames = np.broadcast_to(hounsfield(grey_slice(1, 64)), (200, 64, 64)).copy()
     frames[150] += 100

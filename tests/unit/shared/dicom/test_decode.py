@@ -1,11 +1,13 @@
 """DICOM bytes → grey slice: transfer syntaxes, Hounsfield units, what is refused, and that tags stay where they are."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from pydicom import Dataset, Sequence, uid
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import UID
 
 from shared.dicom import errors as words
 from shared.dicom.decode import decode_dicom
@@ -20,7 +22,9 @@ SLICE = grey_slice(1, 128)
 HU = hounsfield(SLICE)
 
 
-def decode(body: bytes, frame: int = 1, window: Window = LUNG_WINDOW, limits: RasterLimits = DEFAULT_LIMITS):
+def decode(
+    body: bytes, frame: int = 1, window: Window = LUNG_WINDOW, limits: RasterLimits = DEFAULT_LIMITS
+) -> np.ndarray:
     return decode_dicom(body, window, frame, limits).grey
 
 
@@ -28,7 +32,7 @@ def decode(body: bytes, frame: int = 1, window: Window = LUNG_WINDOW, limits: Ra
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS.keys())
-def test_lossless_forms_give_the_same_pixels(syntax):
+def test_lossless_forms_give_the_same_pixels(syntax: UID) -> None:
     """Signed 16 bits, and unsigned 12 of 16 with an intercept."""
     assert np.array_equal(decode(ct_file(HU, syntax)), SLICE)
     unsigned = (HU.astype(np.int32) + 1400).astype(np.uint16)
@@ -36,12 +40,12 @@ def test_lossless_forms_give_the_same_pixels(syntax):
 
 
 @pytest.mark.parametrize("syntax", LOSSY.values(), ids=LOSSY.keys())
-def test_lossy_forms_give_nearly_the_same_pixels(syntax):
+def test_lossy_forms_give_nearly_the_same_pixels(syntax: UID) -> None:
     """Near-lossless JPEG-LS, JPEG 2000, HTJ2K."""
     assert np.abs(decode(ct_file(HU, syntax)).astype(int) - SLICE).mean() < 2
 
 
-def test_baseline_jpeg_of_8_bits_is_read():
+def test_baseline_jpeg_of_8_bits_is_read() -> None:
     """Grey values with a slope that makes Hounsfield units of them."""
     assert np.abs(decode(jpeg_ct_file(SLICE, jpeg(SLICE, quality=95))).astype(int) - SLICE).mean() < 2
 
@@ -50,7 +54,7 @@ def test_baseline_jpeg_of_8_bits_is_read():
     "syntax", [LOSSLESS[name] for name in ("rle", "jpeg-ls", "jpeg-2000", "htj2k", "jpeg-lossless")]
 )
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_pixels_that_end_early_are_refused(syntax, share):
+def test_pixels_that_end_early_are_refused(syntax: UID, share: float) -> None:
     """Nobody guesses what is missing, whatever the codec would."""
     dataset = reread(ct_file(HU, syntax))
     coded = get_frame(dataset.PixelData, 0, number_of_frames=1)
@@ -59,7 +63,7 @@ def test_pixels_that_end_early_are_refused(syntax, share):
         decode(_saved(dataset))
 
 
-def test_native_pixels_that_end_early_are_refused():
+def test_native_pixels_that_end_early_are_refused() -> None:
     """Half of the rows."""
     dataset = ct_dataset(HU)
     dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 2]
@@ -69,14 +73,14 @@ def test_native_pixels_that_end_early_are_refused():
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS.keys())
-def test_a_file_that_ends_early_is_refused(syntax, share):
+def test_a_file_that_ends_early_is_refused(syntax: UID, share: float) -> None:
     """Cut anywhere: in the header, in the pixels."""
     body = ct_file(HU, syntax)
     with pytest.raises(SliceError):
         decode(body[: int(len(body) * share)])
 
 
-def test_a_syntax_that_is_not_read_is_named_as_such():
+def test_a_syntax_that_is_not_read_is_named_as_such() -> None:
     """MPEG video."""
     dataset = ct_dataset(HU)
     dataset.PixelData = encapsulate([b"\0\0\1\xb3"])
@@ -89,13 +93,13 @@ def test_a_syntax_that_is_not_read_is_named_as_such():
 # --- Hounsfield units -------------------------------------------------------------------------------------------------
 
 
-def test_slope_and_intercept_come_before_the_window():
+def test_slope_and_intercept_come_before_the_window() -> None:
     """Samples of half a Hounsfield unit."""
     stored = (HU.astype(np.int32) * 2 + 200).astype(np.int16)
     assert np.array_equal(decode(ct_file(stored, slope=0.5, intercept=-100)), SLICE)
 
 
-def test_a_table_of_hounsfield_units_is_applied():
+def test_a_table_of_hounsfield_units_is_applied() -> None:
     """Modality LUT Sequence instead of slope and intercept."""
     item = Dataset()
     item.LUTDescriptor = [256, 0, 16]
@@ -107,18 +111,18 @@ def test_a_table_of_hounsfield_units_is_applied():
     assert np.array_equal(decode(written(dataset), window=shifted), SLICE)
 
 
-def test_the_files_own_window_is_not_used():
+def test_the_files_own_window_is_not_used() -> None:
     """What a network sees must not depend on what somebody liked to look at."""
     assert np.array_equal(decode(ct_file(HU, WindowCenter=40, WindowWidth=400)), SLICE)
 
 
-def test_monochrome1_is_inverted_after_the_window():
+def test_monochrome1_is_inverted_after_the_window() -> None:
     """Its lowest sample is meant to be white (PS3.3, C.7.6.3.1.2)."""
     assert np.array_equal(decode(ct_file(HU, PhotometricInterpretation="MONOCHROME1")), 255 - SLICE)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_padding_is_black(photometric):
+def test_padding_is_black(photometric: str) -> None:
     """Outside of the reconstructed circle there is no sample: a value, or all of a range."""
     stored = HU.copy()
     stored[:20], stored[-20:] = -2000, 3000
@@ -134,7 +138,7 @@ def test_padding_is_black(photometric):
     )  # fmt: skip
 
 
-def test_bits_above_the_stored_ones_say_nothing():
+def test_bits_above_the_stored_ones_say_nothing() -> None:
     """Old files keep overlays there."""
     unsigned = (HU.astype(np.int32) + 1400).astype(np.uint16) | np.uint16(0xF000)
     assert np.array_equal(decode(ct_file(unsigned, intercept=-1400, BitsStored=12, HighBit=11)), SLICE)
@@ -143,7 +147,7 @@ def test_bits_above_the_stored_ones_say_nothing():
 
 
 @pytest.mark.parametrize("scale", [{"slope": None}, {"intercept": None}, {"slope": 0}])
-def test_samples_without_a_scale_are_refused(scale):
+def test_samples_without_a_scale_are_refused(scale: dict[str, Any]) -> None:
     """A Hounsfield value cannot be guessed."""
     keywords = {"RescaleSlope" if name == "slope" else "RescaleIntercept": value for name, value in scale.items()}
     with pytest.raises(UnreadPixels, match="Hounsfield"):
@@ -154,7 +158,7 @@ def test_samples_without_a_scale_are_refused(scale):
 
 
 @pytest.mark.parametrize("syntax", [LOSSLESS[name] for name in ("explicit", "rle", "jpeg-ls", "jpeg-2000")])
-def test_one_frame_of_many_is_decoded(syntax):
+def test_one_frame_of_many_is_decoded(syntax: UID) -> None:
     """Counted from 1."""
     greys = [grey_slice(seed, 64) for seed in range(3)]
     body = ct_file(np.stack([hounsfield(grey) for grey in greys]), syntax)
@@ -165,7 +169,7 @@ def test_one_frame_of_many_is_decoded(syntax):
             decode(body, number)
 
 
-def test_an_enhanced_image_has_a_scale_for_each_frame():
+def test_an_enhanced_image_has_a_scale_for_each_frame() -> None:
     """Pixel Value Transformation, the frame's own before the shared one."""
     stack = np.stack([HU, HU + 500]).astype(np.int16)
     own, common = _scale(1, -500), _scale(1, 0)
@@ -199,13 +203,13 @@ def test_an_enhanced_image_has_a_scale_for_each_frame():
         ({"Rows": None}, Undecodable, words.BAD_HEADER),
     ],
 )
-def test_what_is_no_ct_slice_is_refused_by_name(elements, error, said):
+def test_what_is_no_ct_slice_is_refused_by_name(elements: dict[str, Any], error: type[SliceError], said: str) -> None:
     """Before a pixel is decoded; the message is made of our own words."""
     with pytest.raises(error, match=said):
         decode(ct_file(HU, **elements))
 
 
-def test_a_file_without_pixels_is_refused():
+def test_a_file_without_pixels_is_refused() -> None:
     """A header alone."""
     dataset = ct_dataset(HU)
     del dataset.PixelData
@@ -213,7 +217,7 @@ def test_a_file_without_pixels_is_refused():
         decode(_saved(dataset))
 
 
-def test_frames_that_a_header_invents_cost_nothing():
+def test_frames_that_a_header_invents_cost_nothing() -> None:
     """60,000 frames announced, one there."""
     body = ct_file(HU, NumberOfFrames=60_000)
     with pytest.raises(Undecodable):
@@ -223,7 +227,7 @@ def test_frames_that_a_header_invents_cost_nothing():
 # --- patients ---------------------------------------------------------------------------------------------------------
 
 
-def test_patients_can_be_told_apart_and_not_traced_back():
+def test_patients_can_be_told_apart_and_not_traced_back() -> None:
     """Equal for one PatientID and key, another for another key, none without a key or an id."""
     bodies = [ct_file(HU, PatientID=name) for name in ("Smith", "Smith", "Jones", "")]
 

@@ -42,13 +42,13 @@ def _parent() -> psutil.Process:
     return next(one for one in psutil.Process().children() if "shared.dicom.child" in one.cmdline())
 
 
-def test_a_file_is_decoded_and_nothing_stays_behind(process):
+def test_a_file_is_decoded_and_nothing_stays_behind(process: DicomProcess) -> None:
     """The same pixels as in this process, and the child is gone."""
     assert _works(process)
     wait_until(lambda: not _parent().children(), "the child is gone")
 
 
-def test_errors_arrive_as_they_were_raised(process):
+def test_errors_arrive_as_they_were_raised(process: DicomProcess) -> None:
     """Class and sentence."""
     with pytest.raises(NotCt, match=r"^Expected a DICOM file of a CT slice, got an object of the modality MR\.$"):
         process.decode(ct_file(hounsfield(SLICE), Modality="MR"), LUNG_WINDOW, 1)
@@ -58,7 +58,7 @@ def test_errors_arrive_as_they_were_raised(process):
     small.close()
 
 
-def test_only_our_own_words_come_back():
+def test_only_our_own_words_come_back() -> None:
     """A file that took its decoder over could say what it likes."""
     said = _refusal({"refused": "NotCt", "arguments": ["Smith^John"]})
     assert str(said) == str(Undecodable(GAVE_UP))
@@ -89,12 +89,12 @@ def _decode_while_ended(process: DicomProcess, *signals: int) -> object:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_decoder_that_ended_once_is_tried_again(process, number):
+def test_a_decoder_that_ended_once_is_tried_again(process: DicomProcess, number: signal.Signals) -> None:
     """By the system for want of memory, or by a crash: the file is decoded as if nothing had been."""
     assert _decode_while_ended(process, number) == (1024, 1024)
 
 
-def test_a_decoder_killed_twice_says_nothing_of_its_file(process):
+def test_a_decoder_killed_twice_says_nothing_of_its_file(process: DicomProcess) -> None:
     """Nobody is told that a sound file is damaged because the machine has no memory for it."""
     outcome = _decode_while_ended(process, signal.SIGKILL, signal.SIGKILL)
     assert isinstance(outcome, DecoderUnavailable)
@@ -103,19 +103,19 @@ def test_a_decoder_killed_twice_says_nothing_of_its_file(process):
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-def test_what_crashes_twice_is_the_files_problem(process, number):
+def test_what_crashes_twice_is_the_files_problem(process: DicomProcess, number: signal.Signals) -> None:
     """The system ends the child as it ends one that reads where it must not, or that codecs end themselves."""
     outcome = _decode_while_ended(process, number, number)
     assert str(outcome) == str(Undecodable(GAVE_UP))
     assert _works(process)
 
 
-def test_nobody_waits_for_a_decoder_that_gets_no_time(process):
+def test_nobody_waits_for_a_decoder_that_gets_no_time(process: DicomProcess) -> None:
     """As where a process is stopped: its wall time ends it, and the file may be sound."""
     assert isinstance(_decode_while_ended(process, signal.SIGALRM), DecoderUnavailable)
 
 
-def test_what_takes_too_long_is_ended():
+def test_what_takes_too_long_is_ended() -> None:
     """By processor time, also inside a codec."""
     impatient = DicomProcess(DEFAULT_LIMITS, cpu_s=0.05)
     with pytest.raises(Undecodable, match=GAVE_UP):
@@ -123,7 +123,7 @@ def test_what_takes_too_long_is_ended():
     impatient.close()
 
 
-def test_a_file_that_unpacks_to_gigabytes_is_ended(process):
+def test_a_file_that_unpacks_to_gigabytes_is_ended(process: DicomProcess) -> None:
     """A deflated data set of 1 GiB in 1 MB."""
     body = written(ct_dataset(hounsfield(SLICE)), LOSSLESS["deflated"])
     header = body[: body.index(b"DICM") + 4 + 12 + int.from_bytes(body[140:144], "little")]
@@ -135,7 +135,7 @@ def test_a_file_that_unpacks_to_gigabytes_is_ended(process):
     assert _works(process)
 
 
-def test_it_starts_again_when_somebody_ended_it(process):
+def test_it_starts_again_when_somebody_ended_it(process: DicomProcess) -> None:
     """An operator, or the system for want of memory."""
     assert _works(process)
     _parent().kill()
@@ -161,7 +161,7 @@ def _files_open(count: int, *, at_most: int | None = None) -> Iterator[None]:
         yield
 
 
-def test_files_beyond_the_first_thousand_are_files_too(process):
+def test_files_beyond_the_first_thousand_are_files_too(process: DicomProcess) -> None:
     """A service with many connections open starts its decoders, and learns how they ended."""
     process.close()
     with _files_open(1100):
@@ -171,10 +171,10 @@ def test_files_beyond_the_first_thousand_are_files_too(process):
 
 
 @pytest.mark.parametrize("spare", range(4))
-def test_where_no_more_files_can_be_opened_nothing_is_said_of_the_slice(process, spare):
+def test_where_no_more_files_can_be_opened_nothing_is_said_of_the_slice(process: DicomProcess, spare: int) -> None:
     """Two ends of a conversation and two of a pipe: whichever is lacking, the file can be decoded later."""
     assert _works(process)
-    free = []
+    free: list[int] = []
     while len(free) < spare + 1:
         free.append(os.dup(0))
     limit = free[-1]
@@ -185,7 +185,7 @@ def test_where_no_more_files_can_be_opened_nothing_is_said_of_the_slice(process,
     assert _works(process)
 
 
-def test_a_deflated_file_may_be_as_large_as_the_limit_of_pixels_says():
+def test_a_deflated_file_may_be_as_large_as_the_limit_of_pixels_says() -> None:
     """Of a frame, and of what its file inflates to: the operator sets one number."""
     content = ct_dataset(hounsfield(SLICE))
     body = written(content, LOSSLESS["deflated"])
@@ -194,7 +194,7 @@ def test_a_deflated_file_may_be_as_large_as_the_limit_of_pixels_says():
         inflated(body, 64 * 64)
 
 
-def test_many_at_a_time_do_not_mix(process):
+def test_many_at_a_time_do_not_mix(process: DicomProcess) -> None:
     """Each thread gets its own slice."""
     greys = [grey_slice(seed, 64) for seed in range(8)]
     found: dict[int, bool] = {}
@@ -211,7 +211,7 @@ def test_many_at_a_time_do_not_mix(process):
     assert found == dict.fromkeys(range(8), True)
 
 
-def test_it_ends_with_whoever_started_it():
+def test_it_ends_with_whoever_started_it() -> None:
     """Closing the door is enough."""
     decoder = DicomProcess(DEFAULT_LIMITS)
     assert _works(decoder)

@@ -4,9 +4,11 @@ import io
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +43,7 @@ from tests.support.slices import grey_slice
 RAMP = np.linspace(0, 255, 64 * 96).reshape(64, 96).astype(np.uint8)
 
 
-def smooth_colours():
+def smooth_colours() -> np.ndarray:
     """uint8 [64, 96, 3]: all hues and depths, without detail that JPEG would blur."""
     few = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return cv2.resize(few, (96, 64), interpolation=cv2.INTER_CUBIC)
@@ -51,7 +53,7 @@ COLOURS = smooth_colours()
 GREY = np.asarray(Image.fromarray(COLOURS).convert("L"))  # ITU-R BT.601, as JPEG's Y
 
 
-def difference(one, other):
+def difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """Greatest and mean difference in grey levels of pictures of one shape."""
     assert one.shape == other.shape
     distance = np.abs(one.astype(int) - other)
@@ -83,7 +85,7 @@ def difference(one, other):
         ("Lungenrundherd, groß".encode(), "bytes of an unknown type"),
     ],
 )
-def test_other_types_are_refused_by_name(body, came):
+def test_other_types_are_refused_by_name(body: bytes, came: str) -> None:
     """The sender reads what was expected and what came, as far as that can be told."""
     for read in (image_type, read_header, decode_grey):
         with pytest.raises(NotAnImageType, match=f"^Expected a JPEG, PNG or DICOM image, got {came}\\.$"):
@@ -91,7 +93,7 @@ def test_other_types_are_refused_by_name(body, came):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"])
-def test_real_files_of_other_types_are_refused(kind):
+def test_real_files_of_other_types_are_refused(kind: str) -> None:
     """Also where OpenCV could decode them: what is trained on and what is served stays the same two types."""
     file = io.BytesIO()
     Image.fromarray(GREY).save(file, kind)
@@ -99,7 +101,7 @@ def test_real_files_of_other_types_are_refused(kind):
         decode_grey(file.getvalue())
 
 
-def test_the_content_decides_on_the_type():
+def test_the_content_decides_on_the_type() -> None:
     """Neither names nor content types are asked."""
     assert (image_type(jpeg(GREY)), image_type(png(GREY))) == ("jpeg", "png")
 
@@ -118,7 +120,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("body", BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_within_milliseconds(body):
+def test_a_bomb_is_refused_within_milliseconds(body: bytes) -> None:
     """The header is enough to say no."""
     durations_s = []
     for _ in range(5):
@@ -129,7 +131,7 @@ def test_a_bomb_is_refused_within_milliseconds(body):
     assert min(durations_s) < 0.005
 
 
-def decode_in_little_memory(bodies):
+def decode_in_little_memory(bodies: Iterable[bytes]) -> list[str]:
     """What became of each body where no more than 12 MiB can be had on top."""
     decode_grey(png(GREY))  # what the first use allocates for good
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
@@ -146,7 +148,7 @@ def decode_in_little_memory(bodies):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds the memory of a process as Linux does")
-def test_a_bomb_is_refused_without_memory_for_it():
+def test_a_bomb_is_refused_without_memory_for_it() -> None:
     """None of them needs a tenth of its pixels' bytes. That the bound bites is seen on what the limits allow."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         outcomes = pool.submit(decode_in_little_memory, [*BOMBS.values(), jpeg_announcing(4096, 4096)]).result()
@@ -154,7 +156,7 @@ def test_a_bomb_is_refused_without_memory_for_it():
 
 
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_limits_are_inclusive(make):
+def test_limits_are_inclusive(make: Callable[..., bytes]) -> None:
     """A side and a number of pixels at the limit pass, one less or more does not."""
     body = make(np.zeros((40, 50), np.uint8))
     assert decode_grey(body, RasterLimits(max_pixels=2000, min_side=40)).shape == (40, 50)
@@ -165,14 +167,14 @@ def test_limits_are_inclusive(make):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (0, 0), (31, 500), (500, 31), (0, 500), (1, 2**24)])
-def test_too_small_is_refused_by_default(width, height):
+def test_too_small_is_refused_by_default(width: int, height: int) -> None:
     """A pixel, a line and nothing are no slices, whatever the other side is."""
     with pytest.raises(TooSmall):
         decode_grey(png_announcing(width, height))
 
 
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_the_header_can_be_read_alone(make):
+def test_the_header_can_be_read_alone(make: Callable[..., bytes]) -> None:
     """Size and kind are known before, and without, the pixels."""
     body = make(COLOURS)
     header = read_header(body[: len(body) // 2])
@@ -184,7 +186,7 @@ def test_the_header_can_be_read_alone(make):
     "body",
     [b"\xff\xd8\xff", jpeg(GREY)[:60], b"\x89PNG\r\n\x1a\n", png(GREY)[:32], png_of(chunks_of(png(GREY))[1:])],
 )
-def test_half_a_header_is_refused(body):
+def test_half_a_header_is_refused(body: bytes) -> None:
     """A file that breaks off within its header, or lacks one, cannot be decoded."""
     with pytest.raises(Undecodable, match=r"^The image cannot be decoded whole: .+\.$"):
         read_header(body)
@@ -206,7 +208,7 @@ GOLDEN_JPEG = base64.b64decode(
 GOLDEN_PIXELS = [[1, 4, 151, 0, 3], [4, 28, 155, 205, 143], [15, 36, 147, 28, 154], [4, 142, 145, 142, 5]]
 
 
-def test_golden_pixels_of_a_jpeg():
+def test_golden_pixels_of_a_jpeg() -> None:
     """A fixed file gives fixed pixels: an update of a decoder that changes them is seen here first."""
     grey = decode_grey(GOLDEN_JPEG)
     assert grey.shape == (32, 40)
@@ -214,7 +216,7 @@ def test_golden_pixels_of_a_jpeg():
 
 
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_a_slice_is_grey_of_eight_bits(make):
+def test_a_slice_is_grey_of_eight_bits(make: Callable[..., bytes]) -> None:
     """uint8 [height, width], contiguous, from colour as from grey."""
     for pixels in (GREY, COLOURS):
         grey = decode_grey(make(pixels))
@@ -222,7 +224,7 @@ def test_a_slice_is_grey_of_eight_bits(make):
 
 
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_bytearrays_decode_as_bytes_do(make):
+def test_bytearrays_decode_as_bytes_do(make: Callable[..., bytes]) -> None:
     """Uploads gather in a bytearray; it is read in place, left as it was and not held on to."""
     body = bytearray(make(COLOURS))
     before = bytes(body)
@@ -244,14 +246,14 @@ def test_bytearrays_decode_as_bytes_do(make):
     ],
     ids=str,
 )
-def test_every_usual_jpeg_keeps_its_grey(options):
+def test_every_usual_jpeg_keeps_its_grey(options: dict[str, Any]) -> None:
     """Subsampled, progressive, restarted or stored as RGB: within JPEG's loss the grey is that of the original."""
     greatest, mean = difference(decode_grey(jpeg(COLOURS, **options)), GREY)
     assert greatest <= 8
     assert mean < 1
 
 
-def more_black(rgb):
+def more_black(rgb: np.ndarray) -> Image.Image:
     """CMYK in which black ink replaces what the three others have in common, as print shops do."""
     ink = 255 - rgb.astype(int)
     black = ink.min(axis=2)
@@ -261,7 +263,7 @@ def more_black(rgb):
     return Image.frombytes("CMYK", (96, 64), np.dstack([*rest, black]).astype(np.uint8).tobytes())
 
 
-def cmyk_jpegs():
+def cmyk_jpegs() -> dict[str, bytes]:
     """CMYK as Adobe marks it, with black ink, without the mark, and as YCCK."""
     plain = jpeg(COLOURS, "CMYK", quality=95)
     black = io.BytesIO()
@@ -277,7 +279,7 @@ CMYK = cmyk_jpegs()
 
 
 @pytest.mark.parametrize("name", ["Adobe", "black ink", "unmarked"])
-def test_cmyk_means_the_colours_it_was_made_of(name):
+def test_cmyk_means_the_colours_it_was_made_of(name: str) -> None:
     """Light stays light and dark dark: the grey is that of the RGB original, not its negative."""
     assert read_header(CMYK[name]).is_cmyk
     greatest, mean = difference(decode_grey(CMYK[name]), GREY)
@@ -286,15 +288,15 @@ def test_cmyk_means_the_colours_it_was_made_of(name):
 
 
 @pytest.mark.parametrize("body", CMYK.values(), ids=CMYK)
-def test_cmyk_reads_as_in_opencv_and_pillow(body):
+def test_cmyk_reads_as_in_opencv_and_pillow(body: bytes) -> None:
     """Three programs agree on each of the ways to write CMYK, also on the one without a mark."""
     grey = decode_grey(body)
     pillow = np.asarray(Image.open(io.BytesIO(body)).convert("RGB").convert("L"))
-    assert difference(grey, cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE))[0] <= 4
+    assert difference(grey, np.asarray(cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE)))[0] <= 4
     assert difference(grey, pillow)[0] <= 4
 
 
-def test_a_png_keeps_its_grey():
+def test_a_png_keeps_its_grey() -> None:
     """PNG has no loss: grey comes out equal, colour within the rounding of its conversion."""
     assert np.array_equal(decode_grey(png(GREY)), GREY)
     assert difference(decode_grey(png(COLOURS)), GREY)[0] <= 1
@@ -302,7 +304,7 @@ def test_a_png_keeps_its_grey():
 
 @pytest.mark.parametrize("is_interlaced", [False, True])
 @pytest.mark.parametrize("bit_depth", [1, 2, 4, 8, 16])
-def test_every_depth_of_grey_spans_black_to_white(bit_depth, is_interlaced):
+def test_every_depth_of_grey_spans_black_to_white(bit_depth: int, is_interlaced: bool) -> None:
     """1, 2 and 4 bits are spread over 0 to 255, 16 bits give their high byte; interlaced or row by row."""
     samples = np.linspace(0, 2**bit_depth - 1, 64 * 96).round().astype(np.int64).reshape(64, 96)
     expected = samples >> 8 if bit_depth == 16 else samples * 255 // (2**bit_depth - 1)
@@ -311,19 +313,19 @@ def test_every_depth_of_grey_spans_black_to_white(bit_depth, is_interlaced):
     assert (grey[0, 0], grey[-1, -1]) == (0, 255)
 
 
-def test_a_16_bit_slice_is_not_stretched():
+def test_a_16_bit_slice_is_not_stretched() -> None:
     """The high byte is kept and nothing scaled to the picture's own range, so two slices stay comparable."""
     assert decode_grey(grey_png(np.full((64, 64), 4095), 16)).max() == 15
 
 
-def test_colour_of_16_bits_is_grey_of_its_high_bytes():
+def test_colour_of_16_bits_is_grey_of_its_high_bytes() -> None:
     """16 bits a channel lose nothing but what 8 bits cannot hold."""
     body = cv2.imencode(".png", COLOURS[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
     assert difference(decode_grey(body), GREY)[0] <= 1
 
 
 @pytest.mark.parametrize("colours", [16, 256])
-def test_a_palette_is_looked_up(colours):
+def test_a_palette_is_looked_up(colours: int) -> None:
     """The pixels of a palette picture are its colours' grey, not its indices."""
     picture = Image.fromarray(COLOURS).quantize(colours)
     file = io.BytesIO()
@@ -331,7 +333,7 @@ def test_a_palette_is_looked_up(colours):
     assert difference(decode_grey(file.getvalue()), np.asarray(picture.convert("RGB").convert("L")))[0] <= 1
 
 
-def test_alpha_lies_over_black():
+def test_alpha_lies_over_black() -> None:
     """Transparent is black, as around the round field of a scan, and half transparent half as bright."""
     expected = np.round(GREY * (RAMP / 255.0)).astype(int)
     assert difference(decode_grey(png(np.dstack([COLOURS, RAMP]))), expected)[0] <= 1
@@ -342,7 +344,7 @@ def test_alpha_lies_over_black():
     assert difference(decode_grey(cv2.imencode(".png", deep)[1].tobytes()), expected)[0] <= 1
 
 
-def test_a_transparent_colour_is_black():
+def test_a_transparent_colour_is_black() -> None:
     """Transparency by tRNS, of a palette's entry, a grey level or a colour, is alpha too."""
     picture = Image.fromarray(COLOURS).quantize(16)
     entries, greys = np.asarray(picture), np.asarray(picture.convert("RGB").convert("L"))
@@ -357,14 +359,14 @@ def test_a_transparent_colour_is_black():
     assert difference(decode_grey(png(COLOURS, transparency=colour)), expected)[0] <= 1
 
 
-def png_with_transparency(picture, entry):
+def png_with_transparency(picture: Image.Image, entry: int | bytes | tuple[int, int, int]) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=entry)
     return file.getvalue()
 
 
 @pytest.mark.parametrize("bit_depth", [1, 2, 4, 8, 16])
-def test_a_transparent_grey_level_counts_in_its_own_depth(bit_depth):
+def test_a_transparent_grey_level_counts_in_its_own_depth(bit_depth: int) -> None:
     """tRNS speaks of samples as stored, before they are spread over 8 bits or cut to them."""
     white = 2**bit_depth - 1
     samples = np.zeros((64, 64), np.int64)
@@ -379,7 +381,7 @@ def test_a_transparent_grey_level_counts_in_its_own_depth(bit_depth):
 
 @pytest.mark.parametrize("content", [b"", b"\1", bytes(500)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
-def test_malformed_transparency_hides_nothing(mode, content):
+def test_malformed_transparency_hides_nothing(mode: str, content: bytes) -> None:
     """A tRNS of a wrong length is ignored, as libpng does, or refused; it never ends otherwise."""
     header, *rest = [chunk for chunk in chunks_of(png(COLOURS, mode)) if chunk[0] != b"tRNS"]
     at = 1 if mode == "P" else 0
@@ -402,7 +404,7 @@ _INTERESTING = (
 )
 
 
-def mutated(body, random):
+def mutated(body: bytes, random: np.random.Generator) -> bytes:
     """One to eight random changes: bytes overwritten, taken out, doubled, moved, cut off."""
     content = bytearray(body)
     for _ in range(random.integers(1, 9)):
@@ -424,7 +426,7 @@ def mutated(body, random):
     return bytes(content[: random.integers(len(content))] if random.random() < 0.1 else content)
 
 
-def mutated_chunks(body, random):
+def mutated_chunks(body: bytes, random: np.random.Generator) -> bytes:
     """A PNG changed beneath right checksums, so that the changes reach the decoder."""
     chunks = chunks_of(body)
     index = random.integers(len(chunks))
@@ -457,7 +459,9 @@ FUZZED = {
 
 
 @pytest.mark.parametrize(("body", "mutate"), FUZZED.values(), ids=FUZZED)
-def test_whatever_is_sent_only_slice_errors_come_back(body, mutate):
+def test_whatever_is_sent_only_slice_errors_come_back(
+    body: bytes, mutate: Callable[[bytes, np.random.Generator], bytes]
+) -> None:
     """300 seeded mutations of each file give a grey slice or a SliceError with a sentence; nothing else, no warning."""
     random, limits = np.random.default_rng(2024), RasterLimits(max_pixels=1_000_000)
     reasons = []
@@ -473,7 +477,7 @@ def test_whatever_is_sent_only_slice_errors_come_back(body, mutate):
     assert all(reason[0].isupper() and reason.endswith(".") for reason in reasons)
 
 
-def test_random_bytes_behind_a_signature_are_refused():
+def test_random_bytes_behind_a_signature_are_refused() -> None:
     """A right beginning is not enough, for either type."""
     random = np.random.default_rng(1)
     for _ in range(200):
@@ -488,16 +492,16 @@ def test_random_bytes_behind_a_signature_are_refused():
 
 
 @pytest.mark.real_data
-def test_real_slices_are_what_opencv_sees(real_slices):
+def test_real_slices_are_what_opencv_sees(real_slices: Path) -> None:
     """The stricter decoder refuses no slice of the public set and gives the same grey."""
     for file in sorted(real_slices.glob("*/*.jpg"))[::20]:
         body = file.read_bytes()
-        seen = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE)
+        seen = np.asarray(cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE))
         assert difference(decode_grey(body), seen)[0] <= 2
 
 
 @pytest.mark.real_data
-def test_real_slices_cut_off_are_refused(real_slices):
+def test_real_slices_cut_off_are_refused(real_slices: Path) -> None:
     """Half a download is no slice, with or without an end marker."""
     for file in sorted(real_slices.glob("*/*.jpg"))[::60]:
         body = file.read_bytes()

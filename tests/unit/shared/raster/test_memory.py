@@ -37,7 +37,7 @@ print(mebibytes("VmHWM") - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize("callers", [1, 6])
-def test_large_images_take_their_pixels_thrice_however_many_come(callers):
+def test_large_images_take_their_pixels_thrice_however_many_come(callers: int) -> None:
     """2048 x 2048 of 16-bit RGBA are 32 MiB: their rows, and twice in OpenCV; one such image is decoded at a time."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(callers)], cwd=ROOT, capture_output=True, text=True, check=True

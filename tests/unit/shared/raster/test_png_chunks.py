@@ -32,7 +32,7 @@ every_kind = pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 
 
 @every_kind
-def test_a_truncated_png_is_never_an_image(body):
+def test_a_truncated_png_is_never_an_image(body: bytes) -> None:
     """Wherever a PNG is cut, within a chunk or between two, it is refused; without its last byte too."""
     borders = {8 + sum(12 + len(content) for _, content in chunks_of(body)[:n]) for n in range(len(chunks_of(body)))}
     for cut in {*range(0, len(body), 13), *range(64), *range(len(body) - 32, len(body)), *borders}:
@@ -41,7 +41,7 @@ def test_a_truncated_png_is_never_an_image(body):
 
 
 @every_kind
-def test_less_data_under_right_checksums_is_never_an_image(body):
+def test_less_data_under_right_checksums_is_never_an_image(body: bytes) -> None:
     """A repaired PNG, its end pasted back and its checksums mended, lacks rows that no checksum speaks of."""
     *before, (_, data), end = chunks_of(body)
     for cut in {*range(0, len(data), 97), len(data) - 1, len(data) - 4, len(data) - 5}:
@@ -54,7 +54,7 @@ def test_less_data_under_right_checksums_is_never_an_image(body):
 
 
 @every_kind
-def test_each_flipped_byte_is_found(body):
+def test_each_flipped_byte_is_found(body: bytes) -> None:
     """Every byte of the picture lies under a checksum, so no change passes as a slice."""
     for at in [*range(48), *range(48, len(body), 23), *range(len(body) - 20, len(body))]:
         with pytest.raises(SliceError):
@@ -62,7 +62,7 @@ def test_each_flipped_byte_is_found(body):
 
 
 @every_kind
-def test_zeroed_bytes_are_found(body):
+def test_zeroed_bytes_are_found(body: bytes) -> None:
     """So is a hole in a copy, of whatever size, and a tail not yet written."""
     for length in (16, 512):
         for at in range(0, len(body) - 12, 211):
@@ -73,29 +73,29 @@ def test_zeroed_bytes_are_found(body):
             decode_grey(body[:at] + bytes(len(body) - at))
 
 
-def test_what_follows_the_end_does_not_matter():
+def test_what_follows_the_end_does_not_matter() -> None:
     """Bytes behind IEND belong to no picture."""
     assert np.array_equal(decode_grey(BODIES["grey"] + b"tail" * 100), SLICE)
 
 
-def test_data_may_come_in_many_chunks():
+def test_data_may_come_in_many_chunks() -> None:
     """IDAT is cut where the encoder likes."""
     *before, (_, data), end = chunks_of(BODIES["grey"])
     pieces = [(b"IDAT", data[at : at + 7]) for at in range(0, len(data), 7)]
     assert np.array_equal(decode_grey(png_of([*before, *pieces, end])), SLICE)
 
 
-def test_an_animation_shows_its_still_picture():
+def test_an_animation_shows_its_still_picture() -> None:
     """What a program without animations shows is the slice: the first frame, or the picture beside the frames."""
     frames = [255 - SLICE, np.roll(SLICE, 20, 0)]
     others = [Image.fromarray(frame) for frame in frames]
-    for options in ({}, {"default_image": True}):
-        body = png(SLICE, save_all=True, append_images=others, **options)
+    for is_beside in (False, True):
+        body = png(SLICE, save_all=True, append_images=others, default_image=is_beside)
         assert b"acTL" in dict(chunks_of(body))
         assert np.array_equal(decode_grey(body), SLICE)
 
 
-def test_only_the_picture_reaches_the_decoder():
+def test_only_the_picture_reaches_the_decoder() -> None:
     """Texts, profiles and frames are left out; the palette, its transparency and unknown critical chunks stay."""
     header, *rest = chunks_of(png(SLICE, "P", transparency=3))
     others = [
@@ -111,14 +111,14 @@ def test_only_the_picture_reaches_the_decoder():
     assert still.transparency == dict(rest)[b"tRNS"]
 
 
-def test_a_chunk_that_must_be_understood_is_refused():
+def test_a_chunk_that_must_be_understood_is_refused() -> None:
     """The specification forbids to show a picture whose critical chunks one does not know."""
     header, *rest = chunks_of(BODIES["grey"])
     with pytest.raises(Undecodable):
         decode_grey(png_of([header, (b"QQQQ", b"?"), *rest]))
 
 
-def test_endless_chunks_are_refused_before_decoding():
+def test_endless_chunks_are_refused_before_decoding() -> None:
     """A file of nothing but empty chunks is not walked at leisure."""
     header, *rest = chunks_of(BODIES["grey"])
     bomb = png_of([header]) + png_of([(b"teXt", b"")])[8:] * 200_000 + png_of(rest)[8:]
@@ -128,7 +128,7 @@ def test_endless_chunks_are_refused_before_decoding():
     assert time.monotonic() - started < 1
 
 
-def test_a_jpeg_in_a_pngs_clothes_is_refused():
+def test_a_jpeg_in_a_pngs_clothes_is_refused() -> None:
     """The signature alone makes no PNG, and the other format is not tried behind it."""
     with pytest.raises(Undecodable):
         decode_grey(BODIES["grey"][:8] + jpeg(SLICE))
@@ -137,7 +137,7 @@ def test_a_jpeg_in_a_pngs_clothes_is_refused():
 # --- what costs more than a picture -----------------------------------------------------------------------------------
 
 
-def test_rows_without_end_are_not_inflated():
+def test_rows_without_end_are_not_inflated() -> None:
     """1 MiB that inflates to 1 GiB costs nothing, behind a small picture and instead of a larger one's rows."""
     started = time.thread_time()
     for side in (64, 1024):
@@ -149,7 +149,7 @@ def test_rows_without_end_are_not_inflated():
 @pytest.mark.parametrize("is_interlaced", [False, True])
 @pytest.mark.parametrize("bit_depth", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("side", [33, 64])
-def test_rows_are_as_long_as_the_header_says(side, bit_depth, is_interlaced):
+def test_rows_are_as_long_as_the_header_says(side: int, bit_depth: int, is_interlaced: bool) -> None:
     """In every depth, interlaced or not: one byte more or less is no picture."""
     whole = grey_png(np.zeros((side, side), np.int64), bit_depth, is_interlaced=is_interlaced)
     header, (_, data), end = chunks_of(whole)
@@ -160,7 +160,7 @@ def test_rows_are_as_long_as_the_header_says(side, bit_depth, is_interlaced):
             decode_grey(png_of([header, (b"IDAT", zlib.compress(other)), end]))
 
 
-def test_rows_that_do_not_compress_are_read():
+def test_rows_that_do_not_compress_are_read() -> None:
     """Stored, stored in small blocks, or flushed after each row: as large as an encoder can make them."""
     noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
     rows = [b"\0" + row.tobytes() for row in noise]
@@ -170,7 +170,7 @@ def test_rows_that_do_not_compress_are_read():
         assert np.array_equal(decode_grey(png_holding(coded, 512, 512)), noise)
 
 
-def test_blocks_that_hold_nothing_are_not_inflated_for_long():
+def test_blocks_that_hold_nothing_are_not_inflated_for_long() -> None:
     """A block of deflate costs a decoder a table or two, whatever is in it."""
     body = png_of_empty_blocks(2048)
     started = time.thread_time()
@@ -179,7 +179,7 @@ def test_blocks_that_hold_nothing_are_not_inflated_for_long():
     assert time.thread_time() - started < 0.5
 
 
-def test_the_first_exif_chunk_counts_and_is_not_walked_for_long():
+def test_the_first_exif_chunk_counts_and_is_not_walked_for_long() -> None:
     """Hundreds of them, of tens of thousands of entries each, say nothing more."""
     header, *rest = chunks_of(BODIES["grey"])
     entries = b"MM\0*" + (8).to_bytes(4, "big") + b"\xff\xff" + bytes(12 * 65_535)
@@ -190,7 +190,7 @@ def test_the_first_exif_chunk_counts_and_is_not_walked_for_long():
     assert np.array_equal(decode_grey(png_of([header, (b"eXIf", entries), *rest])), SLICE)
 
 
-def test_transparency_of_megabytes_hides_nothing():
+def test_transparency_of_megabytes_hides_nothing() -> None:
     """It has at most 256 bytes in any picture."""
     header, *rest = chunks_of(BODIES["grey"])
     assert np.array_equal(decode_grey(png_of([header, (b"tRNS", bytes(4 * 2**20)), *rest])), SLICE)

@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from trainer.__main__ import main
-from trainer.audit.audit import Audit, audit_folder, summary
+from trainer.audit.audit import Audit, Audited, audit_folder, summary
 from trainer.audit.page import page, write_audit
 from trainer.data.image_measures import MEASURES, measure
 from trainer.phantoms.phantom import write_phantoms
@@ -16,7 +17,7 @@ from trainer.settings import TrainerSettings
 
 
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory):
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantoms with every trouble that an audit looks for, one of each."""
     folder = tmp_path_factory.mktemp("troubled")
     write_phantoms(folder, cases_per_class=3, slices_per_case=3, seed=5)
@@ -25,18 +26,18 @@ def troubled(tmp_path_factory):
     (normal / "empty.png").touch()
     (normal / "<b>copy.png").write_bytes(sorted(normal.glob("case*"))[0].read_bytes())
     (benign / "conflict.png").write_bytes(sorted(malignant.glob("case*"))[0].read_bytes())
-    alike = cv2.imread(str(sorted(normal.glob("case*"))[-1]), cv2.IMREAD_GRAYSCALE)
+    alike = np.asarray(cv2.imread(str(sorted(normal.glob("case*"))[-1]), cv2.IMREAD_GRAYSCALE))
     cv2.imwrite(str(malignant / "alike.png"), alike // 2 + 60)
     (folder / "notes").mkdir()
     return folder
 
 
 @pytest.fixture(scope="module")
-def audited(troubled):
+def audited(troubled: Path) -> Audited:
     return audit_folder(troubled, TrainerSettings(data=troubled))
 
 
-def test_every_trouble_is_found(audited):
+def test_every_trouble_is_found(audited: Audited) -> None:
     """Unreadable, copied, in conflict, alike across classes: each is named; folders that are no class, too."""
     audit = audited.audit
     assert audit.counts == {"Normal cases": 10, "Benign cases": 10, "Malignant cases": 10}
@@ -54,7 +55,7 @@ def test_every_trouble_is_found(audited):
     assert "empty.png: The file is empty." in text
 
 
-def test_every_slice_is_in_one_case(audited):
+def test_every_slice_is_in_one_case(audited: Audited) -> None:
     """The groups partition the slices, and each is of one class."""
     files = [file for group in audited.audit.cases for file in group.files]
     assert sorted(files) == sorted(audited.survey.files)
@@ -63,7 +64,7 @@ def test_every_slice_is_in_one_case(audited):
     assert audited.audit.case_origin == "inferred"
 
 
-def test_the_page_needs_nothing_but_itself(audited):
+def test_the_page_needs_nothing_but_itself(audited: Audited) -> None:
     """No address of any kind is in it, pictures are inline, a hostile file name stays text, each case has a sheet."""
     html = page(audited)
     assert "http" not in html
@@ -73,14 +74,14 @@ def test_the_page_needs_nothing_but_itself(audited):
     assert html.count("<h3>") == len(audited.audit.cases)
 
 
-def test_the_json_is_the_audit(audited, tmp_path):
+def test_the_json_is_the_audit(audited: Audited, tmp_path: Path) -> None:
     """audit.json gives the same findings back; the page lies beside it; a missing folder is made."""
     path = write_audit(audited, tmp_path / "a" / "b")
     assert path.name == "audit.html"
     assert Audit.model_validate_json((path.parent / "audit.json").read_text("utf-8")) == audited.audit
 
 
-def test_a_shortcut_is_caught(tmp_path):
+def test_a_shortcut_is_caught(tmp_path: Path) -> None:
     """Where one class alone has wider images, their size tells the class of new cases; the noise does not."""
     random = np.random.default_rng(0)
     for label, name in enumerate(("normal", "benign", "malignant")):
@@ -98,7 +99,7 @@ def test_a_shortcut_is_caught(tmp_path):
     assert not shortcuts["noise"].is_telling
 
 
-def test_measures_are_what_they_are_called():
+def test_measures_are_what_they_are_called() -> None:
     """A bright body on black, noise of 8 grey values: box, mean and noise come out as drawn."""
     picture = np.zeros((200, 300), np.float64)
     picture[40:180, 60:260] = 150
@@ -113,7 +114,7 @@ def test_measures_are_what_they_are_called():
     assert measure(flat)[-1] == pytest.approx(8, rel=0.05)
 
 
-def test_the_verb(phantom_folder, tmp_path, capsys):
+def test_the_verb(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Summary or JSON on standard output, progress on standard error, two files in the folder; the slices stay."""
     before = sorted(path.name for path in phantom_folder.rglob("*"))
     assert main(["audit", "--data", str(phantom_folder), "--out", str(tmp_path)]) == 0
@@ -126,7 +127,9 @@ def test_the_verb(phantom_folder, tmp_path, capsys):
     assert sorted(path.name for path in phantom_folder.rglob("*")) == before
 
 
-def test_an_audit_that_cannot_be_made_says_why(tmp_path, capsys, monkeypatch):
+def test_an_audit_that_cannot_be_made_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No folder is wrong usage; an unreadable table is one line on standard error."""
     monkeypatch.delenv("LUNGCT_DATA", raising=False)
     assert main(["audit"]) == 2

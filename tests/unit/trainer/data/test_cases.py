@@ -1,6 +1,7 @@
 """Cases: known from a table, or inferred."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,19 +16,19 @@ from trainer.data.input_pipeline import read_dataset
 SIZES = {0: [5, 3, 4], 1: [6, 2], 2: [1, 7, 3]}
 
 
-def partition(groups):
+def partition(groups: np.ndarray) -> set[frozenset[int]]:
     """Groups as a set of sets of rows, whatever their numbers are."""
     return {frozenset(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)}
 
 
-def test_cases_that_look_different_are_told_apart():
+def test_cases_that_look_different_are_told_apart() -> None:
     """Slices of one case that follow each other and look alike are one group; groups are numbered as they appear."""
     slices, truth = of_cases(SIZES)
     groups = infer_groups(slices)
     np.testing.assert_array_equal(groups, truth)
 
 
-def test_alike_slices_are_joined_wherever_their_files_lie():
+def test_alike_slices_are_joined_wherever_their_files_lie() -> None:
     """A slice of the first case at the end of the folder finds its case by likeness, in its class alone."""
     slices, truth = of_cases({0: [4, 4, 4], 1: [4, 4]})
     order = [*range(1, 12), 0, *range(12, 20)]  # row 0 becomes the last of class 0
@@ -38,7 +39,7 @@ def test_alike_slices_are_joined_wherever_their_files_lie():
     assert not set(groups[:12]) & set(groups[12:])
 
 
-def test_neighbours_are_joined_by_their_order_in_the_folder():
+def test_neighbours_are_joined_by_their_order_in_the_folder() -> None:
     """A case whose slices drift apart, ends not alike, is held together by its chain of neighbours: 2 before 10."""
     slices, _ = of_cases({0: [12, 4], 1: [4]})
     random = np.random.default_rng(5)
@@ -56,7 +57,7 @@ def test_neighbours_are_joined_by_their_order_in_the_folder():
     assert len(set(groups)) == 3
 
 
-def test_a_known_number_of_cases_cuts_the_weakest_links():
+def test_a_known_number_of_cases_cuts_the_weakest_links() -> None:
     """With the counts given, neighbours below the threshold stay joined unless theirs are the weakest links."""
     slices, truth = of_cases(SIZES)
     assert len(set(infer_groups(slices, (3, 2, 3)))) == 8
@@ -65,7 +66,7 @@ def test_a_known_number_of_cases_cuts_the_weakest_links():
     assert partition(infer_groups(slices, (100, 100, 100))) == partition(truth)  # alike slices stay joined
 
 
-def test_folders_are_cut_apart():
+def test_folders_are_cut_apart() -> None:
     """The last file of a folder is no neighbour of the first one of the next."""
     slices, _ = of_cases({0: [6], 1: [2]}, jitter=90)  # alike enough for neighbours, not for being joined by likeness
     assert len(set(infer_groups(slices)[:6])) in (1, 6)
@@ -75,7 +76,7 @@ def test_folders_are_cut_apart():
     assert len(set(infer_groups(dataclasses.replace(linked, files=files))[:6])) == 2
 
 
-def test_copies_share_a_group_even_where_they_are_blank():
+def test_copies_share_a_group_even_where_they_are_blank() -> None:
     """Byte-identical files are one case, though blank slices correlate with nothing."""
     slices, _ = of_cases({0: [1, 1, 1], 1: [2]})
     slices.thumbnails[[0, 2]] = 0
@@ -84,13 +85,13 @@ def test_copies_share_a_group_even_where_they_are_blank():
     assert groups[0] == groups[2] != groups[1]
 
 
-def test_names_sort_by_their_numbers():
+def test_names_sort_by_their_numbers() -> None:
     """A person's order: 2 before 10."""
     names = ["a/s (10).jpg", "a/s (2).jpg", "a/s.jpg", "a/3.jpg", "b/1.jpg"]
     assert sorted(names, key=natural_key) == ["a/3.jpg", "a/s (2).jpg", "a/s (10).jpg", "a/s.jpg", "b/1.jpg"]
 
 
-def test_the_table_in_the_folder_is_found(phantom_folder):
+def test_the_table_in_the_folder_is_found(phantom_folder: Path) -> None:
     """cases.csv beside the class folders makes the cases known; each phantom case is one group."""
     dataset = read_dataset(index_folder(phantom_folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
     cases = find_cases(dataset, phantom_folder)
@@ -100,7 +101,7 @@ def test_the_table_in_the_folder_is_found(phantom_folder):
     assert cases.counts(dataset) == {"Normal cases": 4, "Benign cases": 4, "Malignant cases": 4}
 
 
-def test_a_table_that_is_given_wins(phantom_folder, tmp_path):
+def test_a_table_that_is_given_wins(phantom_folder: Path, tmp_path: Path) -> None:
     """--cases names another table than the folder's own; without any, cases are inferred."""
     dataset = read_dataset(index_folder(phantom_folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
     table = tmp_path / "mine.csv"
@@ -112,14 +113,14 @@ def test_a_table_that_is_given_wins(phantom_folder, tmp_path):
     assert inferred.names == ()
 
 
-def test_a_case_in_two_classes_is_refused():
+def test_a_case_in_two_classes_is_refused() -> None:
     """The error names the case, its classes with their counts, and how many others are like it."""
     slices, _ = of_cases({0: [3, 1], 1: [2], 2: [2]})
     with pytest.raises(CaseInTwoClasses, match=r"'p1'.*3 of 'Normal cases' and 2 of 'Benign cases'.*1 other case"):
         known_cases(slices, ("p1", "p1", "p1", "p2", "p1", "p1", "p2", "p3"))
 
 
-def test_copies_make_one_case_of_two():
+def test_copies_make_one_case_of_two() -> None:
     """The same bytes under two cases are one patient: the cases are joined, under the first one's name."""
     slices, _ = of_cases({0: [2, 2], 1: [1]})
     same = dataclasses.replace(slices, digests=("x", "y", "x", "z", "w"))
@@ -129,7 +130,7 @@ def test_copies_make_one_case_of_two():
 
 
 @pytest.mark.real_data
-def test_the_cautious_groups_of_the_public_set(real_slices):
+def test_the_cautious_groups_of_the_public_set(real_slices: Path) -> None:
     """858 slices: 64 groups with the published numbers of cases; without them 52, which tear none of those apart."""
     dataset = read_dataset(index_folder(real_slices, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
     if len(dataset) != 858:
@@ -139,7 +140,7 @@ def test_the_cautious_groups_of_the_public_set(real_slices):
     assert list(guessed.counts(dataset).values()) == [21, 11, 20]
     assert all(len(set(guessed.groups[told.groups == case])) == 1 for case in range(len(told)))
     for cases in (told, guessed):
-        group_of = {}
+        group_of: dict[str, int] = {}
         for digest, group in zip(dataset.digests, cases.groups.tolist(), strict=True):
             assert group_of.setdefault(digest, group) == group
 
@@ -147,7 +148,7 @@ def test_the_cautious_groups_of_the_public_set(real_slices):
 # --- patients that DICOM files name -----------------------------------------------------------------------------------
 
 
-def test_slices_of_one_patient_are_one_case_however_they_look(tmp_path):
+def test_slices_of_one_patient_are_one_case_however_they_look(tmp_path: Path) -> None:
     """Every file names its patient: nothing is guessed."""
     slices, truth = of_cases({0: [2, 2], 1: [2], 2: [2]})
     named = dataclasses.replace(slices, patients=("a", "b", "a", "b", "c", "c", "d", "d"))
@@ -158,7 +159,7 @@ def test_slices_of_one_patient_are_one_case_however_they_look(tmp_path):
     assert truth.tolist() != cases.groups.tolist()
 
 
-def test_patients_join_what_would_be_guessed_apart(tmp_path):
+def test_patients_join_what_would_be_guessed_apart(tmp_path: Path) -> None:
     """Some files only name their patient: those are joined, the rest is guessed, and it counts as a guess."""
     slices, _ = of_cases({0: [2, 2, 2], 1: [2], 2: [2]})
     named = dataclasses.replace(slices, patients=("a", None, None, None, "a", None, None, None, None, None))
@@ -167,7 +168,7 @@ def test_patients_join_what_would_be_guessed_apart(tmp_path):
     assert partition(cases.groups) == {frozenset(rows) for rows in ({0, 1, 4, 5}, {2, 3}, {6, 7}, {8, 9})}
 
 
-def test_a_patient_in_two_classes_is_an_error_that_names_files_and_no_patient(tmp_path):
+def test_a_patient_in_two_classes_is_an_error_that_names_files_and_no_patient(tmp_path: Path) -> None:
     """As where anonymisation wrote one PatientID everywhere; a table settles it."""
     slices, _ = of_cases({0: [2], 1: [2]})
     named = dataclasses.replace(slices, patients=("anon",) * 4)

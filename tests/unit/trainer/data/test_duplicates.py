@@ -1,5 +1,7 @@
 """Duplicates, and labels that contradict each other."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from tests.support.labelled import of_cases
 from trainer.__main__ import main
-from trainer.data.dataset import index_folder
+from trainer.data.dataset import Dataset, index_folder
 from trainer.data.duplicates import (
     CONFLICT_REASON,
     LabelConflict,
@@ -21,13 +23,13 @@ from trainer.data.duplicates import (
 from trainer.data.input_pipeline import read_dataset
 
 
-def write(path, seed):
+def write(path: Path, seed: int) -> None:
     path.parent.mkdir(exist_ok=True)
     cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, (40, 48), np.uint8))
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """Three slices a class; normal/2 is benign/1 byte for byte, normal/0 is normal/1."""
     for label, name in enumerate(("normal", "benign", "malignant")):
         for number in range(3):
@@ -37,22 +39,22 @@ def folder(tmp_path):
     return tmp_path
 
 
-def dataset_of(folder):
+def dataset_of(folder: Path) -> Dataset:
     return read_dataset(index_folder(folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
 
 
-def test_copies_are_found_by_their_bytes(folder):
+def test_copies_are_found_by_their_bytes(folder: Path) -> None:
     """Sets of rows with equal files, within a class and across."""
     assert copies(dataset_of(folder)) == ((0, 1), (2, 4))
 
 
-def test_a_label_conflict_is_an_error(folder):
+def test_a_label_conflict_is_an_error(folder: Path) -> None:
     """Both files are named, and so is the way out."""
     with pytest.raises(LabelConflict, match=r"normal/2\.png = benign/1\.png.*--on-label-conflict drop"):
         settle_conflicts(dataset_of(folder), folder, "error")
 
 
-def test_files_in_conflict_can_be_left_out(folder):
+def test_files_in_conflict_can_be_left_out(folder: Path) -> None:
     """With drop, all files in conflict are listed as skipped with the reason, and every field stays in step."""
     before = dataset_of(folder)
     after = settle_conflicts(before, folder, "drop")
@@ -67,14 +69,14 @@ def test_files_in_conflict_can_be_left_out(folder):
     assert after.describe()["skipped"]["reasons"] == {CONFLICT_REASON: 2}
 
 
-def test_without_conflict_nothing_changes(folder):
+def test_without_conflict_nothing_changes(folder: Path) -> None:
     """Copies within a class are no conflict."""
     (folder / "normal" / "2.png").unlink()
     dataset = dataset_of(folder)
     assert settle_conflicts(dataset, folder, "error") is dataset
 
 
-def test_near_duplicates_with_different_labels_make_a_warning():
+def test_near_duplicates_with_different_labels_make_a_warning() -> None:
     """One sentence: how many pairs, which classes; no file name. Nothing to say, no warning."""
     slices, _ = of_cases({0: [2], 1: [2], 2: [2]})
     assert conflict_warning(slices, near_duplicates(slices)) is None
@@ -87,7 +89,7 @@ def test_near_duplicates_with_different_labels_make_a_warning():
     assert "slice (" not in warning
 
 
-def test_a_run_stops_at_a_label_conflict(folder, tmp_path, capsys):
+def test_a_run_stops_at_a_label_conflict(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is trained or published; the sentence says what to do."""
     repository = tmp_path / "models"
     assert main(["run", "--data", str(folder), "--model-repository", str(repository)]) == 1

@@ -1,6 +1,7 @@
 """The input pipeline: files to uint8 slices in memory."""
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from trainer.data.input_pipeline import read_dataset
 from trainer.progress import with_progress
 
 
-def test_slices_are_what_the_service_would_see(phantom_folder):
+def test_slices_are_what_the_service_would_see(phantom_folder: Path) -> None:
     """Every row is shared.imaging.read_slice of its file, in the order of the index, for any number of threads."""
     spec = PreprocessingSpec(height=64, width=64)
     index = index_folder(phantom_folder, LUNG_CT_CLASSES)
@@ -32,7 +33,7 @@ def test_slices_are_what_the_service_would_see(phantom_folder):
     assert len(one) == 24
 
 
-def test_thumbnails_are_of_whole_frames(phantom_folder):
+def test_thumbnails_are_of_whole_frames(phantom_folder: Path) -> None:
     """A slice's thumbnail is its decoded frame, uncropped, shrunk by area: made in the pass that prepares it."""
     dataset = read_dataset(index_folder(phantom_folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32))
     assert dataset.thumbnails.shape == (24, 64, 64)
@@ -41,7 +42,7 @@ def test_thumbnails_are_of_whole_frames(phantom_folder):
         np.testing.assert_array_equal(small, cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA))
 
 
-def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path):
+def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path: Path) -> None:
     """A file of a size that no slice has is listed with both sizes."""
     for name in ("normal", "benign", "malignant"):
         (tmp_path / name).mkdir()
@@ -56,11 +57,11 @@ def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path):
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return True
 
 
-def test_progress_in_a_log_is_whole_lines():
+def test_progress_in_a_log_is_whole_lines() -> None:
     """Where the stream is no terminal there is no carriage return, and the last line says that all is done."""
     log = io.StringIO()
     assert list(with_progress(range(1000), 1000, "Reading slices", log)) == list(range(1000))
@@ -71,7 +72,7 @@ def test_progress_in_a_log_is_whole_lines():
     assert len(lines) < 5
 
 
-def test_progress_in_a_terminal_is_a_bar():
+def test_progress_in_a_terminal_is_a_bar() -> None:
     """A terminal gets a bar that redraws itself in place."""
     terminal = Terminal()
     assert list(with_progress(range(10), 10, "Reading slices", terminal)) == list(range(10))
@@ -79,7 +80,7 @@ def test_progress_in_a_terminal_is_a_bar():
     assert "100%" in terminal.getvalue()
 
 
-def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path):
+def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path: Path) -> None:
     """By content, whatever the file is called; the same tensor as the exported slice of the same grey values."""
     grey = grey_slice(1, 128)
     for name in ("normal", "benign", "malignant"):
@@ -102,7 +103,7 @@ def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path):
     assert reasons["mr.dcm"].startswith("Expected a DICOM file of a CT slice")
 
 
-def test_the_window_of_the_spec_is_what_dicom_is_seen_in(tmp_path):
+def test_the_window_of_the_spec_is_what_dicom_is_seen_in(tmp_path: Path) -> None:
     """As in the service."""
     units = np.arange(-1000, 600, 16, dtype=np.int16)[:, None].repeat(100, 1)
     for name in ("normal", "benign", "malignant"):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.support.labelled import of_cases
+from tests.support.labelled import Labelled, of_cases
 from trainer.data.cases import Cases
 from trainer.data.splits import FoldWithoutClass, folds_digest, split_by_case
 
@@ -13,12 +13,12 @@ SIZES = {0: [5, 3, 4, 6, 2, 4], 1: [6, 2, 3, 3, 4], 2: [1, 7, 3, 9, 5, 5]}
 
 
 @pytest.fixture
-def slices_and_cases():
+def slices_and_cases() -> tuple[Labelled, Cases]:
     slices, truth = of_cases(SIZES)
     return slices, Cases(truth, "known", tuple(map(str, range(17))))
 
 
-def test_no_case_is_on_both_sides(slices_and_cases):
+def test_no_case_is_on_both_sides(slices_and_cases: tuple[Labelled, Cases]) -> None:
     """Each slice is held out exactly once, together with all of its case, and every fold has every class."""
     slices, cases = slices_and_cases
     folds = split_by_case(slices, cases, 5, seed=3)
@@ -34,7 +34,7 @@ def test_no_case_is_on_both_sides(slices_and_cases):
     assert sorted(held_out) == list(range(len(slices.labels)))
 
 
-def test_the_record_says_what_was_done(slices_and_cases):
+def test_the_record_says_what_was_done(slices_and_cases: tuple[Labelled, Cases]) -> None:
     """Protocol, where the groups come from, how many, folds, seed and digest; inferred groups add a warning."""
     slices, cases = slices_and_cases
     folds = split_by_case(slices, cases, 5, seed=3)
@@ -48,7 +48,7 @@ def test_the_record_says_what_was_done(slices_and_cases):
     assert "guessed" in inferred.warnings[0]
 
 
-def test_the_digest_names_the_split(slices_and_cases):
+def test_the_digest_names_the_split(slices_and_cases: tuple[Labelled, Cases]) -> None:
     """Equal seeds give equal folds and digests; another seed, or another file, gives another digest."""
     slices, cases = slices_and_cases
     one, again, other = (split_by_case(slices, cases, 5, seed=seed) for seed in (3, 3, 0))
@@ -60,7 +60,7 @@ def test_the_digest_names_the_split(slices_and_cases):
     assert folds_digest(shuffled, one.fold_of[order]) == one.record["digest"]
 
 
-def test_fewer_cases_than_folds_is_an_error(slices_and_cases):
+def test_fewer_cases_than_folds_is_an_error(slices_and_cases: tuple[Labelled, Cases]) -> None:
     """The counts of all classes are in the message."""
     slices, cases = slices_and_cases
     with pytest.raises(FoldWithoutClass, match=r"6 folds need 6 cases of each.*Normal cases: 6, Benign cases: 5"):
@@ -68,7 +68,7 @@ def test_fewer_cases_than_folds_is_an_error(slices_and_cases):
 
 
 @pytest.mark.parametrize("sizes", [[40, 1, 1, 1], [1, 1, 1, 1], [9, 8, 1, 1, 1, 1]])
-def test_a_class_of_very_unequal_cases_still_reaches_every_fold(sizes):
+def test_a_class_of_very_unequal_cases_still_reaches_every_fold(sizes: list[int]) -> None:
     """One large case and as many tiny ones as there are folds: no fold lacks the class, whatever the seed."""
     slices, truth = of_cases({0: [1] * 40, 1: sizes, 2: [30, 2, 2, 2]})
     for seed in range(20):

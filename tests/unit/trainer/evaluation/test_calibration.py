@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from trainer.evaluation.calibration import cross_fit, fit_temperature, softmax
 
 
-def overconfident(n=3000, factor=3.0, seed=0):
+def overconfident(n: int = 3000, factor: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Labels drawn from honest logits, and these logits times a factor."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 1.5, (n, 3))
@@ -16,7 +16,7 @@ def overconfident(n=3000, factor=3.0, seed=0):
     return logits * factor, labels
 
 
-def test_the_temperature_undoes_overconfidence():
+def test_the_temperature_undoes_overconfidence() -> None:
     """Logits three times too large get a temperature of about 3; scipy's minimum of the same loss is the same."""
     logits, labels = overconfident()
     temperature = fit_temperature(logits, labels)
@@ -27,14 +27,14 @@ def test_the_temperature_undoes_overconfidence():
     assert temperature == pytest.approx(found.x, rel=1e-3)
 
 
-def test_a_fit_to_nothing_stays_within_bounds():
+def test_a_fit_to_nothing_stays_within_bounds() -> None:
     """Slices that are all right want no temperature at all, and all wrong an endless one: 0.05 and 20."""
     logits = np.eye(3)[[0, 1, 2]]
     assert fit_temperature(logits, np.array([0, 1, 2])) == pytest.approx(0.05, rel=1e-3)
     assert fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(20, rel=1e-3)
 
 
-def test_no_fold_is_scaled_by_what_it_taught():
+def test_no_fold_is_scaled_by_what_it_taught() -> None:
     """Each fold's temperature is that of the others: changing a fold's labels changes theirs and not its own."""
     logits, labels = overconfident(900)
     fold_of = np.arange(900) % 3
@@ -47,22 +47,23 @@ def test_no_fold_is_scaled_by_what_it_taught():
     assert (before.probabilities.argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
-def test_the_record_shows_the_gain():
+def test_the_record_shows_the_gain() -> None:
     """Before and after, cross-fitted: both errors fall on overconfident logits."""
     logits, labels = overconfident()
     record = cross_fit(logits, labels, np.arange(3000) % 5).record(logits, labels)
     assert record["ece_after"] < 0.03
     assert record["ece_before"] > 0.1
     assert record["nll_after"] < record["nll_before"]
+    assert isinstance(record["temperatures_of_folds"], list)
     assert len(record["temperatures_of_folds"]) == 5
 
 
-def test_huge_logits_do_not_overflow():
+def test_huge_logits_do_not_overflow() -> None:
     """Softmax of thousands is a probability."""
     np.testing.assert_array_equal(softmax(np.array([[1e4, 0, -1e4]], np.float32)), [[1, 0, 0]])
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_shapes_that_do_not_fit_are_refused() -> None:
     """The error says what was expected and what came."""
     with pytest.raises(ValueError, match=r"expected logits of shape \(3, classes\).*got \(2, 3\)"):
         fit_temperature(np.zeros((2, 3)), np.zeros(3, np.int64))

@@ -9,13 +9,13 @@ LABELS = np.repeat([0, 1, 2], [100, 50, 80])
 GROUPS = np.concatenate([np.repeat(np.arange(20), 5), np.repeat(np.arange(20, 30), 5), np.repeat(np.arange(30, 46), 5)])
 
 
-def answers(rng, share_right):
+def answers(rng: np.random.Generator, share_right: float) -> np.ndarray:
     """Probabilities that call this share of slices right."""
     right = rng.random(len(LABELS)) < share_right
     return np.eye(3)[np.where(right, LABELS, (LABELS + 1) % 3)]
 
 
-def test_a_difference_is_counted_by_class_and_by_slice():
+def test_a_difference_is_counted_by_class_and_by_slice() -> None:
     """What a person counts: mean over slices for accuracy, mean over classes for balanced accuracy."""
     first, second = np.eye(3)[LABELS], np.eye(3)[LABELS]
     second[100:110] = [1, 0, 0]  # 10 of 50 benign slices wrong
@@ -27,7 +27,7 @@ def test_a_difference_is_counted_by_class_and_by_slice():
     assert lower <= 10 / 50 / 3 <= upper
 
 
-def test_better_worse_and_neither():
+def test_better_worse_and_neither() -> None:
     """A clear gain has its interval above 0, the reverse below, and a model against itself is neither."""
     random = np.random.default_rng(0)
     good, poor = answers(random, 0.9), answers(random, 0.6)
@@ -37,7 +37,7 @@ def test_better_worse_and_neither():
     assert (same.value, same.interval, same.is_better, same.is_worse) == (0, (0, 0), False, False)
 
 
-def test_pairing_makes_a_small_steady_gain_visible():
+def test_pairing_makes_a_small_steady_gain_visible() -> None:
     """One slice of every case more: each draw sees the gain, though either accuracy alone is uncertain."""
     random = np.random.default_rng(3)
     hard = random.random(46)[GROUPS] < 0.4
@@ -49,7 +49,7 @@ def test_pairing_makes_a_small_steady_gain_visible():
     assert result.accuracy.value < 0.2
 
 
-def test_several_runs_count_with_their_mean():
+def test_several_runs_count_with_their_mean() -> None:
     """[runs, n, classes]: the difference is that of the mean accuracies; unequal numbers of runs are fine."""
     random = np.random.default_rng(1)
     first = np.stack([answers(random, 0.9) for _ in range(5)])
@@ -59,7 +59,7 @@ def test_several_runs_count_with_their_mean():
     assert result.accuracy.value == pytest.approx(expected)
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_shapes_that_do_not_fit_are_refused() -> None:
     """The error says how many slices were expected and what came."""
     with pytest.raises(ValueError, match=r"expected probabilities of 230 slices, got shape \(9, 3\)"):
         paired_by_case(LABELS, np.eye(3)[LABELS], np.zeros((9, 3)), GROUPS)

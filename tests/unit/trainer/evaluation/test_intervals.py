@@ -6,25 +6,25 @@ import pytest
 from trainer.evaluation.intervals import mean_of_proportions, never_certain, percentiles, wilson
 
 
-def test_wilson_is_the_published_formula():
+def test_wilson_is_the_published_formula() -> None:
     """Values of Newcombe 1998 (10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E), table I, method 3."""
     for successes, trials, lower, upper in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)):
         assert wilson(successes, trials) == pytest.approx((lower, upper), abs=5e-5)
 
 
-def test_a_bootstrap_that_never_varied_is_not_believed():
+def test_a_bootstrap_that_never_varied_is_not_believed() -> None:
     """All draws at 1, or at 0, give way to Wilson's interval on the cases; any other interval stays."""
     assert never_certain((1.0, 1.0), 20) == wilson(20, 20)
     assert never_certain((0.0, 0.0), 20) == wilson(0, 20)
     assert never_certain((0.9, 1.0), 20) == (0.9, 1.0)
 
 
-def test_percentiles_leave_out_five_in_a_hundred():
+def test_percentiles_leave_out_five_in_a_hundred() -> None:
     """2.5 % on either side."""
     assert percentiles(np.arange(1001.0)) == (25, 975)
 
 
-def test_the_mean_of_one_proportion_has_its_interval():
+def test_the_mean_of_one_proportion_has_its_interval() -> None:
     """And of two alike, one narrower by the square root of two."""
     one = wilson(8, 10)
     assert mean_of_proportions(np.array([0.8]), [one]) == pytest.approx(one)

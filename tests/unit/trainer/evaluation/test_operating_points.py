@@ -9,7 +9,7 @@ from trainer.evaluation.operating_points import choose_rules, threshold_for_sens
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.97, 1.0])
-def test_thresholds_keep_their_promise_and_are_the_best_that_do(share):
+def test_thresholds_keep_their_promise_and_are_the_best_that_do(share: float) -> None:
     """The share asked for is reached, and the next score up (or down) would miss it."""
     labels, probabilities, _, _ = answers()
     is_target, score = labels == 2, probabilities[:, 2]
@@ -23,7 +23,7 @@ def test_thresholds_keep_their_promise_and_are_the_best_that_do(share):
     assert np.mean(score[~is_target] < lower) < share
 
 
-def test_a_threshold_lies_between_scores():
+def test_a_threshold_lies_between_scores() -> None:
     """Midway, so that rounding in another engine crosses nothing."""
     is_target, score = np.array([False, False, True, True]), np.array([0.1, 0.3, 0.5, 0.9])
     assert threshold_for_sensitivity(is_target, score, 1.0) == pytest.approx(0.4)
@@ -32,7 +32,7 @@ def test_a_threshold_lies_between_scores():
     assert threshold_for_specificity(~is_target, score, 0.9) == 1.0
 
 
-def test_rules_hold_four_points_and_the_band_between_two():
+def test_rules_hold_four_points_and_the_band_between_two() -> None:
     """The band runs from high_sensitivity to high_specificity, in this order for poor models and for good ones."""
     for gain in (0.5, 2.0, 8.0):
         rules = choose_rules(*answers(gain=gain), LUNG_CT_CLASSES)
@@ -45,14 +45,14 @@ def test_rules_hold_four_points_and_the_band_between_two():
         assert points["specificity_90"].threshold <= points["specificity_95"].threshold <= rules.uncertain.rule_in
 
 
-def test_a_good_model_gives_no_sensitivity_away():
+def test_a_good_model_gives_no_sensitivity_away() -> None:
     """Where 95 % specificity is had with more than 97 % sensitivity, the sensitive point stays there."""
     points = choose_rules(*answers(gain=8.0), LUNG_CT_CLASSES).operating_points
     assert points["high_sensitivity"].threshold == points["specificity_95"].threshold
     assert points["high_sensitivity"].sensitivity > 0.98
 
 
-def test_measured_shares_come_near_the_promise_on_new_cases():
+def test_measured_shares_come_near_the_promise_on_new_cases() -> None:
     """Sensitivity and specificity are cross-fitted: near what was asked for, with an interval that holds them."""
     labels, probabilities, groups, folds = answers(cases=(150, 100, 150), size=3)
     points = choose_rules(labels, probabilities, groups, folds, LUNG_CT_CLASSES).operating_points
@@ -65,7 +65,7 @@ def test_measured_shares_come_near_the_promise_on_new_cases():
     assert np.mean(is_called[labels == 2]) >= 0.97
 
 
-def test_a_point_that_its_own_fold_misses_does_not_look_perfect():
+def test_a_point_that_its_own_fold_misses_does_not_look_perfect() -> None:
     """One fold whose target slices score low: its sensitivity counts against the threshold of the other folds."""
     labels, probabilities, groups, folds = answers(gain=6.0)
     hidden = (labels == 2) & (folds == 0)
@@ -74,6 +74,6 @@ def test_a_point_that_its_own_fold_misses_does_not_look_perfect():
     assert point.sensitivity < 0.85
 
 
-def test_the_seed_decides_the_intervals():
+def test_the_seed_decides_the_intervals() -> None:
     """Equal calls, equal rules."""
     assert choose_rules(*answers(), LUNG_CT_CLASSES) == choose_rules(*answers(), LUNG_CT_CLASSES)

@@ -14,7 +14,7 @@ IS_POSITIVE, SCORE = LABELS == 2, PROBABILITIES[:, 2]
 ONES = np.ones((1, 97))
 
 
-def every_figure(weights, labels, probabilities):
+def every_figure(weights: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     is_positive, score = labels == 2, probabilities[:, 2]
     return {
         "brier": scores.brier(labels, probabilities, weights),
@@ -26,7 +26,7 @@ def every_figure(weights, labels, probabilities):
     }
 
 
-def test_weights_are_counts():
+def test_weights_are_counts() -> None:
     """Each figure of a weighting equals the plain figure of the slices repeated that often, for many weightings."""
     weights = RANDOM.integers(0, 4, (5, 97)).astype(float)
     together = every_figure(weights, LABELS, PROBABILITIES)
@@ -37,7 +37,7 @@ def test_weights_are_counts():
             np.testing.assert_allclose(values[draw], alone[name][0], err_msg=name)
 
 
-def test_auc_and_likelihood_are_scikit_learn_s():
+def test_auc_and_likelihood_are_scikit_learn_s() -> None:
     """Ties included."""
     assert scores.area_under_roc(IS_POSITIVE, SCORE, ONES)[0] == pytest.approx(roc_auc_score(IS_POSITIVE, SCORE))
     counts = RANDOM.integers(1, 4, 97).astype(float)
@@ -49,19 +49,19 @@ def test_auc_and_likelihood_are_scikit_learn_s():
 
 
 @pytest.mark.parametrize("specificity", [0.5, 0.9, 0.95, 1.0])
-def test_sensitivity_at_a_specificity_is_the_best_point_of_the_curve(specificity):
+def test_sensitivity_at_a_specificity_is_the_best_point_of_the_curve(specificity: float) -> None:
     """Highest true positive rate of scikit-learn's ROC curve with a false positive rate that is allowed."""
     false_alarms, hits, _ = roc_curve(IS_POSITIVE, SCORE, drop_intermediate=False)
     expected = hits[false_alarms <= 1 - specificity + 1e-12].max()
     assert scores.sensitivity_at(specificity, IS_POSITIVE, SCORE, ONES)[0] == pytest.approx(expected)
 
 
-def test_a_score_that_tells_nothing_reaches_no_specificity():
+def test_a_score_that_tells_nothing_reaches_no_specificity() -> None:
     """All slices at one score: calling any positive calls all, so the sensitivity is 0."""
     assert scores.sensitivity_at(0.9, IS_POSITIVE, np.full(97, 0.5), ONES)[0] == 0
 
 
-def test_calibration_error_matches_bins_made_by_hand():
+def test_calibration_error_matches_bins_made_by_hand() -> None:
     """Equal bins, where 10 divides the number of slices: the textbook's sum."""
     labels, probabilities = LABELS[:90], RAW[:90] / RAW[:90].sum(axis=1, keepdims=True)
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
@@ -72,7 +72,7 @@ def test_calibration_error_matches_bins_made_by_hand():
     np.testing.assert_allclose(doubled, expected)
 
 
-def test_honest_probabilities_have_a_small_calibration_error():
+def test_honest_probabilities_have_a_small_calibration_error() -> None:
     """Labels drawn from the probabilities themselves; sharpened probabilities are caught."""
     random = np.random.default_rng(1)
     probabilities = random.dirichlet([1, 1, 1], 20_000)

@@ -1,5 +1,8 @@
 """Members → one model: the mean of their calibrated answers, in every engine."""
 
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -19,14 +22,14 @@ SPEC = PreprocessingSpec(height=32, width=32)
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> np.ndarray:
     """uint8 [24, 32, 32, 1], noise that is brighter the higher the class."""
     generator = np.random.default_rng(2)
     return np.stack([generator.integers(0, 100 + 50 * (n % 3), (32, 32, 1), np.uint8) for n in range(24)])
 
 
 @pytest.fixture(scope="module", params=["lda", "logistic", "neighbours"])
-def members(request, images):
+def members(request: pytest.FixtureRequest, images: np.ndarray) -> list[FrozenMember]:
     """Three members that share a small network, each fitted to two thirds of the images."""
     keras.utils.set_random_seed(0)
     image = keras.Input((32, 32, 1), dtype="uint8", name="image")
@@ -50,14 +53,14 @@ def members(request, images):
     ]
 
 
-def test_the_model_is_the_mean_of_calibrated_members(members, images):
+def test_the_model_is_the_mean_of_calibrated_members(members: list[FrozenMember], images: np.ndarray) -> None:
     """Its probabilities are those of the members' logits at the temperature, averaged."""
     model = assemble(members, temperature=2.5)
     expected = np.mean([softmax(member.logits(np.arange(24)), 2.5) for member in members], axis=0)
     np.testing.assert_allclose(model.predict_on_batch(images)[OUTPUT_NAME], expected, atol=1e-3)
 
 
-def test_a_shared_network_is_computed_once(members):
+def test_a_shared_network_is_computed_once(members: list[FrozenMember]) -> None:
     """Three members make a graph with one call of their network a view."""
     names = [layer.name for layer in assemble(members, 1.0, ("as-is", "mirrored")).layers]
     assert sum(name.startswith("features") for name in names) == 1
@@ -65,7 +68,7 @@ def test_a_shared_network_is_computed_once(members):
     assert len(convolutions) == 2
 
 
-def test_a_mirrored_view_makes_sides_equal(members, images):
+def test_a_mirrored_view_makes_sides_equal(members: list[FrozenMember], images: np.ndarray) -> None:
     """With both views, a slice and its mirror image get the same answer."""
     model = assemble(members, 1.0, ("as-is", "mirrored"))
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
@@ -74,7 +77,7 @@ def test_a_mirrored_view_makes_sides_equal(members, images):
     )
 
 
-def test_the_exported_model_answers_alike(members, images, tmp_path):
+def test_the_exported_model_answers_alike(members: list[FrozenMember], images: np.ndarray, tmp_path: Path) -> None:
     """One SavedModel with one signature gives Keras's probabilities, which are float32 and sum to 1."""
     model = assemble(members, 1.7, ("as-is", "mirrored"))
     export(model, SPEC, tmp_path / "model")
@@ -85,7 +88,7 @@ def test_the_exported_model_answers_alike(members, images, tmp_path):
     assert make_golden(model, SPEC).probabilities.shape == (8, 3)
 
 
-def test_openvino_answers_alike(members, images, tmp_path):
+def test_openvino_answers_alike(members: list[FrozenMember], images: np.ndarray, tmp_path: Path) -> None:
     """The serving engine gives Keras's probabilities from the exported model."""
     openvino = pytest.importorskip("openvino")
     model = assemble(members, 1.7)
@@ -96,7 +99,7 @@ def test_openvino_answers_alike(members, images, tmp_path):
     np.testing.assert_allclose(answers, model.predict_on_batch(images)[OUTPUT_NAME], atol=2e-3)
 
 
-def test_a_saved_member_comes_back(members, tmp_path):
+def test_a_saved_member_comes_back(members: list[FrozenMember], tmp_path: Path) -> None:
     """What a head wrote, read again, gives the same logits."""
     for member in members:
         member.save(tmp_path / "fold.npz")
@@ -107,13 +110,13 @@ def test_a_saved_member_comes_back(members, tmp_path):
         FrozenMember.load(tmp_path / "other.npz", members[0].network, members[0].features)
 
 
-def test_no_members_no_model():
+def test_no_members_no_model() -> None:
     """An empty list of members is an error in words."""
     with pytest.raises(NoMembers, match="at least one"):
         assemble([], 1.0)
 
 
-def _operations(model):
+def _operations(model: keras.Model) -> list[Any]:
     signature = tf.TensorSpec([None, 32, 32, 1], tf.uint8)
     concrete = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
-    return concrete.graph.get_operations()
+    return list(concrete.graph.get_operations())

@@ -1,5 +1,9 @@
 """What each place adds: a sum that is the logit, whatever pools the places."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +11,7 @@ import pytest
 from shared.imaging import PreprocessingSpec
 from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export
-from trainer.networks.heads import fit_head
+from trainer.networks.heads import FittedHeadName, fit_head
 from trainer.networks.registry import build_network
 from trainer.training.features import extract, extractor_of
 from trainer.training.fine_tuning import TunedFold, attended
@@ -18,7 +22,7 @@ SIDE = 96
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> np.ndarray:
     """uint8 [12, 96, 96, 1]: noise, and the last one unlike all others, so that a head cuts its features off."""
     generator = np.random.default_rng(5)
     noise = generator.integers(0, 120, (12, SIDE, SIDE, 1), np.uint8)
@@ -26,12 +30,12 @@ def images():
     return noise
 
 
-def from_scratch(network):
+def from_scratch(network: str) -> TunedFold:
     keras.utils.set_random_seed(3)
-    return taken_apart(build_network(network, PreprocessingSpec(height=SIDE, width=SIDE), 3), None)
+    return taken_apart(build_network(network, PreprocessingSpec(height=SIDE, width=SIDE), 3), np.empty(0, np.uint8))
 
 
-def convolutions():
+def convolutions() -> keras.Model:
     """Two feature maps of different size, as the chest network has."""
     image = keras.Input((SIDE, SIDE, 1), dtype="uint8", name="image")
     scaled = keras.layers.Rescaling(1 / 255)(image)
@@ -39,7 +43,7 @@ def convolutions():
     return keras.Model(image, [fine, keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu")(fine)])
 
 
-def tuned(images):
+def tuned(images: np.ndarray) -> TunedFold:
     keras.utils.set_random_seed(4)
     backbone, generator = convolutions(), np.random.default_rng(1)
     network = keras.Model(backbone.inputs, attended(backbone.outputs[-1]))
@@ -47,7 +51,7 @@ def tuned(images):
     return TunedFold(network, generator.normal(0, 1, (8, 3)).astype(np.float32), np.ones(3, np.float32), images)
 
 
-def frozen(images, kind="lda"):
+def frozen(images: np.ndarray, kind: FittedHeadName = "lda") -> FrozenMember:
     keras.utils.set_random_seed(2)
     extractor, rows = extractor_of(convolutions()), np.arange(11)
     features = extract(extractor, images)
@@ -56,9 +60,9 @@ def frozen(images, kind="lda"):
 
 
 @pytest.mark.parametrize("kind", ["tiny", "cnn", "tuned", "frozen"])
-def test_the_mean_over_places_is_the_logit(kind, images):
+def test_the_mean_over_places_is_the_logit(kind: str, images: np.ndarray) -> None:
     """For maximum, mean, deviation, attention and dense layers; also where a slice's features are cut off."""
-    makers = {"tuned": lambda: tuned(images), "frozen": lambda: frozen(images)}
+    makers: dict[str, Callable[[], Any]] = {"tuned": lambda: tuned(images), "frozen": lambda: frozen(images)}
     member = makers[kind]() if kind in makers else from_scratch(kind)
     answer = assemble([member], temperature=1.3).predict_on_batch(images)
     logits = np.asarray(member.network.predict_on_batch(images), np.float64)
@@ -67,14 +71,14 @@ def test_the_mean_over_places_is_the_logit(kind, images):
     assert answer["attention"].std(axis=(1, 2)).min() > 1e-4
 
 
-def test_features_that_were_cut_off_are_among_them(images):
+def test_features_that_were_cut_off_are_among_them(images: np.ndarray) -> None:
     """The last image reaches the clip, so that the test above covers it."""
     member = frozen(images)
     standardised = (member.features - member.head.standardiser.mean) / member.head.standardiser.scale
     assert np.abs(standardised[-1]).max() > 6
 
 
-def test_members_and_views_are_averaged(images):
+def test_members_and_views_are_averaged(images: np.ndarray) -> None:
     """Two members and their mirror images: the mean of their maps, each turned back."""
     first, second = frozen(images), frozen(images, "logistic")
     members = [first, FrozenMember(first.network, second.features, second.head)]  # a shared network has one name
@@ -86,12 +90,12 @@ def test_members_and_views_are_averaged(images):
     np.testing.assert_allclose(together, np.mean(maps, axis=0), atol=1e-3)
 
 
-def test_neighbours_have_no_places(images):
+def test_neighbours_have_no_places(images: np.ndarray) -> None:
     """A head that votes is no sum over places: the model has no such output."""
     assert set(assemble([frozen(images, "neighbours")], 1.0).output) == {"probabilities"}
 
 
-def test_other_weights_look_elsewhere(images):
+def test_other_weights_look_elsewhere(images: np.ndarray) -> None:
     """Randomised weights change the map (Adebayo et al. 2018, arXiv 1810.03292): correlation stays below 0.5."""
     member = tuned(images)
     before = assemble([member], 1.0).predict_on_batch(images)["attention"]
@@ -102,7 +106,7 @@ def test_other_weights_look_elsewhere(images):
     assert np.median([np.corrcoef(*pair)[0, 1] for pair in pairs]) < 0.5
 
 
-def test_dense_weights_are_exported_once(tmp_path):
+def test_dense_weights_are_exported_once(tmp_path: Path) -> None:
     """The way back through a dense layer uses that layer's weights: the graph holds no copy of them."""
     model = assemble([from_scratch("cnn")], temperature=1.0)
     export(model, PreprocessingSpec(height=SIDE, width=SIDE), tmp_path)

@@ -1,17 +1,19 @@
 """Heads on frozen features: what they learn, how much of it, and that a graph gives the same logits."""
 
+from typing import Self
+
 import keras
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from trainer.networks.heads import CLIP, fit_head
+from trainer.networks.heads import CLIP, FittedHeadName, Head, fit_head
 
-HEADS = ("lda", "logistic", "neighbours")
+HEADS: tuple[FittedHeadName, ...] = ("lda", "logistic", "neighbours")
 BLOCKS = (5, 15)
 
 
-def slices(count=90, classes=3, apart=1.5):
+def slices(count: int = 90, classes: int = 3, apart: float = 1.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features float32 [count, 20] of classes whose means lie apart, labels, and cases of three slices each."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(classes), count // classes)
@@ -20,13 +22,13 @@ def slices(count=90, classes=3, apart=1.5):
     return features.astype(np.float32), labels, np.arange(len(labels)) // 3
 
 
-def fitted(name, features, labels, groups):
+def fitted(name: FittedHeadName, features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Head:
     return fit_head(name, features, labels, groups, blocks=BLOCKS, classes=int(labels.max()) + 1)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_learns_classes_that_lie_apart(name, classes):
+def test_a_head_learns_classes_that_lie_apart(name: FittedHeadName, classes: int) -> None:
     """Slices that it has not seen are classified, whatever units their features have."""
     features, labels, groups = slices(classes=classes)
     even = np.arange(len(labels)) % 2 == 0
@@ -37,7 +39,7 @@ def test_a_head_learns_classes_that_lie_apart(name, classes):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_graph_gives_the_same_logits(name):
+def test_a_graph_gives_the_same_logits(name: FittedHeadName) -> None:
     """Laid into Keras, a head answers as it does in NumPy, to float32's precision, also far outside what it saw."""
     features, labels, groups = slices()
     head = fitted(name, features, labels, groups)
@@ -48,7 +50,7 @@ def test_a_graph_gives_the_same_logits(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_scale_and_offset_of_features_say_nothing(name):
+def test_scale_and_offset_of_features_say_nothing(name: FittedHeadName) -> None:
     """Features in other units give the same logits."""
     features, labels, groups = slices()
     other = (features * np.float32(8) + np.float32(16)).astype(np.float32)
@@ -57,7 +59,7 @@ def test_scale_and_offset_of_features_say_nothing(name):
 
 
 @pytest.mark.parametrize("name", ["lda", "logistic"])
-def test_repeating_slices_of_a_case_adds_less_than_new_cases(name):
+def test_repeating_slices_of_a_case_adds_less_than_new_cases(name: FittedHeadName) -> None:
     """A case of one class that comes four times as often moves its neighbours less than four such cases would."""
     features, labels, groups = slices(apart=0.5)
     first = np.flatnonzero(groups == 0)
@@ -70,7 +72,7 @@ def test_repeating_slices_of_a_case_adds_less_than_new_cases(name):
 
 
 @pytest.mark.parametrize("counts", [(30, 30, 30), (30, 12, 27)])
-def test_lda_is_shrunk_lda(counts):
+def test_lda_is_shrunk_lda(counts: tuple[int, ...]) -> None:
     """With cases of equal length and all components kept, it is scikit-learn's of the same shrinkage, whose priors are
     the square roots of the classes' numbers of slices.
     """
@@ -91,22 +93,23 @@ def test_lda_is_shrunk_lda(counts):
     np.testing.assert_allclose(_relative(logits), _relative(expected), atol=1e-6)
 
 
-def _relative(logits):
+def _relative(logits: np.ndarray) -> np.ndarray:
     """What all classes have alike says nothing."""
-    return logits - logits.mean(axis=1, keepdims=True)
+    means: np.ndarray = logits.mean(axis=1, keepdims=True)
+    return np.asarray(logits - means)
 
 
 class Given:
     """A covariance estimator that has been told."""
 
-    def __init__(self, covariance):
+    def __init__(self, covariance: np.ndarray) -> None:
         self.covariance_ = covariance
 
-    def fit(self, _):
+    def fit(self, _: object) -> Self:
         return self
 
 
-def test_a_silent_feature_does_no_harm():
+def test_a_silent_feature_does_no_harm() -> None:
     """A feature that is constant in training, and another one that nearly is, leave every logit finite and small."""
     features, labels, groups = slices()
     features[:, 0], features[:, 1] = 3, np.where(np.arange(len(labels)) == 4, 1e-6, 0)
@@ -116,7 +119,7 @@ def test_a_silent_feature_does_no_harm():
         assert np.abs(fitted(name, features, labels, groups).logits(strange)).max() < 1e3
 
 
-def test_the_most_alike_slice_decides():
+def test_the_most_alike_slice_decides() -> None:
     """A neighbour head gives a training slice its own label, and is sure of it, but not beyond all doubt."""
     features, labels, groups = slices(apart=0)
     logits = fitted("neighbours", features, labels, groups).logits(features)

@@ -5,6 +5,9 @@ import hashlib
 import io
 import pickle
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,25 +27,28 @@ RAW = MATRIX.tobytes()
 class Global:
     """Pickles as a reference to a name, as PyTorch's classes do."""
 
-    def __init__(self, module, name):
+    def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
 
 class Storage:
-    def __init__(self, kind, key, count):
+    def __init__(self, kind: str, key: str, count: int) -> None:
         self.described = ("storage", Global("torch", kind), key, "cpu", count, None)
 
 
 class Tensor:
-    def __init__(self, *description):
+    def __init__(self, *description: object) -> None:
         self.description = description
 
 
-class TorchPickler(pickle._Pickler):  # the pure-Python one lets a test write names of modules that are not here
-    def persistent_id(self, item):
+PurePickler: Any = pickle._Pickler  # lets a test write names of modules that are not here
+
+
+class TorchPickler(PurePickler):  # type: ignore[misc]
+    def persistent_id(self, item: object) -> tuple[object, ...] | None:
         return item.described if isinstance(item, Storage) else None
 
-    def save(self, item, save_persistent_id=True):
+    def save(self, item: object, save_persistent_id: bool = True) -> None:
         if isinstance(item, Global):
             self.write(pickle.GLOBAL + f"{item.module}\n{item.name}\n".encode())
         elif isinstance(item, Tensor):
@@ -50,28 +56,30 @@ class TorchPickler(pickle._Pickler):  # the pure-Python one lets a test write na
         else:
             super().save(item, save_persistent_id)
 
-    def save_reduce_of(self, function, arguments):
+    def save_reduce_of(self, function: object, arguments: object) -> None:
         self.save(function)
         self.save(arguments)
         self.write(pickle.REDUCE)
 
 
-def pickled(item):
+def pickled(item: object) -> bytes:
     file = io.BytesIO()
     TorchPickler(file, 2).dump(item)
     return file.getvalue()
 
 
-def tensor(kind="FloatStorage", offset=0, shape=(2, 3), strides=(3, 1)):
+def tensor(
+    kind: str = "FloatStorage", offset: int = 0, shape: tuple[int, ...] = (2, 3), strides: tuple[int, ...] = (3, 1)
+) -> Tensor:
     return Tensor(Storage(kind, "0", 6), offset, shape, strides, False, collections.OrderedDict())
 
 
-def old_file(state, raw=RAW, magic=0x1950A86A20F9469CFC6C):
+def old_file(state: object, raw: bytes = RAW, magic: int = 0x1950A86A20F9469CFC6C) -> bytes:
     head = b"".join(map(pickled, (magic, 1001, {"little_endian": True}, state, ["0"])))
     return head + (6).to_bytes(8, "little") + raw
 
 
-def zip_file(state, raw=RAW):
+def zip_file(state: object, raw: bytes = RAW) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("weights/data.pkl", pickled(state))
@@ -80,7 +88,7 @@ def zip_file(state, raw=RAW):
 
 
 @pytest.mark.parametrize("file", [old_file, zip_file])
-def test_both_formats_give_the_tensors(file):
+def test_both_formats_give_the_tensors(file: Callable[..., bytes]) -> None:
     """Old and new files give the same arrays, nested under state_dict or not."""
     for state in ({"a": tensor()}, {"state_dict": collections.OrderedDict(a=tensor()), "epoch": 3}):
         weights = parse_pickled_weights(file(state))
@@ -88,13 +96,13 @@ def test_both_formats_give_the_tensors(file):
         np.testing.assert_array_equal(weights["a"], MATRIX)
 
 
-def test_strides_are_followed():
+def test_strides_are_followed() -> None:
     """A transposed tensor, stored column by column, comes as it is meant."""
     weights = parse_pickled_weights(old_file({"a": tensor(shape=(3, 2), strides=(1, 3))}))
     np.testing.assert_array_equal(weights["a"], MATRIX.T)
 
 
-def test_bfloat16_comes_as_float32():
+def test_bfloat16_comes_as_float32() -> None:
     """The two upper bytes of each number are all that is stored."""
     raw = np.ascontiguousarray(MATRIX).view(np.uint16)[:, 1::2].tobytes()
     weights = parse_pickled_weights(zip_file({"a": tensor("BFloat16Storage")}, raw))
@@ -102,21 +110,21 @@ def test_bfloat16_comes_as_float32():
     assert weights["a"].dtype == np.float32
 
 
-def test_only_wanted_tensors_are_read():
+def test_only_wanted_tensors_are_read() -> None:
     """What is not wanted is left out, and its numbers are not touched."""
     assert parse_pickled_weights(zip_file({"a": tensor()}, raw=b""), lambda name: name == "b") == {}
 
 
 class Malicious:
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return open, (self.path, "w")
 
 
 @pytest.mark.parametrize("file", [old_file, zip_file])
-def test_a_malicious_pickle_is_refused(file, tmp_path):
+def test_a_malicious_pickle_is_refused(file: Callable[..., bytes], tmp_path: Path) -> None:
     """A pickle that would open a file when loaded names what it wants in the error, and nothing happens."""
     content = file({"a": Malicious(str(tmp_path / "trace"))})
     with pytest.raises(ForeignPickle, match=r"asks for io\.open; only plain tensors"):
@@ -125,7 +133,7 @@ def test_a_malicious_pickle_is_refused(file, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["eval", "exec", "getattr", "__import__"])
-def test_builtins_are_refused(name):
+def test_builtins_are_refused(name: str) -> None:
     """No builtin function can be named."""
     with pytest.raises(ForeignPickle, match=name):
         parse_pickled_weights(old_file({"a": Global("builtins", name)}))
@@ -135,7 +143,7 @@ def test_builtins_are_refused(name):
     "description",
     [{"offset": 1}, {"offset": -1}, {"shape": (2, 4), "strides": (4, 1)}, {"strides": (300, 1)}, {"strides": (-3, 1)}],
 )
-def test_a_tensor_outside_its_numbers_is_refused(description):
+def test_a_tensor_outside_its_numbers_is_refused(description: dict[str, Any]) -> None:
     """Offsets, shapes and strides that reach beyond the stored numbers are an error, never other memory."""
     with pytest.raises(WeightsError, match="outside its numbers"):
         parse_pickled_weights(old_file({"a": tensor(**description)}))
@@ -145,13 +153,13 @@ def test_a_tensor_outside_its_numbers_is_refused(description):
     "content",
     [b"", b"PK\x03\x04 no archive", b"text", old_file({"a": tensor()})[:40], old_file({}, magic=7), old_file([1])],
 )
-def test_what_is_no_weight_file_is_refused(content):
+def test_what_is_no_weight_file_is_refused(content: bytes) -> None:
     """Empty, cut, foreign and misshapen files raise one kind of error."""
     with pytest.raises(WeightsError):
         parse_pickled_weights(content)
 
 
-def test_parts_are_joined_and_checked(tmp_path):
+def test_parts_are_joined_and_checked(tmp_path: Path) -> None:
     """Two halves of a file are read as one; another byte, or a missing half, is an error that names the file."""
     content = zip_file({"a": tensor()})
     halves = [tmp_path / "first", tmp_path / "second"]

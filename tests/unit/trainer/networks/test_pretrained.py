@@ -1,5 +1,7 @@
 """Networks with weights: the numbers that the original PyTorch networks gave for a drawn pattern."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -14,14 +16,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 SPEC = PreprocessingSpec(height=64, width=64)
 
 
-def pattern():
+def pattern() -> np.ndarray:
     """uint8 [1, 64, 64, 1], the picture that the reference values below belong to."""
     at = np.arange(64)
     grey = 3 * at[:, np.newaxis] + 5 * at + at[:, np.newaxis] * at // 7
     return (grey % 256).astype(np.uint8)[np.newaxis, :, :, np.newaxis]
 
 
-def test_efficientnet_lite0_is_the_imagenet_network():
+def test_efficientnet_lite0_is_the_imagenet_network() -> None:
     """Features agree with those that PyTorch computed from the same weights, to float32's precision."""
     network = build_backbone("efficientnet_lite0", SPEC)
     features = network.predict_on_batch(pattern())
@@ -31,7 +33,7 @@ def test_efficientnet_lite0_is_the_imagenet_network():
     assert features.mean() == pytest.approx(0.757322, abs=1e-5)
 
 
-def test_chest_resnet_is_the_chest_ct_network():
+def test_chest_resnet_is_the_chest_ct_network() -> None:
     """Three feature maps agree with the volume network's on a volume of equal slices, turned as slices are shown."""
     taps = build_backbone("chest_resnet", SPEC).predict_on_batch(pattern())
     assert [tap.shape for tap in taps] == [(1, 8, 8, 512), (1, 4, 4, 1024), (1, 4, 4, 1024)]
@@ -47,14 +49,14 @@ def test_chest_resnet_is_the_chest_ct_network():
         np.testing.assert_allclose(tap[0, 1, 2, :4], values, atol=1e-4)
 
 
-def test_lite0_keeps_its_normalization_layers():
+def test_lite0_keeps_its_normalization_layers() -> None:
     """Fine-tuning needs them: one after each of its 49 convolutions."""
     layers = build_backbone("efficientnet_lite0", SPEC, "none").layers
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == 49
 
 
 @pytest.mark.parametrize("name", ["keras:MobileNetV2"])
-def test_networks_of_keras_take_grey_bytes(name, tmp_path):
+def test_networks_of_keras_take_grey_bytes(name: str, tmp_path: Path) -> None:
     """By name, with random weights or those of a file, which give the same features again."""
     first = build_backbone(name, SPEC, "none")
     features = first.predict_on_batch(pattern())
@@ -65,13 +67,13 @@ def test_networks_of_keras_take_grey_bytes(name, tmp_path):
     np.testing.assert_array_equal(again.predict_on_batch(pattern()), features)
 
 
-def test_an_unknown_network_is_named():
+def test_an_unknown_network_is_named() -> None:
     """The error says which networks there are."""
     with pytest.raises(UnknownNetwork, match=r"no network keras:LeNet; expected one of .*EfficientNetB0"):
         build_backbone("keras:LeNet", SPEC)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     """A file that is missing, or was written for another network, is an error that names both."""
     with pytest.raises(UnfitWeights, match=r"missing\.h5 does not fit keras:MobileNetV2: there is no such file"):
         build_backbone("keras:MobileNetV2", SPEC, "missing.h5")
@@ -81,7 +83,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         build_backbone("efficientnet_lite0", SPEC, str(tmp_path / "other.weights.h5"))
 
 
-def test_imagenet_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
+def test_imagenet_weights_that_cannot_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a network, the error says what else can be done."""
     for variable in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens there
@@ -91,7 +93,7 @@ def test_imagenet_weights_that_cannot_be_downloaded(tmp_path, monkeypatch):
         build_backbone("keras:MobileNet", PreprocessingSpec())
 
 
-def test_a_network_that_is_too_small_for_its_slices():
+def test_a_network_that_is_too_small_for_its_slices() -> None:
     """A side that a network cannot take is reported with the network's name."""
     with pytest.raises(WeightsError, match="keras:InceptionV3 cannot be built for 32 x 32"):
         build_backbone("keras:InceptionV3", PreprocessingSpec(height=32, width=32), "none")

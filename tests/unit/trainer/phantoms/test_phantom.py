@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ def correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(np.corrcoef(*small)[0, 1])
 
 
-def test_a_slice_is_grey_and_repeats():
+def test_a_slice_is_grey_and_repeats() -> None:
     """Equal arguments draw equal pixels, uint8 of the side that was asked for."""
     slice_ = draw_phantom(MALIGNANT, 3, 5)
     assert slice_.shape == (512, 512)
@@ -33,14 +34,14 @@ def test_a_slice_is_grey_and_repeats():
 
 
 @pytest.mark.parametrize(("class_index", "slice_index"), [(3, 0), (-1, 0), (0, SLICES_PER_CASE), (0, -1)])
-def test_what_does_not_exist_is_refused(class_index: int, slice_index: int):
+def test_what_does_not_exist_is_refused(class_index: int, slice_index: int) -> None:
     """An unknown class and a slice outside the stack are errors, both for the slice and for its mask."""
     for ask in (draw_phantom, nodule_mask):
         with pytest.raises(ValueError, match="expected a"):
             ask(class_index, 1, slice_index)
 
 
-def test_slices_of_a_case_resemble_each_other():
+def test_slices_of_a_case_resemble_each_other() -> None:
     """Neighbours of a case correlate above 0.95, its ends less, different cases below 0.9, as real ones do."""
     stacks = [
         [draw_phantom(seed % 3, seed, index, side=256) for index in (0, 1, SLICES_PER_CASE - 1)] for seed in range(8)
@@ -56,7 +57,7 @@ def test_slices_of_a_case_resemble_each_other():
 
 
 @pytest.mark.parametrize("class_index", [BENIGN, MALIGNANT])
-def test_only_the_nodule_knows_the_class(class_index: int):
+def test_only_the_nodule_knows_the_class(class_index: int) -> None:
     """A case drawn with a nodule and without one is the same to the last grey value outside the nodule's blur."""
     for seed, index in ((1, 0), (2, 7), (3, 15), (4, 4)):
         near = cv2.dilate(nodule_mask(class_index, seed, index).astype(np.uint8), np.ones((33, 33), np.uint8)) > 0
@@ -65,7 +66,7 @@ def test_only_the_nodule_knows_the_class(class_index: int):
         assert not np.array_equal(with_nodule[near], without[near])
 
 
-def test_every_slice_of_a_labelled_case_shows_its_nodule():
+def test_every_slice_of_a_labelled_case_shows_its_nodule() -> None:
     """The nodule is soft tissue where the same lung without it is mostly air, and never vanishes from the stack."""
     for class_index, seed in ((BENIGN, 5), (BENIGN, 6), (MALIGNANT, 7), (MALIGNANT, 8)):
         for index in range(0, SLICES_PER_CASE, 3):
@@ -82,7 +83,7 @@ def roundness(mask: NDArray[np.bool_]) -> float:
     return 4 * np.pi * float(mask.sum()) / cv2.arcLength(outline, closed=True) ** 2
 
 
-def test_malignant_is_larger_and_less_round_than_benign():
+def test_malignant_is_larger_and_less_round_than_benign() -> None:
     """The largest benign nodule is clearly smaller than the smallest malignant one, and every benign one is rounder."""
     benign = [nodule_mask(BENIGN, seed, 7) for seed in range(30)]
     malignant = [nodule_mask(MALIGNANT, seed, 7) for seed in range(30)]
@@ -91,7 +92,7 @@ def test_malignant_is_larger_and_less_round_than_benign():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_body_is_found(seed: int):
+def test_the_body_is_found(seed: int) -> None:
     """The preprocessing's body box is the box of the drawn skin: neither table nor blanket is taken for body."""
     index, scanner = seed % SLICES_PER_CASE, scanner_of(seed)
     chest = chest_of(seed)
@@ -102,7 +103,7 @@ def test_the_body_is_found(seed: int):
     assert body_box(draw_phantom(seed % 3, seed, index)) == pytest.approx((top, bottom, left, right), abs=6)
 
 
-def test_written_folders_are_a_data_set(tmp_path):
+def test_written_folders_are_a_data_set(tmp_path: Path) -> None:
     """Class folders that the aliases know, decodable slices, a case for each file and none shared by two classes."""
     count = write_phantoms(tmp_path, cases_per_class=2, slices_per_case=3, seed=5)
     assert count == 18
@@ -119,7 +120,7 @@ def test_written_folders_are_a_data_set(tmp_path):
     assert len({slice_.tobytes() for slice_ in slices}) == 18
 
 
-def test_a_seed_names_a_data_set(tmp_path):
+def test_a_seed_names_a_data_set(tmp_path: Path) -> None:
     """Equal seeds write equal files, another seed others."""
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_phantoms(tmp_path / name, cases_per_class=1, slices_per_case=1, seed=seed)
@@ -131,7 +132,7 @@ def test_a_seed_names_a_data_set(tmp_path):
 
 
 @pytest.mark.parametrize(("cases", "slices"), [(0, 1), (1, 0), (1, SLICES_PER_CASE + 1)])
-def test_impossible_numbers_are_refused(tmp_path, cases: int, slices: int):
+def test_impossible_numbers_are_refused(tmp_path: Path, cases: int, slices: int) -> None:
     """No cases, no slices, or more slices than a stack has: an error, and nothing is written."""
     with pytest.raises(ValueError, match="expected at least 1 case"):
         write_phantoms(tmp_path / "new", cases_per_class=cases, slices_per_case=slices, seed=1)

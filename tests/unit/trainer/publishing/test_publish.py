@@ -1,12 +1,14 @@
 """Publishing: the next number, whole or not at all."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from shared.artifact import GoldenMismatch, read_golden, read_manifest, verify_files
+from shared.artifact import GoldenMismatch, Manifest, read_golden, read_manifest, verify_files
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
@@ -24,13 +26,13 @@ SMALL = PreprocessingSpec(height=32, width=32)
 
 
 @pytest.fixture(scope="module")
-def published(tiny_network_repository):
+def published(tiny_network_repository: Path) -> tuple[Path, Manifest]:
     """The folder of a published version, and its manifest."""
     folder = tiny_network_repository / "lung-ct" / "1"
     return folder, read_manifest(folder)
 
 
-def facts(**overrides):
+def facts(**overrides: Any) -> ModelRecord:
     fields = {
         "architecture": "tiny",
         "classes": LUNG_CT_CLASSES,
@@ -44,7 +46,7 @@ def facts(**overrides):
     return ModelRecord(**{**fields, **overrides})
 
 
-def test_a_published_version_is_valid_and_complete(published):
+def test_a_published_version_is_valid_and_complete(published: tuple[Path, Manifest]) -> None:
     """Every file of the layout is there and listed; nothing else lies in the folder or beside it."""
     folder, manifest = published
     verify_files(folder, manifest)
@@ -56,14 +58,14 @@ def test_a_published_version_is_valid_and_complete(published):
     assert {"python", "tensorflow", "keras", "numpy"} <= set(manifest.libraries)
 
 
-def test_the_saved_model_answers_as_keras_did(published):
+def test_the_saved_model_answers_as_keras_did(published: tuple[Path, Manifest]) -> None:
     """The signature takes uint8 [B, H, W, 1], gives float32 [B, C], and repeats the golden probabilities."""
     folder, manifest = published
     golden = read_golden(folder, manifest)
     golden.compare(load_and_predict(folder, golden.images, batch_size=3), 1e-6)
 
 
-def test_a_trained_model_leaves_its_optimizer_behind(tmp_path):
+def test_a_trained_model_leaves_its_optimizer_behind(tmp_path: Path) -> None:
     """Adam's moments would triple the files: the variables hold about four bytes a parameter and no more."""
     network = build_network("tiny", SMALL, 3)
     network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
@@ -73,7 +75,7 @@ def test_a_trained_model_leaves_its_optimizer_behind(tmp_path):
     assert 4 * network.count_params() <= size < 6 * network.count_params()
 
 
-def test_versions_count_up(tmp_path):
+def test_versions_count_up(tmp_path: Path) -> None:
     """Each publication takes the next integer, also where one in between was taken away by hand."""
     assert [publish_untrained(tmp_path, seed=seed, preprocessing=SMALL) for seed in (1, 2)] == [1, 2]
     (tmp_path / "lung-ct" / "1").rename(tmp_path / "elsewhere")
@@ -81,7 +83,7 @@ def test_versions_count_up(tmp_path):
     assert published_versions(tmp_path / "lung-ct") == (2, 3)
 
 
-def test_a_number_that_is_taken_is_never_written_over(tmp_path):
+def test_a_number_that_is_taken_is_never_written_over(tmp_path: Path) -> None:
     """A file in the place of the next version is passed by, and the manifest says the number that was got."""
     (tmp_path / "lung-ct").mkdir()
     (tmp_path / "lung-ct" / "1").write_text("not a version")
@@ -90,7 +92,7 @@ def test_a_number_that_is_taken_is_never_written_over(tmp_path):
     assert (tmp_path / "lung-ct" / "1").read_text() == "not a version"
 
 
-def test_other_classes_specs_and_figures_travel(tmp_path):
+def test_other_classes_specs_and_figures_travel(tmp_path: Path) -> None:
     """Class set, spec, warnings and figures come out as they went in."""
     pair = ClassSet(names=("Cat", "Dog"), target="Dog")
     publish_untrained(tmp_path, 1, classes=pair, preprocessing=SMALL, warnings=("Careful.",), figures={"a.png": b"png"})
@@ -100,24 +102,24 @@ def test_other_classes_specs_and_figures_travel(tmp_path):
     assert "figures/a.png" in manifest.files
 
 
-def test_a_repository_that_cannot_be_written_is_one_sentence(tmp_path):
+def test_a_repository_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     """A file where the model's folder should be: the error says so and blames no one else."""
     (tmp_path / "lung-ct").write_text("in the way")
     with pytest.raises(PublishingFailed, match="repository is as it was: File exists"):
         publish_untrained(tmp_path, seed=1, preprocessing=SMALL)
 
 
-class Moody(keras.layers.Layer):
+class Moody(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
     """A layer that answers otherwise each time it is traced, as a broken export would."""
 
     times_traced = 0
 
-    def call(self, probabilities):
+    def call(self, probabilities: Any) -> Any:
         self.times_traced += 1
         return probabilities * self.times_traced
 
 
-def test_an_export_that_answers_otherwise_is_not_published(tmp_path):
+def test_an_export_that_answers_otherwise_is_not_published(tmp_path: Path) -> None:
     """What is read back must repeat what the model said; otherwise nothing is published and nothing left behind."""
     network = build_network("tiny", SMALL, 3)
     moody = keras.Model(network.input, Moody()(network.output))
@@ -126,7 +128,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_golden_slices_are_drawn_alike_each_time():
+def test_golden_slices_are_drawn_alike_each_time() -> None:
     """Eight synthetic slices of the spec's size, the same on every call, each unlike the others."""
     images = golden_images(SMALL)
     assert images.shape == (8, 32, 32, 1)
@@ -135,7 +137,7 @@ def test_golden_slices_are_drawn_alike_each_time():
     assert len({image.tobytes() for image in images}) == 8
 
 
-def test_golden_tells_two_networks_apart(published):
+def test_golden_tells_two_networks_apart(published: tuple[Path, Manifest]) -> None:
     """Weights of another seed do not pass for these."""
     folder, manifest = published
     golden = read_golden(folder, manifest)
@@ -145,7 +147,7 @@ def test_golden_tells_two_networks_apart(published):
         golden.compare(other, manifest.golden_tolerance)
 
 
-def test_the_card_says_what_matters():
+def test_the_card_says_what_matters() -> None:
     """Never for diagnosis, the warnings, the data, the split's note, and each figure with its interval."""
     labels = np.array([0, 1, 2, 2])
     metrics = evaluate(labels, np.eye(3, dtype=np.float32)[[0, 1, 2, 1]], LUNG_CT_CLASSES)
@@ -156,7 +158,7 @@ def test_the_card_says_what_matters():
     assert f"| Accuracy | 0.750 | {lower:.3f} to {upper:.3f} |" in card
 
 
-def test_the_card_of_folds_says_how_cases_were_found():
+def test_the_card_of_folds_says_how_cases_were_found() -> None:
     """By case: the split names its cases and whether they were guessed; intervals by case say so."""
     labels, groups = np.repeat([0, 1, 2], 4), np.arange(12) // 2
     metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES, groups=groups)
@@ -170,7 +172,7 @@ def test_the_card_of_folds_says_how_cases_were_found():
     assert "| Sensitivity at 90 % specificity | 1.000 |" in card
 
 
-def test_the_card_shows_calibration_and_operating_points():
+def test_the_card_shows_calibration_and_operating_points() -> None:
     """Temperature, calibration error before and after, and a line an operating point with its intervals."""
     labels = np.repeat([0, 1, 2], 4)
     calibration = {"temperature": 2.217, "ece_before": 0.21, "ece_after": 0.04}
@@ -183,7 +185,7 @@ def test_the_card_shows_calibration_and_operating_points():
     assert "From 0.2000 to 0.6000 the verdict is `uncertain`" in card
 
 
-def test_the_card_of_phantoms_calls_them_phantoms():
+def test_the_card_of_phantoms_calls_them_phantoms() -> None:
     """Nobody reads drawn slices as scans."""
     card = model_card(facts(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
     assert "3 synthetic phantoms" in card

@@ -1,17 +1,19 @@
 """The gate: worse beyond chance stays out; everything else passes, and the reason says why."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.support.labelled import answers
 from tests.support.model_repository import ModelRepository
-from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, out_of_fold
+from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, OutOfFold, out_of_fold
 from trainer.publishing.quality_gate import compare, judge
 
 NAMES = ("Normal cases", "Benign cases", "Malignant cases")
 
 
-def judged(gain, seed=0, rows=slice(None), names=NAMES):
+def judged(gain: float, seed: int = 0, rows: slice = slice(None), names: tuple[str, ...] = NAMES) -> OutOfFold:
     """Out-of-fold probabilities of a model that is the better the higher the gain."""
     labels, probabilities, groups, _ = answers(seed=seed, gain=gain)
     digests = tuple(f"{row:064x}" for row in range(len(labels)))
@@ -19,20 +21,20 @@ def judged(gain, seed=0, rows=slice(None), names=NAMES):
 
 
 @pytest.fixture
-def repository(tmp_path, tiny_network_repository):
+def repository(tmp_path: Path, tiny_network_repository: Path) -> ModelRepository:
     """An empty repository into which versions with out-of-fold probabilities are put."""
     original = tiny_network_repository / "lung-ct" / "1"
     return ModelRepository(tmp_path / "models", (original, original))
 
 
-def put(repository, number, kept):
+def put(repository: ModelRepository, number: int, kept: OutOfFold | None) -> None:
     folder = repository.publish(number)
     if kept is not None:
         (folder / OUT_OF_FOLD_FILE).write_text(kept.model_dump_json())
         repository.sign_off(folder)
 
 
-def test_worse_beyond_chance(repository):
+def test_worse_beyond_chance(repository: ModelRepository) -> None:
     """A model that is much worse is told so with figures; force is recorded, and changes nothing about the finding."""
     put(repository, 1, judged(4.0))
     verdict = judge(judged(0.3), repository.model_dir)
@@ -46,7 +48,7 @@ def test_worse_beyond_chance(repository):
 
 
 @pytest.mark.parametrize(("gain", "seed"), [(4.0, 0), (2.0, 0), (1.9, 5)])
-def test_better_or_no_worse_beyond_chance(repository, gain, seed):
+def test_better_or_no_worse_beyond_chance(repository: ModelRepository, gain: float, seed: int) -> None:
     """A better model passes, an equal one, and one whose deficit chance explains."""
     put(repository, 1, judged(2.0))
     verdict = judge(judged(gain, seed), repository.model_dir, is_forced=True)
@@ -55,7 +57,7 @@ def test_better_or_no_worse_beyond_chance(repository, gain, seed):
     assert verdict.reason.startswith("Not worse than version 1")
 
 
-def test_the_pinned_version_counts_else_the_newest_valid_one(repository):
+def test_the_pinned_version_counts_else_the_newest_valid_one(repository: ModelRepository) -> None:
     """The comparison is with what services serve."""
     put(repository, 1, judged(4.0))
     put(repository, 2, judged(0.3))
@@ -67,7 +69,7 @@ def test_the_pinned_version_counts_else_the_newest_valid_one(repository):
     assert judge(judged(0.4), repository.model_dir).version == 1
 
 
-def test_nothing_to_compare_with(repository):
+def test_nothing_to_compare_with(repository: ModelRepository) -> None:
     """No version, a pinned one that is gone, or one without out-of-fold probabilities: said, and let pass."""
     assert judge(judged(2.0), repository.model_dir).reason == "There is no version yet to compare with."
     put(repository, 1, None)
@@ -79,13 +81,13 @@ def test_nothing_to_compare_with(repository):
     assert "Version 7 is not in the repository" in judge(judged(2.0), repository.model_dir).reason
 
 
-def test_other_classes_are_not_compared(repository):
+def test_other_classes_are_not_compared(repository: ModelRepository) -> None:
     """The same order of the same names, or no comparison."""
     put(repository, 1, judged(2.0))
     assert "other classes" in judge(judged(2.0, names=("a", "b", "c")), repository.model_dir).reason
 
 
-def test_too_little_in_common(repository):
+def test_too_little_in_common(repository: ModelRepository) -> None:
     """Few common slices, or a class of few common cases, say nothing, and the reason says so."""
     put(repository, 1, judged(4.0))
     few = judge(judged(0.3, rows=slice(0, None, 40)), repository.model_dir)
@@ -95,7 +97,7 @@ def test_too_little_in_common(repository):
     assert compare(one_class, judged(4.0)) is None
 
 
-def test_only_common_slices_count(repository):
+def test_only_common_slices_count(repository: ModelRepository) -> None:
     """Slices that one of them never saw change nothing; order does not matter."""
     put(repository, 1, judged(2.0, rows=slice(None, None, -1)))
     whole, part = judged(1.0), judged(1.0, rows=slice(0, None, 2))

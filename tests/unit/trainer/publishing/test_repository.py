@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ from trainer.publishing.staging import _lock, unfinished_folder
 
 
 @pytest.fixture
-def model_dir(tiny_network_repository, tmp_path):
+def model_dir(tiny_network_repository: Path, tmp_path: Path) -> Path:
     """Versions 1 to 4, all valid: one was published, the others carry its files under their own number."""
     target = tmp_path / "lung-ct"
     for number in range(1, 5):
@@ -36,7 +37,7 @@ def model_dir(tiny_network_repository, tmp_path):
     return target
 
 
-def spoil(version_dir):
+def spoil(version_dir: Path) -> None:
     """Flip one byte of the graph."""
     path = version_dir / "saved_model.pb"
     content = bytearray(path.read_bytes())
@@ -44,15 +45,15 @@ def spoil(version_dir):
     path.write_bytes(content)
 
 
-def names_in(model_dir):
+def names_in(model_dir: Path) -> set[str]:
     return {path.name for path in model_dir.iterdir()}
 
 
-def numbers(model_dir):
+def numbers(model_dir: Path) -> list[int]:
     return [summary.version for summary in list_versions(model_dir)]
 
 
-def test_versions_are_listed_with_what_matters(model_dir):
+def test_versions_are_listed_with_what_matters(model_dir: Path) -> None:
     """Created, architecture, size, pin and validity of each version; a spoilt one says which file is wrong."""
     spoil(model_dir / "3")
     pin(model_dir, 2)
@@ -69,7 +70,7 @@ def test_versions_are_listed_with_what_matters(model_dir):
     assert "NOT VALID" in table(summaries).splitlines()[3]
 
 
-def test_a_repository_that_is_not_there_holds_nothing(tmp_path):
+def test_a_repository_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     """Nothing to list, no newest version, nothing to prune; reading says how to get one."""
     missing = tmp_path / "missing"
     assert list_versions(missing) == ()
@@ -81,7 +82,7 @@ def test_a_repository_that_is_not_there_holds_nothing(tmp_path):
         read_version(missing)
 
 
-def test_the_version_that_services_serve_is_read_by_default(model_dir):
+def test_the_version_that_services_serve_is_read_by_default(model_dir: Path) -> None:
     """The pinned version, or else the newest valid one; a number asks for that one."""
     assert read_version(model_dir).model_version == 4
     spoil(model_dir / "4")
@@ -93,7 +94,7 @@ def test_the_version_that_services_serve_is_read_by_default(model_dir):
         read_version(model_dir, 0)
 
 
-def test_a_pin_is_what_the_service_reads(model_dir):
+def test_a_pin_is_what_the_service_reads(model_dir: Path) -> None:
     """policy.json holds the pin, replaces an earlier one, and unpin takes it back; nothing else is left beside it."""
     before = names_in(model_dir)
     pin(model_dir, 1)
@@ -104,7 +105,7 @@ def test_a_pin_is_what_the_service_reads(model_dir):
     assert names_in(model_dir) == before | {POLICY_FILE}
 
 
-def test_only_a_valid_version_can_be_pinned(model_dir):
+def test_only_a_valid_version_can_be_pinned(model_dir: Path) -> None:
     """A missing and a spoilt version are refused, and the pin that was there stays."""
     pin(model_dir, 2)
     spoil(model_dir / "3")
@@ -115,7 +116,7 @@ def test_only_a_valid_version_can_be_pinned(model_dir):
     assert read_policy(model_dir).pin == 2
 
 
-def test_prune_keeps_the_newest(model_dir):
+def test_prune_keeps_the_newest(model_dir: Path) -> None:
     """The oldest go, the `keep` newest stay whole."""
     assert prune(model_dir, 2) == (1, 2)
     assert numbers(model_dir) == [3, 4]
@@ -123,14 +124,14 @@ def test_prune_keeps_the_newest(model_dir):
     assert prune(model_dir, 2) == ()
 
 
-def test_prune_never_removes_the_pinned_version(model_dir):
+def test_prune_never_removes_the_pinned_version(model_dir: Path) -> None:
     """However old it is."""
     pin(model_dir, 1)
     assert prune(model_dir, 1) == (2, 3)
     assert numbers(model_dir) == [1, 4]
 
 
-def test_prune_never_removes_the_last_good_versions(model_dir):
+def test_prune_never_removes_the_last_good_versions(model_dir: Path) -> None:
     """Broken newer versions do not push the valid ones out."""
     spoil(model_dir / "3")
     spoil(model_dir / "4")
@@ -138,13 +139,13 @@ def test_prune_never_removes_the_last_good_versions(model_dir):
     assert numbers(model_dir) == [2, 4]
 
 
-def test_prune_keeps_at_least_one(model_dir):
+def test_prune_keeps_at_least_one(model_dir: Path) -> None:
     """Keeping none would empty the repository under a service."""
     with pytest.raises(ValueError, match="at least 1"):
         prune(model_dir, 0)
 
 
-def test_prune_refuses_while_the_policy_cannot_be_read(model_dir):
+def test_prune_refuses_while_the_policy_cannot_be_read(model_dir: Path) -> None:
     """What is pinned is not known, so nothing is removed; a new pin mends it."""
     (model_dir / POLICY_FILE).write_text("pin: 1")
     with pytest.raises(UnreadablePolicy, match=r"policy\.json"):
@@ -154,7 +155,7 @@ def test_prune_refuses_while_the_policy_cannot_be_read(model_dir):
     assert prune(model_dir, 1) == (2, 3)
 
 
-def test_dead_folders_go_and_living_ones_stay(model_dir):
+def test_dead_folders_go_and_living_ones_stay(model_dir: Path) -> None:
     """An unfinished folder is removed once its writer is gone, and never before."""
     dead = model_dir / ".tmp-dead"
     dead.mkdir()
@@ -167,7 +168,7 @@ def test_dead_folders_go_and_living_ones_stay(model_dir):
     assert not living.exists()
 
 
-def test_where_folders_cannot_be_locked_nothing_is_taken_for_dead(tmp_path):
+def test_where_folders_cannot_be_locked_nothing_is_taken_for_dead(tmp_path: Path) -> None:
     """A handle that cannot be locked (as on some network shares) is no lock taken, and no error either."""
     handle = os.open(tmp_path, os.O_PATH)  # flock() refuses such a handle, as those shares refuse any
     try:
@@ -176,7 +177,7 @@ def test_where_folders_cannot_be_locked_nothing_is_taken_for_dead(tmp_path):
         os.close(handle)
 
 
-def test_numbers_are_never_used_again(tiny_network_repository, tmp_path):
+def test_numbers_are_never_used_again(tiny_network_repository: Path, tmp_path: Path) -> None:
     """What prune removed does not come back under its number: the newest version always stays."""
     shutil.copytree(tiny_network_repository, tmp_path, dirs_exist_ok=True)
     assert publish_untrained(tmp_path, seed=2) == 2

@@ -1,6 +1,8 @@
 """Cross-validation: each slice judged by a member that saw none of its case; figures that calibration leaves alone."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +12,7 @@ from shared.classes import LUNG_CT_CLASSES
 from tests.support.labelled import of_cases
 from trainer.data.cases import Cases
 from trainer.data.dataset import Dataset
-from trainer.data.splits import hold_out_to_stop, split_by_case
+from trainer.data.splits import Folds, hold_out_to_stop, split_by_case
 from trainer.settings import TrainerSettings
 from trainer.training.cross_validation import cross_validate, judge_out_of_fold
 from trainer.training.work_folder import WorkFolder
@@ -26,33 +28,40 @@ class Remembering:
     labels: np.ndarray
     network: keras.Model | None = None
 
-    def logits(self, rows):
+    def logits(self, rows: np.ndarray) -> np.ndarray:
         known = np.eye(3)[self.labels[rows]] * 9
         return np.where(np.isin(rows, self.training)[:, None], known, [1.0, 0.0, 0.0])
 
-    def save(self, file):
+    def save(self, file: Path) -> None:
         file.write_text(" ".join(map(str, self.training)))
 
-    def lay(self, features):
+    def features_of(self, rows: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def affine(self, features: Any) -> None:
+        raise NotImplementedError
+
+    def lay(self, features: Any) -> Any:
         raise NotImplementedError
 
 
 class Recorder:
     """An approach that writes down what it was given."""
 
-    def __init__(self, labels):
-        self.labels, self.calls = labels, []
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+        self.calls: list[tuple[np.ndarray, np.ndarray | None, int]] = []
 
-    def fit(self, training, validation, seed):
+    def fit(self, training: np.ndarray, validation: np.ndarray | None, seed: int) -> Remembering:
         self.calls.append((training, validation, seed))
         return Remembering(training, self.labels)
 
-    def load(self, file):
+    def load(self, file: Path) -> Remembering:
         return Remembering(np.array(file.read_text().split(), int), self.labels)
 
 
 @pytest.fixture
-def work():
+def work() -> tuple[Dataset, Folds]:
     """A dataset of seven cases a class and its folds."""
     slices, truth = of_cases({label: [3] * 7 for label in range(3)})
     dataset = Dataset(
@@ -68,7 +77,7 @@ def work():
     return dataset, split_by_case(dataset, Cases(truth, "known"), 3, seed=1)
 
 
-def test_no_member_judges_what_it_was_fitted_to(work):
+def test_no_member_judges_what_it_was_fitted_to(work: tuple[Dataset, Folds]) -> None:
     """A member that remembers all it saw knows nothing of the held-out slices; each fold has its own seed."""
     dataset, folds = work
     learner = Recorder(dataset.labels)
@@ -80,7 +89,7 @@ def test_no_member_judges_what_it_was_fitted_to(work):
         np.testing.assert_array_equal(training, np.flatnonzero(folds.fold_of != fold))
 
 
-def test_what_stops_early_stops_by_training_cases(work):
+def test_what_stops_early_stops_by_training_cases(work: tuple[Dataset, Folds]) -> None:
     """The slices to stop by are whole cases out of the training part, of every class."""
     dataset, folds = work
     learner = Recorder(dataset.labels)
@@ -92,7 +101,7 @@ def test_what_stops_early_stops_by_training_cases(work):
         assert set(dataset.labels[to_stop]) == {0, 1, 2}
 
 
-def test_one_case_of_a_class_is_not_set_aside(work):
+def test_one_case_of_a_class_is_not_set_aside(work: tuple[Dataset, Folds]) -> None:
     """Where a class would be left without a case, all rows train and there is nothing to stop by."""
     dataset, folds = work
     groups = np.where(dataset.labels == 1, 99, folds.cases.groups)
@@ -102,7 +111,7 @@ def test_one_case_of_a_class_is_not_set_aside(work):
     np.testing.assert_array_equal(training, rows)
 
 
-def test_figures_are_by_case_and_calibration_changes_no_prediction(work):
+def test_figures_are_by_case_and_calibration_changes_no_prediction(work: tuple[Dataset, Folds]) -> None:
     """Both sets of figures know the number of cases; accuracy stays, Brier and ECE may not."""
     dataset, folds = work
     result = cross_validate(dataset, folds, Recorder(dataset.labels), FROZEN)
@@ -112,7 +121,7 @@ def test_figures_are_by_case_and_calibration_changes_no_prediction(work):
     assert after.ece < before.ece
 
 
-def test_a_resumed_run_fits_only_what_is_missing(work, tmp_path):
+def test_a_resumed_run_fits_only_what_is_missing(work: tuple[Dataset, Folds], tmp_path: Path) -> None:
     """Folds of a run that was cut off are taken up, and the result is that of a run that was not."""
     dataset, folds = work
     whole = cross_validate(dataset, folds, Recorder(dataset.labels), FROZEN)

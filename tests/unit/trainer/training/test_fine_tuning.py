@@ -1,5 +1,7 @@
 """Fine-tuning: which layers learn, that batch normalization does not, and that a member comes back from its file."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ SETTINGS = TrainerSettings(
 
 
 @pytest.fixture(scope="module")
-def stripes():
+def stripes() -> Dataset:
     """Eighteen slices of 64 x 64 with stripes whose direction is their class."""
     at = np.arange(64)
     kinds = [at[:, np.newaxis] + 0 * at, 0 * at[:, np.newaxis] + at, at[:, np.newaxis] + at]
@@ -45,14 +47,14 @@ def stripes():
 
 
 @pytest.fixture(scope="module")
-def member(stripes, tmp_path_factory):
+def member(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[TunedFold, Path]:
     """A member fitted to twelve slices with the other six held out, and where its curves went."""
     logs = tmp_path_factory.mktemp("logs")
     settings = SETTINGS.model_copy(update={"log_dir": logs})
     return FineTuning(stripes, settings).fit(np.arange(12), np.arange(12, 18), seed=1), logs
 
 
-def test_it_learns(member, stripes):
+def test_it_learns(member: tuple[TunedFold, Path], stripes: Dataset) -> None:
     """Four epochs are enough for stripes; logits are float64 and come for any rows."""
     logits = member[0].logits(np.array([17, 3, 4]))
     assert logits.shape == (3, 3)
@@ -60,7 +62,7 @@ def test_it_learns(member, stripes):
     assert (member[0].logits(np.arange(12)).argmax(axis=1) == stripes.labels[:12]).mean() > 0.8
 
 
-def test_it_lies_in_a_model_as_it_was(member, stripes, tmp_path):
+def test_it_lies_in_a_model_as_it_was(member: tuple[TunedFold, Path], stripes: Dataset, tmp_path: Path) -> None:
     """The assembled model gives the mean of its members' calibrated probabilities, exported too; members are networks
     of their own.
     """
@@ -73,7 +75,7 @@ def test_it_lies_in_a_model_as_it_was(member, stripes, tmp_path):
     np.testing.assert_allclose(load_and_predict(tmp_path / "model", stripes.images), expected, atol=1e-4)
 
 
-def test_a_member_computes_each_slice_once(member, stripes):
+def test_a_member_computes_each_slice_once(member: tuple[TunedFold, Path], stripes: Dataset) -> None:
     """Rows that were asked for before come from memory: in any order, some twice, beside others that are new."""
     network = member[0].network
     images = stripes.images.copy()
@@ -87,7 +89,7 @@ def test_a_member_computes_each_slice_once(member, stripes):
     assert fold.features_of(np.empty(0, np.int64)).shape == (0, first.shape[1])
 
 
-def test_a_saved_member_comes_back(member, stripes, tmp_path):
+def test_a_saved_member_comes_back(member: tuple[TunedFold, Path], stripes: Dataset, tmp_path: Path) -> None:
     """Read again, it gives the same logits; a file of something else is refused."""
     member[0].save(tmp_path / "fold.npz")
     again = FineTuning(stripes, SETTINGS).load(tmp_path / "fold.npz")
@@ -97,9 +99,9 @@ def test_a_saved_member_comes_back(member, stripes, tmp_path):
         FineTuning(stripes, SETTINGS).load(tmp_path / "other.npz")
 
 
-def test_curves_are_written_for_tensorboard(member):
+def test_curves_are_written_for_tensorboard(member: tuple[TunedFold, Path]) -> None:
     """One event file a phase; epochs go on counting; loss and accuracy of both parts are there."""
-    found = {}
+    found: dict[str, list[int]] = {}
     for file in sorted(member[1].rglob("events.out.tfevents.*")):
         for record in tf.data.TFRecordDataset(str(file)):
             event = tf.compat.v1.Event.FromString(record.numpy())
@@ -109,7 +111,7 @@ def test_curves_are_written_for_tensorboard(member):
     assert found["loss"] == [0, 1, 2, 3]
 
 
-def test_normalization_never_learns_and_early_layers_stay(stripes):
+def test_normalization_never_learns_and_early_layers_stay(stripes: Dataset) -> None:
     """After fitting, statistics and early kernels are the pretrained ones; late kernels and attention are not."""
     fitted = FineTuning(stripes, SETTINGS).fit(np.arange(12), None, seed=2).network
     before = {
@@ -125,7 +127,7 @@ def test_normalization_never_learns_and_early_layers_stay(stripes):
     assert all(path.startswith(("lite0_blocks-15", "lite0_blocks-14", "lite0_conv_head")) for path in changed)
 
 
-def test_unfreezing_counts_from_the_end():
+def test_unfreezing_counts_from_the_end() -> None:
     """With a share of 0 only attention learns; with 1 all but normalization."""
     backbone = build_backbone("efficientnet_lite0", SETTINGS.preprocessing, "none")
     network = keras.Model(backbone.inputs, attended(backbone.outputs[-1]))
@@ -135,7 +137,7 @@ def test_unfreezing_counts_from_the_end():
     assert len(network.trainable_weights) == 49 + 1
 
 
-def test_layers_of_nested_networks_are_frozen_too():
+def test_layers_of_nested_networks_are_frozen_too() -> None:
     """A network of keras.applications lies in the model as one layer; its own layers are counted."""
     backbone = build_backbone("keras:MobileNetV2", SETTINGS.preprocessing, "none")
     network = keras.Model(backbone.inputs, attended(backbone.outputs[-1]))
@@ -145,7 +147,7 @@ def test_layers_of_nested_networks_are_frozen_too():
     assert 1 < len(network.trainable_weights) < 30
 
 
-def test_attention_is_the_mean_at_first():
+def test_attention_is_the_mean_at_first() -> None:
     """Untrained attention weighs every place alike."""
     feature_map = keras.Input((3, 4, 5))
     model = keras.Model(feature_map, attended(feature_map))

@@ -5,7 +5,7 @@ import numpy as np
 from trainer.training.head_choice import choose_head
 
 
-def cases(width, shift, per_class=20, slices=4):
+def cases(width: int, shift: float, per_class: int = 20, slices: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features float32 [n, width] of cases that lie anywhere, shifted by class; labels; cases."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), per_class * slices)
@@ -17,19 +17,19 @@ def cases(width, shift, per_class=20, slices=4):
     return features.astype(np.float32), labels, groups
 
 
-def test_new_cases_want_what_generalises():
+def test_new_cases_want_what_generalises() -> None:
     """Where classes differ and cases are held together, the discriminant wins."""
     features, labels, groups = cases(width=40, shift=0.5)
     assert choose_head(features, labels, groups, blocks=(40,), classes=3) == "lda"
 
 
-def test_seen_cases_want_the_neighbour():
+def test_seen_cases_want_the_neighbour() -> None:
     """Where classes hardly differ but each slice may be held out without its case, the most alike slice knows."""
     features, labels, _ = cases(width=6, shift=0.1)
     assert choose_head(features, labels, np.arange(len(labels)), blocks=(6,), classes=3) == "neighbours"
 
 
-def test_too_few_cases_to_judge():
+def test_too_few_cases_to_judge() -> None:
     """A class of one case leaves nothing to hold out: the discriminant is taken without a trial."""
     features, labels, groups = cases(width=6, shift=0.5, per_class=2)
     groups = np.where(labels == 2, 99, groups)

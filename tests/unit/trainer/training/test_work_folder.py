@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,29 +13,32 @@ import pytest
 from shared.versions import published_versions
 from tests.support.labelled import of_cases
 from trainer.data.cases import Cases
-from trainer.data.splits import split_by_case
+from trainer.data.splits import Folds, split_by_case
 from trainer.settings import TrainerSettings
 from trainer.training.work_folder import WorkFolder, fingerprint, remove_work, work_folders
 
 NAME = "0123456789abcdef"
 
 
-def write(text):
-    return lambda file: file.write_text(text)
+def write(text: str) -> Callable[[Path], None]:
+    def to(file: Path) -> None:
+        file.write_text(text)
+
+    return to
 
 
-def read(file):
+def read(file: Path) -> str:
     return file.read_text()
 
 
-def leave(model_dir, name, part, text):
+def leave(model_dir: Path, name: str, part: str, text: str) -> None:
     """What a run that is gone has kept."""
     work = WorkFolder(model_dir, name, is_resumed=False)
     work.keep(part, write(text))
     work.close()
 
 
-def test_a_part_is_taken_up_by_a_run_that_resumes(tmp_path):
+def test_a_part_is_taken_up_by_a_run_that_resumes(tmp_path: Path) -> None:
     """What one run kept the next one loads, if it resumes; without --resume it begins anew."""
     first = WorkFolder(tmp_path / "lung-ct", NAME, is_resumed=False)
     first.keep("fold-0.npz", write("a fold"))
@@ -46,7 +52,7 @@ def test_a_part_is_taken_up_by_a_run_that_resumes(tmp_path):
     assert WorkFolder(tmp_path / "lung-ct", NAME, is_resumed=False).load("fold-0.npz", read) is None
 
 
-def test_nothing_is_made_before_something_is_kept(tmp_path):
+def test_nothing_is_made_before_something_is_kept(tmp_path: Path) -> None:
     """A run that ends before its first part leaves no folder; readers never take one for a version."""
     WorkFolder(tmp_path / "lung-ct", NAME, is_resumed=True).close()
     assert list(tmp_path.iterdir()) == []
@@ -55,7 +61,7 @@ def test_nothing_is_made_before_something_is_kept(tmp_path):
     assert published_versions(tmp_path) == ()
 
 
-def test_a_part_that_cannot_be_read_is_made_again(tmp_path, caplog):
+def test_a_part_that_cannot_be_read_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What is damaged is said and passed over."""
     leave(tmp_path, NAME, "features.npy", "no array")
     work = WorkFolder(tmp_path, NAME, is_resumed=True)
@@ -63,10 +69,10 @@ def test_a_part_that_cannot_be_read_is_made_again(tmp_path, caplog):
     assert "features.npy of the run before cannot be read and is made again" in caplog.text
 
 
-def test_a_part_that_was_half_written_is_none(tmp_path):
+def test_a_part_that_was_half_written_is_none(tmp_path: Path) -> None:
     """A writer that fails leaves nothing under the part's name, and the run goes on."""
 
-    def fail(file):
+    def fail(file: Path) -> None:
         file.write_text("half")
         raise OSError(28, "No space left on device")
 
@@ -75,7 +81,7 @@ def test_a_part_that_was_half_written_is_none(tmp_path):
     assert work.load("fold-0.npz", read) is None
 
 
-def test_one_run_at_a_time(tmp_path, caplog):
+def test_one_run_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """While another process holds the folder, nothing is read, written or removed there; prune takes the others."""
     leave(tmp_path, NAME, "x", "theirs")
     leave(tmp_path, "f" * 16, "x", "left behind")
@@ -102,7 +108,7 @@ sys.stdin.read()
     assert remove_work(tmp_path) == (f".work-{NAME}",)
 
 
-def test_work_that_was_offered_stays(tmp_path):
+def test_work_that_was_offered_stays(tmp_path: Path) -> None:
     """What somebody was told to go on with is removed only when all work is to go; nothing kept, nothing offered."""
     WorkFolder(tmp_path, "e" * 16, is_resumed=False).offer()
     assert work_folders(tmp_path) == ()
@@ -118,7 +124,7 @@ def test_work_that_was_offered_stays(tmp_path):
     assert remove_work(tmp_path, is_offered_too=True) == (f".work-{NAME}",)
 
 
-def test_other_unfinished_work_is_named_and_left(tmp_path, caplog):
+def test_other_unfinished_work_is_named_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A run names what it cannot take up."""
     caplog.set_level("INFO")
     leave(tmp_path, "f" * 16, "x", "x")
@@ -129,13 +135,13 @@ def test_other_unfinished_work_is_named_and_left(tmp_path, caplog):
 
 
 @pytest.fixture
-def work():
+def work() -> tuple[Any, Folds]:
     """Slices and folds, as a run has them."""
     slices, truth = of_cases({0: [2, 2, 2], 1: [2, 2, 2], 2: [2, 2, 2]})
     return slices, split_by_case(slices, Cases(truth, "known"), 3, seed=0)
 
 
-def test_the_fingerprint_is_of_what_decides_about_the_result(work):
+def test_the_fingerprint_is_of_what_decides_about_the_result(work: tuple[Any, Folds]) -> None:
     """Another place, or other threads, are the same work; other folds, settings, labels or weights are not."""
     slices, folds = work
     settings = TrainerSettings(network="tiny", data="/here")
@@ -152,7 +158,7 @@ def test_the_fingerprint_is_of_what_decides_about_the_result(work):
     assert len(others | {same}) == 4
 
 
-def test_a_weights_file_counts_by_its_content(work, tmp_path):
+def test_a_weights_file_counts_by_its_content(work: tuple[Any, Folds], tmp_path: Path) -> None:
     """The same path with other weights is other work."""
     slices, folds = work
     settings = TrainerSettings(weights=str(tmp_path / "weights.h5"))
