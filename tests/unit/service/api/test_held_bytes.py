@@ -88,7 +88,11 @@ def told(story: Callable[[House], Awaitable[None]], **settings: Any) -> None:
     """Tell a story in a house."""
 
     async def tell() -> None:
-        await story(House(**settings))
+        house = House(**settings)
+        try:
+            await story(house)
+        finally:
+            house.service.predictor.decoder.close()  # the process that it has for DICOM
 
     asyncio.run(asyncio.wait_for(tell(), 120))
 

@@ -23,15 +23,6 @@ def _process() -> TrialProcess:
     return TrialProcess(OPTIONS.engine)
 
 
-@pytest.fixture
-def children_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file: Python code in it is run by every child process before anything else."""
-    deed = tmp_path / "deed.py"
-    (tmp_path / "sitecustomize.py").write_text(f"exec(open({str(deed)!r}).read())")
-    monkeypatch.syspath_prepend(str(tmp_path))  # handed on to the child, where it comes first
-    return deed
-
-
 def test_a_good_version_passes(tiny_network_repository: Path, tmp_path: Path) -> None:
     """A version that can be served comes back with the options it was proven with, ready to be loaded."""
     version_dir = tiny_network_repository / "lung-ct" / "1"
