@@ -1,6 +1,6 @@
 """One browser, and one service with a model that has everything to show, for all tests of pages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.support.browser import Visit, chromium, visiting
+from tests.support.browser import Visit, VisitOf, chromium, visiting
 from tests.support.decision_rules import rules
 from tests.support.published import publish_untrained
 from tests.support.serving import RunningService, serving
 from trainer.evaluation.metrics import evaluate
 from trainer.publishing.plots import confusion_matrix, reliability
-
-VisitOf = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module")

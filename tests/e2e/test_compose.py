@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.e2e.compose_stack import ComposeStack, SteadyPosts, docker, finish, why_not
+from tests.support.compose_stack import ComposeStack, SteadyPosts, docker, finish, why_not
 from trainer.phantoms.phantom import draw_phantom
 from trainer.phantoms.phantom_folder import synthesize
 

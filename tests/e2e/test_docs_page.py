@@ -4,8 +4,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import VisitOf
-from tests.support.browser import CHROMIUM
+from tests.support.browser import CHROMIUM, VisitOf
 from tests.support.serving import RunningService
 from tests.support.slices import jpeg_slice
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.compose_stack import ROOT, docker, free_port, why_not
+from tests.support.compose_stack import ROOT, docker, free_port, why_not
 from tests.support.published import publish_untrained
 from tests.support.serving import wait_until
 from tests.support.slices import jpeg_slice, png_slice

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.compose_stack import free_port
+from tests.support.compose_stack import free_port
 from tests.support.serving import RunningService, serving, wait_until
 from tests.support.slices import jpeg_slice
 

@@ -1,6 +1,5 @@
 """The page at / as a person uses it: a real service, a real Chromium, and no way out to the internet."""
 
-import base64
 import csv
 import io
 import json
@@ -11,10 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import VisitOf
-from tests.support.browser import CHROMIUM
+from tests.support.browser import CHROMIUM, VisitOf
+from tests.support.page_actions import choose, drop_prepared, file, prepare, tile, view
 from tests.support.page_stand_ins import explains, renders
 from tests.support.serving import RunningService, serving
 from tests.support.slices import jpeg_slice, png_slice
@@ -25,52 +24,6 @@ pytestmark = [
 ]
 
 WIDTHS = (390, 820, 1440)
-
-
-def file(name: str, content: bytes, kind: str = "image/jpeg") -> Any:
-    """A file as a person would choose it."""
-    return {"name": name, "mimeType": kind, "buffer": content}
-
-
-def choose(page: Page, *files: Any) -> None:
-    """Give the page files through its file dialog."""
-    with page.expect_file_chooser() as chooser:
-        page.locator(".choose:visible").first.click()
-    chooser.value.set_files(list(files))
-
-
-def tile(page: Page, name: str) -> Locator:
-    """A slice in the list."""
-    return page.locator(".tile").filter(has_text=name)
-
-
-def view(page: Page, name: str) -> None:
-    """Go to a view by its link."""
-    page.get_by_role("navigation").get_by_role("link", name=name).click()
-
-
-def prepare(page: Page, contents: list[bytes]) -> None:
-    """Make files in the browser, to be dropped."""
-    page.evaluate(
-        """(contents) => {
-          window.prepared = new DataTransfer();
-          contents.forEach((content, at) => {
-            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-            window.prepared.items.add(new File([bytes], `slice-${at + 1}.jpg`, { type: "image/jpeg" }));
-          });
-        }""",
-        [base64.b64encode(content).decode() for content in contents],
-    )
-
-
-def drop_prepared(page: Page) -> None:
-    """Drop them onto the page, all at once."""
-    page.evaluate(
-        """() => {
-          const said = { dataTransfer: window.prepared, bubbles: true, cancelable: true };
-          for (const type of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(type, said));
-        }"""
-    )
 
 
 def until(page: Page, holds: Callable[[], bool], what: str) -> None:

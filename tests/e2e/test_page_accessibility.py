@@ -4,9 +4,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import VisitOf
-from tests.e2e.test_page import choose, file, tile, view
-from tests.support.browser import CHROMIUM
+from tests.support.browser import CHROMIUM, VisitOf
+from tests.support.page_actions import choose, file, tile, view
 from tests.support.page_stand_ins import explains, needs_key, refuses_as_no_chest
 from tests.support.serving import RunningService
 from tests.support.slices import jpeg_slice

@@ -8,9 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import VisitOf
-from tests.e2e.test_page import choose, drop_prepared, file, prepare, tile
-from tests.support.browser import CHROMIUM
+from tests.support.browser import CHROMIUM, VisitOf
+from tests.support.page_actions import choose, drop_prepared, file, prepare, tile
 from tests.support.page_stand_ins import needs_key, refuses_as_no_chest
 from tests.support.serving import RunningService, serving
 from tests.support.slices import jpeg_slice

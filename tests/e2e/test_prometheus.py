@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.compose_stack import free_port
+from tests.support.compose_stack import free_port
 from tests.support.serving import RunningService, serving, wait_until
 from tests.support.slices import jpeg_slice
 

@@ -1,7 +1,7 @@
 """A real Chromium that sees nothing but one service, and what it complains of."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,10 @@ class Visit:
         else:
             self.complaints.append(f"asked another host: {route.request.url}")
             route.abort()
+
+
+VisitOf = Callable[..., Visit]
+"""visit(url, width=1440): a fresh page there."""
 
 
 @contextmanager
