@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults lint lock audit sbom up down clean bench bench-swap fuzz lock-bench screenshots
+.PHONY: help run test test-all test-faults lint lock audit sbom up down clean bench bench-swap fuzz lock-bench screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +22,19 @@ run: $(VENV)/run.stamp ## install, train the demo model if the repository is emp
 	@printf '\nUpload page   %s/\nSwagger UI    %s/docs\nStop          Ctrl-C\n\n' $(URL) $(URL)
 	@exec $(BIN)/python -m service
 
-test: $(VENV)/dev.stamp ## install, run all tests that this machine can run (PYTEST_ARGS="-k …" narrows them)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+# First what bears company, on every core; then what measures, kills or needs the machine for itself. 5: none was selected.
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
+QUICK := not (browser or container or faults or real_data or slow or tools)
+PYTEST = ran=0; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(1)not alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
+	$(BIN)/python -m pytest -m "$(1)alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
+	exit $$ran
+
+test: $(VENV)/dev.stamp ## install, run what any machine can run, in minutes (PYTEST_ARGS="tests/unit -k …" narrows it)
+	@$(call PYTEST,$(QUICK) and )
+
+test-all: $(VENV)/dev.stamp ## the same with what takes long, and what needs a browser, containers, slices or servers
+	@$(call PYTEST)
 
 test-faults: $(VENV)/dev.stamp ## break what is around a running service, each fault for a minute, and kill it 200 times
 	LUNGCT_FAULT_SECONDS=60 LUNGCT_KILLS=200 $(BIN)/python -m pytest -m faults --log-cli-level=INFO $(PYTEST_ARGS)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk, which generates the load, is not installed")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.tools,
+    pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk, which generates the load, is not installed"),
+]
 
 _ROOT = Path(__file__).parent.parent.parent
 

@@ -15,7 +15,11 @@ from trainer.phantoms.phantom import draw_phantom
 from trainer.phantoms.phantom_folder import synthesize
 
 _WHY_NOT = why_not()
-pytestmark = [pytest.mark.container, pytest.mark.skipif(_WHY_NOT is not None, reason=f"containers: {_WHY_NOT}")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.container,
+    pytest.mark.skipif(_WHY_NOT is not None, reason=f"containers: {_WHY_NOT}"),
+]
 
 UID = "10001"
 

@@ -19,6 +19,7 @@ from tests.support.slices import jpeg_slice, png_slice
 
 _WHY_NOT = why_not()
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.faults,
     pytest.mark.container,
     pytest.mark.skipif(_WHY_NOT is not None, reason=f"containers: {_WHY_NOT}"),

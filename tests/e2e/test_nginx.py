@@ -19,7 +19,7 @@ from tests.support.slices import jpeg_slice
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx" / "lungct.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+pytestmark = [pytest.mark.tools, pytest.mark.skipif(NGINX is None, reason="nginx is not installed")]
 
 
 @dataclass

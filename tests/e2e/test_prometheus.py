@@ -21,9 +21,8 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
 OF_OTHERS = {"up", "process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds_total"}
 """Series that Prometheus makes itself, or its client library for every process."""
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("promtool") and shutil.which("prometheus")), reason="Prometheus is not installed"
-)
+_IS_THERE = shutil.which("promtool") and shutil.which("prometheus")
+pytestmark = [pytest.mark.tools, pytest.mark.skipif(not _IS_THERE, reason="Prometheus is not installed")]
 
 
 def alerts() -> list[dict[str, Any]]:

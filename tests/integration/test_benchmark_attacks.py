@@ -46,6 +46,8 @@ def test_hostile_files_are_refused(decoder: SliceDecoder, body: bytes) -> None:
         decoder.decode(body)
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_a_quick_run_tells_what_the_caller_noticed(tiny_network_repository: Path, tmp_path: Path) -> None:
     """A row for each attack, with latencies alone and beside, statuses, health, memory and verdict."""
     results = tmp_path / "attacks.json"

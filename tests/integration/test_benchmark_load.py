@@ -50,6 +50,7 @@ def test_open_loop_counts_requests_without_an_answer(workload: Workload, tmp_pat
     assert [sample.status for sample in samples] == [BROKEN] * 10
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk, which generates the load, is not installed")
 def test_closed_loop_measures_with_wrk(workload: Workload, tmp_path: Path) -> None:
     """wrk posts the slices; throughput, latency and CPU time come back."""
@@ -60,6 +61,7 @@ def test_closed_loop_measures_with_wrk(workload: Workload, tmp_path: Path) -> No
     assert result.cpu_s_per_request > 0
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk, which generates the load, is not installed")
 def test_closed_loop_refuses_figures_of_failed_requests(workload: Workload, tmp_path: Path) -> None:
     """A server that is gone is not a fast one."""

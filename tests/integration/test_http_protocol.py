@@ -246,7 +246,7 @@ def test_a_head_after_an_answer_has_its_own_deadline(server: Server) -> None:
     with server.connect() as connection:
         for _ in range(4):
             connection.sendall(GET)
-            time.sleep(0.3)
+            time.sleep(0.3)  # four times are more than one deadline
             connection.sendall(b"\r\n")
             assert answer_to(connection)[0] == 200
 
@@ -342,7 +342,7 @@ def test_who_sends_no_more_gets_an_answer(server: Server) -> None:
         connection.sendall(b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
         connection.shutdown(socket.SHUT_WR)
         wait_until(lambda: server.application.waiting == 1, "the request is being answered")
-        time.sleep(0.2)
+        time.sleep(0.2)  # whoever took the closed half for an end would have noticed it by now
         assert server.application.waiting == 1
         server.application.may_answer.set()
         answer = read_all(connection)
@@ -360,7 +360,7 @@ def test_who_hangs_up_is_noticed(server: Server, half_first: bool) -> None:
     wait_until(lambda: server.application.waiting == 1, "the request is being answered")
     if half_first:
         connection.shutdown(socket.SHUT_WR)
-        time.sleep(0.1)
+        time.sleep(0.1)  # so that it is two events, and not one
     connection.close()
     wait_until(lambda: server.application.gone == before + 1, "the caller is known to be gone", 5)
 

@@ -19,6 +19,8 @@ from tests.support.published import publish_untrained
 from tests.support.serving import RunningService, serving, wait_until
 from tests.support.slices import grey_slice
 
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
+
 SLICE = grey_slice(3, 512)
 HU = hounsfield(SLICE)
 _SECONDS, _ATTACKERS = 4.0, 3

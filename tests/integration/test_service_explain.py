@@ -236,6 +236,7 @@ def test_the_strongest_place_is_yellow(attentive: RunningService) -> None:
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_picture_costs_no_more_than_its_drawing(attentive: RunningService) -> None:
     """The process that predicts draws it in a few milliseconds, takes no memory anew, and spins for nothing after."""
     slice_ = png(grey_slice(1, 512))

@@ -30,7 +30,7 @@ from tests.support.published import publish_untrained
 from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.support.slices import jpeg_slice
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.alone, pytest.mark.faults]
 
 log = logging.getLogger("faults")
 

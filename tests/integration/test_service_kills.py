@@ -31,7 +31,7 @@ from tests.support.model_repository import ModelRepository
 from tests.support.serving import RunningService, serving, wait_until
 from tests.support.slices import grey_slice, jpeg_slice
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.alone, pytest.mark.faults]
 
 log = logging.getLogger("faults")
 logging.getLogger("httpx").setLevel(logging.WARNING)

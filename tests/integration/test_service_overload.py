@@ -12,6 +12,8 @@ import pytest
 from tests.support.serving import DEADLINE_S, RunningService, serving
 from tests.support.slices import jpeg_slice
 
+pytestmark = pytest.mark.alone
+
 CALLERS = 24
 
 

@@ -18,6 +18,7 @@ from tests.support.slices import jpeg_slice
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.alone
 def test_what_comes_within_the_drain_delay_is_answered(tiny_network_repository: Path) -> None:
     """After SIGTERM: not ready, alive, predictions still answered; then the door closes and the exit code is 0."""
     with serving(tiny_network_repository, drain_delay_s=3) as service:

@@ -49,6 +49,7 @@ def test_every_resource_is_valid(name: str) -> None:
             kubernetes_validate.validate(resource, version, strict=True)
 
 
+@pytest.mark.tools
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kustomize_builds_it() -> None:
     """What kustomize makes of the folder is valid, too, lies in one namespace, and names images of a registry."""

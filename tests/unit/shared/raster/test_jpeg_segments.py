@@ -144,20 +144,20 @@ def test_endless_scans_are_refused_before_decoding(kind: str, most: int) -> None
     )
     *segments, end = jpeg_segments(body)
     bomb = b"".join([*segments, *segments[-1:] * 10_000, end])
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(Undecodable, match=f"more than {most} scans"):
         decode_grey(bomb)
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_endless_segments_are_refused_before_decoding() -> None:
     """A million empty comments, or one gap of fill bytes, are not walked at leisure."""
     body = BODIES["grey"]
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(Undecodable, match="ends early or a segment is damaged"):
         decode_grey(body[:2] + b"\xff\xfe\x00\x02" * 1_000_000 + body[2:])
     assert np.array_equal(decode_grey(body[:-2] + b"\xff" * 5_000_000 + END), decode_grey(body))
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(

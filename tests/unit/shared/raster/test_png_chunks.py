@@ -122,10 +122,10 @@ def test_endless_chunks_are_refused_before_decoding() -> None:
     """A file of nothing but empty chunks is not walked at leisure."""
     header, *rest = chunks_of(BODIES["grey"])
     bomb = png_of([header]) + png_of([(b"teXt", b"")])[8:] * 200_000 + png_of(rest)[8:]
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(Undecodable, match="too many chunks"):
         decode_grey(bomb)
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_a_jpeg_in_a_pngs_clothes_is_refused() -> None:
