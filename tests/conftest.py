@@ -35,3 +35,12 @@ def real_slices() -> Path:
     if not named:
         pytest.skip("needs labelled CT slices: set LUNGCT_TEST_DATA to a folder of class folders")
     return Path(named)
+
+
+@pytest.fixture
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No LUNGCT_ variable of whoever runs the tests, and a repository that is empty."""
+    for name in list(os.environ):
+        if name.startswith("LUNGCT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LUNGCT_MODEL_REPOSITORY", str(tmp_path / "models"))

@@ -1,7 +1,6 @@
 """`trainer run` with whole cases held out: what is published, the gate, and a run that is killed and resumed."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,14 +20,7 @@ from trainer.publishing.quality_gate import Verdict
 ROOT = Path(__file__).parents[2]
 QUICK = ["--network", "tiny", "--image-side", "64", "--folds", "2", "--epochs", "2"]
 
-
-@pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No LUNGCT_ variable of whoever runs the tests, and a repository that is empty."""
-    for name in list(os.environ):
-        if name.startswith("LUNGCT_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("LUNGCT_MODEL_REPOSITORY", str(tmp_path / "models"))
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,7 @@ from trainer.settings import TrainerSettings
 
 ROOT = Path(__file__).parents[3]
 
-
-@pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No LUNGCT_ variable of whoever runs the tests, and a repository that is empty."""
-    for name in list(os.environ):
-        if name.startswith("LUNGCT_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("LUNGCT_MODEL_REPOSITORY", str(tmp_path / "models"))
+pytestmark = pytest.mark.usefixtures("own_environment")
 
 
 @pytest.fixture
