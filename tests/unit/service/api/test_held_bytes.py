@@ -92,7 +92,7 @@ def told(story: Callable[[House], Awaitable[None]], **settings: Any) -> None:
         try:
             await story(house)
         finally:
-            house.service.predictor.decoder.close()  # the process that it has for DICOM
+            house.state.predictor.decoder.close()  # the process that it has for DICOM
 
     asyncio.run(asyncio.wait_for(tell(), 120))
 
