@@ -15,6 +15,7 @@ from service.model.serving_model import LoadOptions
 from service.model.trial_process import TrialProcess
 from service.model.trial_worker import trial_load
 from shared.artifact import OUTPUT_NAME
+from shared.child_process import child_environment
 from shared.dicom.process import DicomProcess
 from shared.raster.decode import DEFAULT_LIMITS
 from shared.window import LUNG_WINDOW
@@ -23,25 +24,30 @@ from tests.support.serving import wait_until
 from tests.support.slices import grey_slice
 
 ROOT = Path(__file__).parents[3]
-# asked at the very end of a child, when it has imported and done all that it ever does
+# asked when a child ends, and so has imported and done all that it ever does; that for DICOM when it forks
 DEED = """
 import os, sys
-def end(code, ended=os._exit):
-    import json, threadpoolctl
-    is_blocked = sys.modules.get("openvino_telemetry", "not asked for") is None
-    pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["internal_api"] == "openblas"]
-    with open({said!r} + ".part", "w") as file:
-        json.dump({{"openvino": "openvino" in sys.modules, "is_blocked": is_blocked, "openblas": pools}}, file)
-    os.rename({said!r} + ".part", {said!r})
-    ended(code)
-os._exit = end
+def say_and(go_on):
+    def going_on(*arguments):
+        import json, threadpoolctl
+        is_blocked = sys.modules.get("openvino_telemetry", "not asked for") is None
+        pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["internal_api"] == "openblas"]
+        with open({said!r} + ".part", "w") as file:
+            json.dump({{"openvino": "openvino" in sys.modules, "is_blocked": is_blocked, "openblas": pools}}, file)
+        os.rename({said!r} + ".part", {said!r})
+        return go_on(*arguments)
+    return going_on
+if "shared.dicom.child" in sys.orig_argv:
+    os.fork = say_and(os.fork)
+else:
+    os._exit = say_and(os._exit)
 """
 
 
 def serve(_: Path, __: Path) -> None:
     """Import what the service has imported when it serves."""
     code = "import os, service.__main__, service.startup, service.engines.openvino_engine; os._exit(0)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=child_environment(), check=True)
 
 
 def try_version(version_dir: Path, folder: Path) -> None:
@@ -81,7 +87,7 @@ def test_every_process_says_that_it_tells_nobody_and_multiplies_alone(
     children_do.write_text(DEED.format(said=str(said)))
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     work(tiny_network_repository / "lung-ct" / "1", folder)
-    found = json.loads(wait_until(lambda: said.exists() and said.read_text(), "the child said it"))
+    found = json.loads(wait_until(lambda: said.exists() and said.read_text(), "the child said it", 30))
     assert set(found["openblas"]) == {1}
     assert found["is_blocked"] or not found["openvino"]
     assert found["openvino"] == (work is not decode_dicom)
