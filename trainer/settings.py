@@ -31,7 +31,7 @@ PRETRAINED = ("efficientnet_lite0", "chest_resnet")
 _LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01, "": 0.001}
 _BALANCE: dict[NetworkName, BalanceName] = {"cnn": "undersample", "tiny": "undersample", "": "batches"}
 _AUGMENTATION: dict[NetworkName, AugmentationName] = {"tiny": "none", "": "light"}
-# The reference resizes whole frames, and its network is trained its way. See docs/training.md for what that gives away.
+# The reference resizes whole frames, and its network is trained its way: see docs/explanation/training.md.
 _CROP: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body", "": "body-mask"}
 _ANCHORED = ("chest_resnet",)  # was trained on Hounsfield units
 

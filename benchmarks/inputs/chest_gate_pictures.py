@@ -1,7 +1,7 @@
 """Pictures that are no chest CT slice, kind by kind: drawn with seeds, shipped by packages, or read from folders.
 
 Half of the kinds were looked at while the limits of shared/chest_ct.py and the distance were chosen (TUNED_ON); the
-others were not, and are what docs/chest-gate.md reports.
+others were not, and are what docs/explanation/chest-gate.md reports.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""results.json → tables: in the terminal, and between the markers of docs/performance.md."""
+"""results.json → tables: in the terminal, and between the markers of docs/explanation/performance.md."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.serving.results import bar, holds, in_order
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
 
 Figures = Mapping[str, Any]
 

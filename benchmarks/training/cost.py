@@ -1,4 +1,4 @@
-"""What training costs and what it reaches, measured on labelled slices; docs/training.md holds the figures.
+"""What training costs and what it reaches, measured on labelled slices; docs/explanation/training.md holds the figures.
 
     python -m benchmarks.training.cost accuracy       DATA   the cnn by the reference's protocol, several split seeds
     python -m benchmarks.training.cost preprocessing  DATA   reading and preparing slices, beside the reference's loop

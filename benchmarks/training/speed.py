@@ -1,4 +1,4 @@
-"""What the trainer's own work costs beside the network's: docs/training.md holds the figures.
+"""What the trainer's own work costs beside the network's: docs/explanation/training.md holds the figures.
 
     python -m benchmarks.training.speed epoch   DATA   an epoch of the cnn, beside the same steps on one batch
     python -m benchmarks.training.speed folder  DATA   folder to version, beside the reference's steps in a script

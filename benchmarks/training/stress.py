@@ -1,4 +1,4 @@
-"""How a configuration answers for slices that look otherwise: docs/model-quality.md holds the table.
+"""How a configuration answers for slices that look otherwise: docs/explanation/model-quality.md holds the table.
 
     python -m benchmarks.training.stress DATA [--every 4] [--json FILE] [options of `trainer run`]
 

@@ -118,12 +118,12 @@ def test_every_alert_is_tested_both_ways() -> None:
 
 def test_every_alert_has_a_runbook() -> None:
     """Each alert has a severity and an entry of its own name in the operations manual; no entry is of another one."""
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    text = (ROOT / "docs" / "how-to" / "monitor.md").read_text("utf-8")
     entries = re.findall(r"^### (Lungct\w+)$", text, re.MULTILINE)
     assert sorted(entries) == sorted(alert["alert"] for alert in alerts())
     for alert in alerts():
         assert alert["labels"]["severity"] in {"page", "ticket"}
-        assert alert["annotations"]["runbook"] == f"docs/operations.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["runbook"] == f"docs/how-to/monitor.md#{alert['alert'].lower()}"
 
 
 def test_rules_and_dashboard_ask_only_for_what_the_service_tells(service: RunningService) -> None:

@@ -1,6 +1,6 @@
 """What breaks around a running service: every accepted request gets an answer or a clean error, and it serves again.
 
-docs/reliability.md has the table. LUNGCT_FAULT_SECONDS lengthens what lasts (`make test-faults` says 60).
+docs/explanation/reliability.md has the table. LUNGCT_FAULT_SECONDS lengthens what lasts (`make test-faults` says 60).
 """
 
 import json

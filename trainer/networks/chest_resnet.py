@@ -3,7 +3,7 @@
 The network (Astra, derived from Merlin, Blankemeier et al. 2024, arXiv 2406.06512; its wheels and model card say MIT)
 was trained on volumes of 3-D chest CT. A volume whose slices are all alike gives every depth of a kernel the same
 input, so on it the network *is* a 2-D one whose kernels are summed over depth, and over its three equal input channels.
-Later layers help less (docs/model-quality.md): the network is cut behind the 24th block of its third stage.
+Later layers help less (docs/experiments/prototypes.md): the network is cut behind the 24th block of its third stage.
 """
 
 from typing import Any

@@ -71,7 +71,7 @@ def test_a_missing_marker_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_document_shows_the_results_that_are_kept() -> None:
-    """docs/performance.md says what benchmarks/results.json says, and shows no figure where there is no such file."""
+    """The page on performance says what results.json says, and shows no figure where there is no such file."""
     results = Path(__file__).parents[4] / "benchmarks" / "results.json"
     text = DOCUMENT.read_text("utf-8")
     if results.exists():

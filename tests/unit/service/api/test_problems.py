@@ -28,7 +28,7 @@ from shared.raster.decode import NotAnImageType, SliceError, TooSmall, Undecodab
 assert http_protocol, create_app  # with them everything is imported that can be wrong
 ALL = all_problems()
 KINDS = [kind_of(error) for error in ALL]
-DOCUMENT = Path(__file__).parents[4] / "docs" / "errors.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "reference" / "errors.md"
 
 
 def test_the_document_lists_exactly_these_problems() -> None:
