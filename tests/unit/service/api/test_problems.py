@@ -2,12 +2,10 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from fastapi import Request
 
-from service.api.connection import http_protocol
 from service.api.exception_handlers import ProblemAnswers
 from service.api.problems import (
     InternalError,
@@ -19,25 +17,20 @@ from service.api.problems import (
     problem_of,
     problem_response,
 )
-from service.app import create_app
 from service.errors import ProblemError, ProblemKind
 from service.inference.batching import BatchFailed, QueueFull
 from service.metrics import Metrics
 from shared.raster.decode import NotAnImageType, SliceError, TooSmall, Undecodable
+from tests.support.problem_table import DOCUMENT, with_table
 
-assert http_protocol, create_app  # with them everything is imported that can be wrong
 ALL = all_problems()
 KINDS = [kind_of(error) for error in ALL]
-DOCUMENT = Path(__file__).parents[4] / "docs" / "reference" / "errors.md"
 
 
 def test_the_document_lists_exactly_these_problems() -> None:
     """It has one row for each kind of problem, with its status and its example, and no other row."""
-    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \| (.+?) \| (.+?) \|$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
-    assert sorted((name, int(status)) for name, status, _, _ in rows) == sorted((one.name, one.status) for one in KINDS)
-    examples = {name: example for name, _, _, example in rows}
-    for error in ALL:
-        assert examples[kind_of(error).name] == str(example_of(error))
+    text = DOCUMENT.read_text("utf-8")
+    assert with_table(text) == text, "python -m tests.support.problem_table writes it anew"
 
 
 def test_names_are_stable_and_statuses_are_errors() -> None:
