@@ -18,9 +18,9 @@ PREFIX = "LUNGCT_"
 OF_PROGRAMS = frozenset(
     """
     API_KEYS API_KEYS_FILE AUGMENTATION BALANCE BATCH_SIZE CASES CASE_COUNTS CLASSES CORS_ORIGINS CROP DATA
-    DECODE_THREADS DRAIN_DELAY_S ENGINE ENGINE_THREADS EPOCHS FOLDS GRACE_PERIOD_S HEAD HOST IMAGE_SIDE LABEL_SMOOTHING
+    DECODE_THREADS DRAIN_DELAY_S ENGINE ENGINE_THREADS EPOCHS FOLDS GRACE_PERIOD_S HEAD HOST IMAGE_SIDE
     LEARNING LEARNING_RATE LEDGER_DIR LEDGER_KEY_FILE LEDGER_MAX_FILE_BYTES LEDGER_POLICY LEDGER_SYNC_INTERVAL_S
-    LEDGER_TIMEOUT_S LOAD_TIMEOUT_S LOG_DIR LOG_FORMAT LOG_LEVEL LOSS MAX_BATCH_SIZE MAX_EXPLAIN_QUEUE MAX_FILES
+    LEDGER_TIMEOUT_S LOAD_TIMEOUT_S LOG_DIR LOG_FORMAT LOG_LEVEL MAX_BATCH_SIZE MAX_EXPLAIN_QUEUE MAX_FILES
     MAX_INFLIGHT_BYTES MAX_PIXELS MAX_QUEUE MAX_UPLOAD_BYTES MODEL_NAME MODEL_REPOSITORY NETWORK ON_LABEL_CONFLICT
     OOD_POLICY PATIENCE POLL_INTERVAL_S PORT PRECISION PUBLIC REQUEST_TIMEOUT_S ROOT_PATH SEED SELF_CHECK_INTERVAL_S
     SIGNING_KEY SPLIT SPLIT_SEED TARGET TRUSTED_KEY UNFROZEN VALIDATION_SHARE WEIGHTS WINDOW_LEVEL WINDOW_WIDTH
@@ -30,6 +30,12 @@ OF_PROGRAMS = frozenset(
 
 OF_SURROUNDINGS = frozenset(["FAULT_SECONDS", "KEYS", "KILLS", "PUBLISHED_PORT", "TEST_DATA"])
 """What compose files and tests read, without the prefix."""
+
+REMOVED = {
+    "loss": "was removed in 0.2.0: fine-tuning always makes cross-entropy small; leave it out",
+    "label_smoothing": "was removed in 0.2.0: fine-tuning takes labels as they are; leave it out",
+}
+"""What is told to whoever still uses a setting, in the environment or as an option, that is no more."""
 
 # Kubernetes puts them into every Pod beside a Service named lungct or lungct-…, unless the Pod forbids it
 _SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
@@ -55,6 +61,9 @@ def unknown_settings(environment: Mapping[str, str], own: Iterable[str]) -> list
         is_link = _SERVICE_LINK.fullmatch(bare) or (bare.endswith("PORT") and is_service_link(value))
         if bare in known or is_link:
             continue
+        if bare.lower() in REMOVED:
+            told.append(f"{name}: {REMOVED[bare.lower()]}")
+            continue
         near = difflib.get_close_matches(bare, sorted(known), n=1)
         told.append(f"{name}: no such setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ""))
     return told
@@ -76,6 +85,18 @@ def add_options(group: "argparse._ArgumentGroup", fields: Mapping[str, FieldInfo
             metavar=None if choices else _placeholder(field.annotation),
             help=described(name, field).replace("%", "%%"),
         )
+
+
+def add_removed(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options that help does not show and that say what became of them."""
+    for name in names:
+        parser.add_argument(option(name), dest=name, nargs="?", action=_Removed, default=argparse.SUPPRESS,
+                            help=argparse.SUPPRESS)  # fmt: skip
+
+
+class _Removed(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(f"{option(self.dest)} {REMOVED[self.dest]}")
 
 
 def option(name: str) -> str:

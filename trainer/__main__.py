@@ -27,8 +27,7 @@ from shared.settings import unknown_settings
 from trainer.command_line import build_parser
 from trainer.errors import TrainerError, WrongArgument
 from trainer.settings import TrainerSettings
-from trainer.terminal import complain, have_our_lines_alone, let_go_of_output, say
-from trainer.wording import counted
+from trainer.terminal import complain, counted, have_our_lines_alone, let_go_of_output, say
 
 # before TensorFlow is imported: its notes on instruction sets help nobody who reads this command's output
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

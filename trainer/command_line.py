@@ -5,9 +5,10 @@ Options that are settings are drawn from their fields: name, choices, default an
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from shared import VERSION
-from shared.settings import add_options
+from shared.settings import add_options, add_removed
 from trainer.settings import TrainerSettings
 
 _EXAMPLES = """\
@@ -81,10 +82,11 @@ examples:
 Whoever signs vouches for the version as it is now. A signature is over every file; after any change it no longer holds.
 """
 
+_LAYOUT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 _REPOSITORY = ("model_repository", "model_name")
 _READING = ("data", "decode_threads")
 _CASES = ("cases", "case_counts")
-_FITTING = ("classes", "target", "network", "weights", "learning", "head", "unfrozen", "loss", "label_smoothing",
+_FITTING = ("classes", "target", "network", "weights", "learning", "head", "unfrozen",
             "folds", "split_seed", "balance", "epochs", "patience", "batch_size", "learning_rate", "log_dir", "seed",
             "augmentation", "image_side", "crop", "window_level",
             "window_width")  # fmt: skip
@@ -96,8 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m trainer",
         description="Train a classifier of chest CT slices and keep a repository of its versions.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **_LAYOUT,
     )
     parser.add_argument("--version", action="version", version=f"lungct {VERSION}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -106,17 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--if-empty", action="store_true", help="do nothing where the repository holds a valid version")
     run.add_argument("--force", action="store_true", help="publish also what is worse than the version in force")
     run.add_argument("--resume", action="store_true", help="go on where an equal run was cut off")
-    _add_settings(
-        run,
-        *_READING,
-        *_CASES,
-        "on_label_conflict",
-        *_REPOSITORY,
-        "split",
-        "validation_share",
-        *_FITTING,
-        "signing_key",
-    )
+    named = ("on_label_conflict", *_REPOSITORY, "split", "validation_share")
+    _add_settings(run, *_READING, *_CASES, *named, *_FITTING, "signing_key")
 
     crossval = _add_verb(
         verbs, "crossval", "measure a configuration on new cases, over several seeds of the folds", _CROSSVAL_EXAMPLES
@@ -125,29 +117,24 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds", type=_at_least_one, default=5, metavar="N", help="how many seeds, from --split-seed on (default: 5)"
     )
     crossval.add_argument("--baseline", action="store_true", help="measure the frozen baseline beside it")
-    crossval.add_argument("--json", action="store_true", help="print JSON instead of a summary")
+    _add_json(crossval, "print JSON instead of a summary")
     _add_settings(crossval, *_READING, *_CASES, "on_label_conflict", *_FITTING)
 
     audit = _add_verb(verbs, "audit", "look at labelled slices before training on them", _AUDIT_EXAMPLES)
-    audit.add_argument(
-        "--out",
-        type=Path,
-        default=Path("audit"),
-        metavar="DIR",
-        help="where audit.json and audit.html go (default: audit)",
-    )
-    audit.add_argument("--json", action="store_true", help="print JSON instead of a summary")
+    where = "where audit.json and audit.html go (default: audit)"
+    audit.add_argument("--out", type=Path, default=Path("audit"), metavar="DIR", help=where)
+    _add_json(audit, "print JSON instead of a summary")
     _add_settings(audit, *_READING, *_CASES, "classes", "target", "seed")
 
     evaluate = _add_verb(verbs, "evaluate", "print metrics of a version on labelled slices", _EVALUATE_EXAMPLES)
     evaluate.add_argument(
         "--version", type=int, help="which version (default: the pinned one, or the newest valid one)"
     )
-    evaluate.add_argument("--json", action="store_true", help="print JSON")
+    _add_json(evaluate)
     _add_settings(evaluate, *_READING, *_REPOSITORY)
 
     versions = _add_verb(verbs, "versions", "list the versions, each verified byte by byte")
-    versions.add_argument("--json", action="store_true", help="print JSON")
+    _add_json(versions)
     _add_settings(versions, *_REPOSITORY)
 
     pin = _add_verb(verbs, "pin", "have services serve one version, whatever is newer")
@@ -165,26 +152,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     prune = _add_verb(verbs, "prune", "remove old versions; never the pinned one, nor the newest that are valid")
     prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many of the newest stay")
-    prune.add_argument(
-        "--all-work",
-        action="store_true",
-        help="remove unfinished work also where the quality gate offered it for --force --resume",
-    )
+    all_work = "remove unfinished work also where the quality gate offered it for --force --resume"
+    prune.add_argument("--all-work", action="store_true", help=all_work)
     _add_settings(prune, *_REPOSITORY)
 
     synthesize = _add_verb(verbs, "synthesize", "draw class folders of CT-like phantoms", _SYNTHESIZE_EXAMPLES)
     synthesize.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
-    synthesize.add_argument(
-        "--cases",
-        dest="cases_per_class",  # the setting `cases` is a table
-        type=_at_least_one,
-        default=10,
-        metavar="N",
-        help="cases per class (default: 10)",
-    )
-    synthesize.add_argument(
-        "--slices-per-case", type=_at_least_one, default=3, metavar="N", help="slices of each case (default: 3)"
-    )
+    for option, dest, default, meaning in (
+        ("--cases", "cases_per_class", 10, "cases per class"),  # the setting `cases` is a table
+        ("--slices-per-case", "slices_per_case", 3, "slices of each case"),
+    ):
+        told = f"{meaning} (default: {default})"
+        synthesize.add_argument(option, dest=dest, type=_at_least_one, default=default, metavar="N", help=told)
     _add_settings(synthesize, "seed")
     return parser
 
@@ -192,18 +171,18 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_verb(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, examples: str = ""
 ) -> argparse.ArgumentParser:
-    return verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    description = f"{summary[0].upper()}{summary[1:]}."
+    return verbs.add_parser(name, help=summary, description=description, epilog=examples, **_LAYOUT)
+
+
+def _add_json(parser: argparse.ArgumentParser, told: str = "print JSON") -> None:
+    parser.add_argument("--json", action="store_true", help=told)
 
 
 def _add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     add_options(parser.add_argument_group("settings"), {name: TrainerSettings.model_fields[name] for name in names})
+    if "learning" in names:
+        add_removed(parser, "loss", "label_smoothing")
 
 
 def _at_least_one(text: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from trainer.data.cases import Cases, Groups, find_cases
 from trainer.data.dataset import Dataset
@@ -18,10 +18,10 @@ from trainer.evaluation.metrics import Figures
 from trainer.evaluation.resampling import draw_cases
 from trainer.run import folds_of, read_labelled
 from trainer.settings import TrainerSettings
+from trainer.terminal import counted
 from trainer.trained_model import training_record
 from trainer.training.cross_validation import cross_validate
 from trainer.training.learner import make_learner
-from trainer.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -37,30 +37,24 @@ _SHOWN = {
 }
 
 
-class MeanFigure(BaseModel):
+class MeanFigure(BaseModel, frozen=True):
     """Mean over the seeds, its 95 % interval over draws of cases, and the figure of each seed."""
-
-    model_config = ConfigDict(frozen=True)
 
     mean: float
     interval: Interval
     of_seeds: tuple[float, ...]
 
 
-class Measured(BaseModel):
+class Measured(BaseModel, frozen=True):
     """One configuration: every slice judged once a seed, unseen, its probabilities calibrated by the other folds."""
-
-    model_config = ConfigDict(frozen=True)
 
     configuration: dict[str, JsonValue]
     figures: dict[str, MeanFigure]
     seconds: float
 
 
-class RepeatedReport(BaseModel):
+class CrossvalReport(BaseModel, frozen=True):
     """What `crossval` finds. gain: the configuration against the baseline, means over the seeds, paired by case."""
-
-    model_config = ConfigDict(frozen=True)
 
     n: int
     n_cases: int
@@ -73,7 +67,7 @@ class RepeatedReport(BaseModel):
     gain: Comparison | None
 
 
-def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline: bool = False) -> RepeatedReport:
+def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline: bool = False) -> CrossvalReport:
     """Cross-validate with each of as many seeds of the folds; nothing is published. Raises TrainerError."""
     dataset = _read(folder, settings)
     first = settings.seed if settings.split_seed is None else settings.split_seed
@@ -86,7 +80,7 @@ def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline:
         other = baseline_of(settings)
         baseline, others = _measure(_read(folder, other), cases, other, of_folds)
         gain = paired_by_case(dataset.labels, probabilities, others, cases.groups)
-    return RepeatedReport(
+    return CrossvalReport(
         n=len(dataset),
         n_cases=len(cases),
         cases_of_class=cases.counts(dataset),
@@ -168,7 +162,7 @@ def _measure(
     return measured, runs
 
 
-def summary(report: RepeatedReport) -> str:
+def summary(report: CrossvalReport) -> str:
     """The report as a table for a terminal."""
     counts = ", ".join(f"{name}: {count}" for name, count in report.cases_of_class.items())
     lines = [

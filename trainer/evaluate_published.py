@@ -10,7 +10,7 @@ from trainer.data.input_pipeline import read_dataset
 from trainer.errors import TrainerError
 from trainer.evaluation.metrics import Metrics, evaluate
 from trainer.export.saved_model import load_and_predict
-from trainer.wording import counted
+from trainer.terminal import counted
 
 
 class UnusableModel(TrainerError):

@@ -19,11 +19,11 @@ from trainer.preflight import demo_settings
 from trainer.publishing.publish import publish
 from trainer.publishing.quality_gate import Verdict, WorseThanPublished, judge
 from trainer.settings import TrainerSettings
+from trainer.terminal import counted
 from trainer.train_by_case import train_by_case
 from trainer.train_by_image import train_by_image
 from trainer.trained_model import TrainedModel
 from trainer.training.work_folder import WorkFolder, fingerprint
-from trainer.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -85,23 +85,23 @@ def train_and_publish(
     return outcome
 
 
-def _publish(candidate: TrainedModel, settings: TrainerSettings, started: float, *, is_forced: bool) -> Outcome:
-    verdict = judge(candidate.out_of_fold, settings.model_dir, is_forced=is_forced)
+def _publish(trained: TrainedModel, settings: TrainerSettings, started: float, *, is_forced: bool) -> Outcome:
+    verdict = judge(trained.out_of_fold, settings.model_dir, is_forced=is_forced)
     if verdict.is_worse and not is_forced:
         raise WorseThanPublished(verdict.reason)
     gate: JsonValue = verdict.model_dump(mode="json")
-    facts = candidate.facts.model_copy(
-        update={"training": {**candidate.facts.training, "gate": gate}, "duration_s": time.monotonic() - started}
+    record = trained.record.model_copy(
+        update={"training": {**trained.record.training, "gate": gate}, "duration_s": time.monotonic() - started}
     )
     version = publish(
-        candidate.model,
-        facts,
+        trained.model,
+        record,
         settings.model_dir,
-        candidate.figures,
-        candidate.out_of_fold,
+        trained.plots,
+        trained.out_of_fold,
         signing_key=settings.signing_key,
     )
-    return Outcome(version, candidate.metrics, verdict, facts.warnings, time.monotonic() - started)
+    return Outcome(version, trained.metrics, verdict, record.warnings, time.monotonic() - started)
 
 
 def folds_of(dataset: Dataset, cases: Cases, settings: TrainerSettings) -> Folds:

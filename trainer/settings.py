@@ -9,13 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
 from shared.window import LUNG_WINDOW, Window
-from trainer.wording import printable
+from trainer.terminal import printable
 
 NetworkName = str
 """cnn, tiny, efficientnet_lite0, chest_resnet, or keras: and the name of a network of keras.applications."""
 LearningName = Literal["frozen", "fine-tuning"]
 HeadName = Literal["auto", "lda", "logistic", "neighbours"]
-LossName = Literal["cross-entropy", "focal"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "batches", "none"]
 SplitName = Literal["case", "image"]
 OnLabelConflict = Literal["error", "drop"]
@@ -78,10 +77,6 @@ class TrainerSettings(BaseSettings):
     )
     unfrozen: float = Field(
         default=0.25, gt=0, le=1, description="Share of a network's layers, the last ones, that fine-tuning trains."
-    )
-    loss: LossName = Field(default="cross-entropy", description="What fine-tuning makes small.")
-    label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of each label that fine-tuning spreads over all classes."
     )
     split: SplitName = Field(
         default="case",

@@ -9,10 +9,9 @@ from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.operating_points import choose_rules
 from trainer.evaluation.out_of_fold import out_of_fold
 from trainer.export.ensemble import assemble
-from trainer.publishing.model_record import ModelRecord
 from trainer.publishing.plots import confusion_matrix, reliability
 from trainer.settings import FROM_SCRATCH, TrainerSettings
-from trainer.trained_model import TrainedModel, training_record, warnings_of
+from trainer.trained_model import TrainedModel, make_record
 from trainer.training.chest_gate import fit_gate
 from trainer.training.cross_validation import cross_validate, judge_out_of_fold
 from trainer.training.learner import make_learner
@@ -30,40 +29,30 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     before, after = judge_out_of_fold(dataset, folds, result, settings.seed)
     calibrated = result.calibrated
     probabilities = calibrated.probabilities
-    held_out = [folds.split(fold) for fold in range(len(folds))]
-    chest = fit_gate(dataset, result.members, held_out)
-    model = assemble(result.members, calibrated.temperature, distances=chest.distances)
-    rules = choose_rules(dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, seed=settings.seed)
-    title = f"{settings.model_name}, network {settings.network}, out of fold"
-    facts = ModelRecord(
-        architecture=settings.network,
-        classes=dataset.classes,
-        preprocessing=settings.preprocessing,
-        dataset=dataset.describe(),
+    distances, gate = fit_gate(dataset, result.members, [folds.split(fold) for fold in range(len(folds))])
+    model = assemble(result.members, calibrated.temperature, distances=distances)
+    epochs: dict[str, JsonValue] = {"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}
+    record = make_record(
+        dataset,
+        settings,
         split=folds.record,
+        split_warnings=folds.warnings,
         metrics={
             **after.model_dump(mode="json"),
             "before_calibration": _of_probabilities(before),
             "calibration": calibrated.record(result.logits, dataset.labels),
         },
-        thresholds=rules,
-        chest_gate=chest.gate,
-        training={
-            **training_record(settings),
-            **({"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}),
-            "members": len(result.members),
-            "parameters": model.count_params(),
-        },
-        warnings=warnings_of(dataset, folds.warnings),
-        seed=settings.seed,
-        duration_s=0.0,
+        training={**epochs, "members": len(result.members), "parameters": model.count_params()},
+        gate=gate,
+        rules=choose_rules(dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, seed=settings.seed),
     )
-    figures = {
+    title = f"{settings.model_name}, network {settings.network}, out of fold"
+    plots = {
         "confusion_matrix.png": confusion_matrix(after, title),
         "reliability.png": reliability(dataset.labels, softmax(result.logits), probabilities, title),
     }
     kept = out_of_fold(dataset.classes.names, dataset.digests, dataset.labels, groups, probabilities)
-    return TrainedModel(model, after, facts, figures, kept)
+    return TrainedModel(model, after, record, plots, kept)
 
 
 def _of_probabilities(metrics: Metrics) -> dict[str, JsonValue]:

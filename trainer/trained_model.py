@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import keras
 from pydantic import JsonValue
 
+from shared.chest_ct import ChestGate
+from shared.decisions import DecisionRules
 from trainer.data.dataset import Dataset
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OutOfFold
@@ -16,18 +18,44 @@ PHANTOM_WARNING = "Demo model: trained on synthetic phantoms; it has never seen 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """model: uint8 [B, H, W, 1] → float32 [B, classes]. out_of_fold: None where cases were not held apart."""
+    """model: uint8 [B, H, W, 1] → named outputs, probabilities float32 [B, classes] among them.
+
+    plots: PNG bytes by file name. out_of_fold: None where cases were not held apart.
+    """
 
     model: keras.Model
     metrics: Metrics
-    facts: ModelRecord
-    figures: dict[str, bytes]
+    record: ModelRecord
+    plots: dict[str, bytes]
     out_of_fold: OutOfFold | None = None
 
 
-def warnings_of(dataset: Dataset, of_split: tuple[str, ...]) -> tuple[str, ...]:
-    """What must be said wherever the model answers."""
-    return (PHANTOM_WARNING, *of_split) if dataset.kind == "phantoms" else of_split
+def make_record(
+    dataset: Dataset,
+    settings: TrainerSettings,
+    *,
+    split: dict[str, JsonValue],
+    split_warnings: tuple[str, ...],
+    metrics: dict[str, JsonValue],
+    training: dict[str, JsonValue],
+    gate: ChestGate,
+    rules: DecisionRules | None = None,
+) -> ModelRecord:
+    """What is known of a model but for the time its run took. training: in addition to what the settings say."""
+    return ModelRecord(
+        architecture=settings.network,
+        classes=dataset.classes,
+        preprocessing=settings.preprocessing,
+        dataset=dataset.describe(),
+        split=split,
+        metrics=metrics,
+        thresholds=rules,
+        chest_gate=gate,
+        training={**training_record(settings), **training},
+        warnings=(PHANTOM_WARNING, *split_warnings) if dataset.kind == "phantoms" else split_warnings,
+        seed=settings.seed,
+        duration_s=0.0,
+    )
 
 
 def training_record(settings: TrainerSettings) -> dict[str, JsonValue]:
@@ -50,6 +78,5 @@ def training_record(settings: TrainerSettings) -> dict[str, JsonValue]:
         **of_gradient,
         "epochs": settings.epochs,
         "unfrozen": settings.unfrozen,
-        "loss": settings.loss,
-        "label_smoothing": settings.label_smoothing,
+        "loss": "cross-entropy",
     }

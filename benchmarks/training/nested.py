@@ -96,14 +96,7 @@ def _as_published(
     """
     training, held_out = split.training, split.validation
     _, groups = np.unique(folds.cases.groups[training], return_inverse=True)
-    part = replace(
-        dataset,
-        images=dataset.images[training],
-        labels=dataset.labels[training],
-        digests=tuple(dataset.digests[row] for row in training),
-        files=tuple(dataset.files[row] for row in training),
-        thumbnails=dataset.thumbnails[training],
-    )
+    part = dataset.only(training)
     inside = split_by_case(part, Cases(groups, folds.cases.origin), settings.folds, settings.seed)
     logits = np.empty((len(training), len(dataset.classes.names)))
     answers, members, splits = [], [], []
@@ -116,11 +109,9 @@ def _as_published(
         answers.append(member.logits(held_out))
     calibrated = cross_fit(logits, part.labels, inside.fold_of)
     rules = choose_rules(part.labels, calibrated.probabilities, groups, inside.fold_of, dataset.classes)
-    chest = fit_gate(part, members, splits)
-    distances = [
-        distance.of(member.features_of(held_out)) for member, distance in zip(members, chest.distances, strict=True)
-    ]
-    is_too_far = np.mean(distances, axis=0) > (chest.gate.max_distance or np.inf)
+    fitted, gate = fit_gate(part, members, splits)
+    distances = [distance.of(member.features_of(held_out)) for member, distance in zip(members, fitted, strict=True)]
+    is_too_far = np.mean(distances, axis=0) > (gate.max_distance or np.inf)
     return rules, np.stack([softmax(one, calibrated.temperature) for one in answers]), is_too_far
 
 

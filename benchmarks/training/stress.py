@@ -25,7 +25,7 @@ from trainer.command_line import build_parser
 from trainer.data.balance import Indices
 from trainer.data.cases import find_cases
 from trainer.data.dataset import Dataset, LabelledFile, index_folder
-from trainer.data.input_pipeline import ReadFile, read_files
+from trainer.data.input_pipeline import read_files
 from trainer.evaluation.operating_points import threshold_for_specificity
 from trainer.export.ensemble import assemble
 from trainer.run import folds_of, read_labelled
@@ -103,7 +103,7 @@ def changed(
         return to_tensor(change(one.grey), spec, one.air_grey)
 
     read = read_files(replace(index, files=files), prepared, settings.decode_threads)
-    tensors = [one.seen for one in read if isinstance(one, ReadFile)]
+    tensors = [one.seen for one in read.whole]
     if len(tensors) != len(rows):
         raise SystemExit(f"{len(rows) - len(tensors)} slices could not be read again")
     return np.stack(tensors)

@@ -1,12 +1,13 @@
 """Look first: what a folder of labelled slices holds, and what in it would mislead training or its figures."""
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trainer.data.cases import Cases, find_cases
 from trainer.data.dataset import file_name, index_folder
@@ -15,34 +16,28 @@ from trainer.data.image_measures import MEASURES, ImageMeasures, measure_folder
 from trainer.data.similarity import Pairs
 from trainer.evaluation.shortcuts import Shortcut, find_shortcuts
 from trainer.settings import TrainerSettings
-from trainer.wording import counted, printable
+from trainer.terminal import counted, printable
 
 _MAX_PAIRS = 200
 
 
-class Unreadable(BaseModel):
+class Unreadable(BaseModel, frozen=True):
     """A file that cannot be used."""
-
-    model_config = ConfigDict(frozen=True)
 
     file: str
     reason: str
 
 
-class AlikePair(BaseModel):
+class AlikePair(BaseModel, frozen=True):
     """Two slices of different classes that look like one patient's."""
-
-    model_config = ConfigDict(frozen=True)
 
     files: tuple[str, str]
     classes: tuple[str, str]
     correlation: float
 
 
-class CaseGroup(BaseModel):
+class CaseGroup(BaseModel, frozen=True):
     """The slices of one case. name: the user's, None where it was inferred."""
-
-    model_config = ConfigDict(frozen=True)
 
     number: int
     name: str | None
@@ -50,13 +45,11 @@ class CaseGroup(BaseModel):
     files: tuple[str, ...]
 
 
-class Audit(BaseModel):
+class Audit(BaseModel, frozen=True):
     """Everything that was found, as audit.json holds it. It names files, which may name patients.
 
     Names are as trainer.data.dataset.file_name() gives them.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     folder: str
     n: int
@@ -89,7 +82,7 @@ class Audited:
     """What was found, and what the page draws it from."""
 
     audit: Audit
-    survey: ImageMeasures
+    slices: ImageMeasures
     cases: Cases
     alike: Pairs
     """Pairs across classes, the most alike first."""
@@ -98,47 +91,43 @@ class Audited:
 def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
     """Read a folder of class folders once and judge it. Raises DatasetError, CaseTableError or CaseInTwoClasses."""
     index = index_folder(folder, settings.class_set)
-    survey = measure_folder(index, settings.decode_threads)
-    near = near_duplicates(survey)
-    cases = find_cases(survey, folder, settings.cases, settings.expected_cases, near)
-    alike = across_classes(near, survey.labels)
-    order = np.argsort(-alike.correlation, kind="stable")
-    alike = Pairs(alike.first[order], alike.second[order], alike.correlation[order])
-    names, of_class = survey.classes.names, [survey.labels == label for label in range(len(survey.classes.names))]
+    slices = measure_folder(index, settings.decode_threads)
+    near = near_duplicates(slices)
+    cases = find_cases(slices, folder, settings.cases, settings.expected_cases, near)
+    alike = across_classes(near, slices.labels)
+    alike = alike.where(np.argsort(-alike.correlation, kind="stable"))
+    names, of_class = slices.classes.names, [slices.labels == label for label in range(len(slices.classes.names))]
+    shown = zip(alike.first, alike.second, alike.correlation.tolist(), strict=True)
     audit = Audit(
         folder=printable(folder),
-        n=len(survey.labels),
-        counts={name: int(rows.sum()) for name, rows in zip(names, of_class, strict=True)},
-        ignored_folders=survey.ignored_folders,
-        unreadable=tuple(
-            Unreadable(file=file_name(skipped.path, folder), reason=skipped.reason) for skipped in survey.skipped
-        ),
-        copies=_named(survey, copies(survey)),
-        conflicts=_named(survey, conflicting_copies(survey)),
+        n=len(slices),
+        counts=slices.counts(),
+        ignored_folders=slices.ignored_folders,
+        unreadable=tuple(Unreadable(file=file_name(one.path, folder), reason=one.reason) for one in slices.skipped),
+        copies=_named(slices, copies(slices)),
+        conflicts=_named(slices, conflicting_copies(slices)),
         near_duplicate_pairs=len(near) - len(alike),
         alike_across_classes=tuple(
             AlikePair(
-                files=(survey.files[one], survey.files[other]),
-                classes=(names[survey.labels[one]], names[survey.labels[other]]),
-                correlation=round(float(correlation), 4),
+                files=(slices.files[one], slices.files[other]),
+                classes=(names[slices.labels[one]], names[slices.labels[other]]),
+                correlation=round(correlation, 4),
             )
-            for one, other, correlation in list(zip(alike.first, alike.second, alike.correlation, strict=True))[
-                :_MAX_PAIRS
-            ]
+            for one, other, correlation in itertools.islice(shown, _MAX_PAIRS)
         ),
         n_alike_across_classes=len(alike),
         pairs_left_out=near.left_out,
-        image_sizes={name: _sizes(survey.measures[rows]) for name, rows in zip(names, of_class, strict=True)},
+        image_sizes={name: _sizes(slices.measures[rows]) for name, rows in zip(names, of_class, strict=True)},
         medians={
-            name: dict(zip(MEASURES, np.median(survey.measures[rows], axis=0).round(2).tolist(), strict=True))
+            name: dict(zip(MEASURES, np.median(slices.measures[rows], axis=0).round(2).tolist(), strict=True))
             for name, rows in zip(names, of_class, strict=True)
         },
-        shortcuts=find_shortcuts(survey, cases, settings.seed),
+        shortcuts=find_shortcuts(slices, cases, settings.seed),
         case_origin=cases.origin,
-        case_counts=cases.counts(survey),
-        cases=_groups(survey, cases),
+        case_counts=cases.counts(slices),
+        cases=_groups(slices, cases),
     )
-    return Audited(audit, survey, cases, alike)
+    return Audited(audit, slices, cases, alike)
 
 
 def summary(audit: Audit) -> str:
@@ -172,8 +161,8 @@ def summary(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _named(survey: ImageMeasures, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(survey.files[row] for row in same) for same in sets)
+def _named(slices: ImageMeasures, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(slices.files[row] for row in same) for same in sets)
 
 
 def _sizes(measures: np.ndarray) -> dict[str, int]:
@@ -181,14 +170,14 @@ def _sizes(measures: np.ndarray) -> dict[str, int]:
     return dict(sizes.most_common())
 
 
-def _groups(survey: ImageMeasures, cases: Cases) -> tuple[CaseGroup, ...]:
+def _groups(slices: ImageMeasures, cases: Cases) -> tuple[CaseGroup, ...]:
     rows_of = [np.flatnonzero(cases.groups == number).tolist() for number in range(len(cases))]
     return tuple(
         CaseGroup(
             number=number,
             name=cases.names[number] if cases.names else None,
-            class_name=survey.classes.names[survey.labels[rows[0]]],
-            files=tuple(survey.files[row] for row in rows),
+            class_name=slices.classes.names[slices.labels[rows[0]]],
+            files=tuple(slices.files[row] for row in rows),
         )
         for number, rows in enumerate(rows_of)
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from trainer.audit.audit import Audit, Audited, CaseGroup
-from trainer.audit.figures import contact_sheet, geometry_figure, intensity_figure, pair_sheet
+from trainer.audit.plots import contact_sheet, geometry_figure, intensity_figure, pair_sheet
 from trainer.data.duplicates import NEAR
 from trainer.data.image_measures import MEASURES
 from trainer.progress import with_progress
-from trainer.wording import counted
+from trainer.terminal import counted
 
 JSON_FILE, PAGE_FILE = "audit.json", "audit.html"
 _MAX_ROWS = 50
@@ -108,7 +108,7 @@ def _duplicates(audited: Audited) -> str:
             f"above {NEAR}: probably one patient with two labels.</p>"
         )
         parts.append(
-            _image(pair_sheet(audited.survey, audited.alike), "The most alike pairs, one slice above the other")
+            _image(pair_sheet(audited.slices, audited.alike), "The most alike pairs, one slice above the other")
         )
         rows = [
             (f"{' ~ '.join(pair.files)}", " / ".join(pair.classes), f"{pair.correlation:.3f}")
@@ -133,9 +133,9 @@ def _shortcuts(audited: Audited) -> str:
     ]
     head = ("Clue", "Balanced accuracy", "95 %, by case", "Chance", *(f"Recall: {name}" for name in names))
     parts.append(_table(head, rows) if rows else "<p>Not tested: a class has fewer than two cases.</p>")
-    parts.append(_image(geometry_figure(audited.survey), "Geometry against class"))
+    parts.append(_image(geometry_figure(audited.slices), "Geometry against class"))
     parts.append(
-        _image(intensity_figure(audited.survey), "Grey values and noise against class: median, quartiles, 5 to 95 %")
+        _image(intensity_figure(audited.slices), "Grey values and noise against class: median, quartiles, 5 to 95 %")
     )
     medians = [(measure, *(f"{audit.medians[name][measure]:g}" for name in names)) for measure in MEASURES]
     parts.append(_details("Medians", _table(("Measure", *names), medians)))
@@ -148,7 +148,7 @@ def _cases(audited: Audited) -> str:
     parts = [f'<h2>Cases: {len(audit.cases)}</h2><p class="note">{note}</p>']
     for group in with_progress(audit.cases, len(audit.cases), "Drawing cases"):
         rows = np.flatnonzero(audited.cases.groups == group.number)
-        parts.append(f"<h3>{_group_title(group)}</h3>{_image(contact_sheet(audited.survey, rows))}")
+        parts.append(f"<h3>{_group_title(group)}</h3>{_image(contact_sheet(audited.slices, rows))}")
     return "\n".join(parts)
 
 

@@ -6,10 +6,23 @@ Each function looks at labels only and returns indices or weights, so that no im
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.settings import BalanceName
+
 Labels = NDArray[np.int64]
 """int64 [n], the class index of each slice."""
 Indices = NDArray[np.int64]
 """int64 [m], positions in an array of labels."""
+
+
+def balanced(labels: Labels, rows: Indices, balance: BalanceName, seed: int) -> Indices:
+    """The rows that train: those given, or, where the balance draws rows, fewer or more of them.
+
+    labels: int64 [n]; rows: int64 [m], positions in them.
+    """
+    rng = np.random.default_rng(seed)
+    if balance == "undersample":
+        return rows[undersample(labels[rows], rng)]
+    return rows[oversample(labels[rows], rng)] if balance == "oversample" else rows
 
 
 def undersample(labels: Labels, rng: np.random.Generator) -> Indices:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from trainer.data.augmentation import augment
 from trainer.data.balance import Indices
@@ -74,10 +73,6 @@ def _augmented(batches: Any, seed: int, augmentation: AugmentationName) -> Any:
 
 def _gathered(dataset: Dataset, batches_of_rows: Any) -> Any:
     pixels = tf.constant(dataset.images)
-    one_hot = tf.constant(_one_hot(dataset))
+    # floats, because a mixed slice is of two classes in shares
+    one_hot = tf.constant(np.eye(len(dataset.classes.names), dtype=np.float32)[dataset.labels])
     return batches_of_rows.map(lambda rows: (tf.gather(pixels, rows), tf.gather(one_hot, rows)))
-
-
-def _one_hot(dataset: Dataset) -> NDArray[np.float32]:
-    """Float labels, because a mixed slice is of two classes in shares."""
-    return np.eye(len(dataset.classes.names), dtype=np.float32)[dataset.labels]

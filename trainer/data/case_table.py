@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainer.data.dataset import file_name
 from trainer.errors import TrainerError
-from trainer.wording import counted, printable
+from trainer.terminal import counted, printable
 
 CASE_TABLE_FILE = "cases.csv"
 _COLUMNS = ("file", "case")

@@ -8,20 +8,23 @@ puts a patient on both sides of a split.
 import itertools
 import re
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from trainer.data.balance import Indices, Labels
+from trainer.data.balance import Indices
 from trainer.data.case_table import CASE_TABLE_FILE, read_case_table
 from trainer.data.dataset import Slices
-from trainer.data.duplicates import copies, near_duplicates
+from trainer.data.duplicates import near_duplicates
 from trainer.data.similarity import Pairs, neighbour_correlations
 from trainer.errors import TrainerError
-from trainer.wording import counted
+from trainer.terminal import counted
 
 Groups = NDArray[np.int64]
 """int64 [n]: the number of each slice's case, from 0 in the order of first appearance."""
@@ -97,21 +100,18 @@ def find_cases(
 
 def _cases_without_table(slices: Slices, case_counts: tuple[int, ...] | None, near: Pairs | None) -> Cases:
     """Patients, as far as files name them; the rest is guessed, which may join patients and never parts one."""
-    named = np.array([row for row, patient in enumerate(slices.patients) if patient is not None], np.int64)
-    if not len(named):
+    named = [row for row, patient in enumerate(slices.patients) if patient is not None]
+    if not named:
         return Cases(infer_groups(slices, case_counts, near), "inferred")
     first_of: dict[str | None, int] = {}
-    for row in named.tolist():
+    for row in named:
         first = first_of.setdefault(slices.patients[row], row)
         if slices.labels[first] != slices.labels[row]:
             raise PatientInTwoClasses(slices.files[first], slices.files[row])
-    joined = _Joined(len(slices.labels))
-    joined.join_equal(tuple(patient or f"row {row}" for row, patient in enumerate(slices.patients)))
-    _join_copies(joined, slices)
-    if len(named) == len(slices.labels):
-        return Cases(joined.groups(), "known")
-    joined.join_equal(tuple(map(str, infer_groups(slices, case_counts, near).tolist())))
-    return Cases(joined.groups(), "inferred")
+    links = [_equal([patient or row for row, patient in enumerate(slices.patients)]), _copies(slices)]
+    if len(named) == len(slices):
+        return Cases(_joined(links), "known")
+    return Cases(_joined([*links, _equal(infer_groups(slices, case_counts, near).tolist())]), "inferred")
 
 
 def known_cases(slices: Slices, case_of: tuple[str, ...]) -> Cases:
@@ -126,14 +126,9 @@ def known_cases(slices: Slices, case_of: tuple[str, ...]) -> Cases:
     if torn:
         counts = {slices.classes.names[label]: count for label, count in sorted(of_case[torn[0]].items())}
         raise CaseInTwoClasses(torn[0], counts, len(torn) - 1)
-    joined = _Joined(len(case_of))
-    joined.join_equal(case_of)
-    _join_copies(joined, slices)
-    groups = joined.groups()
-    names: dict[int, str] = {}
-    for group, case in zip(groups.tolist(), case_of, strict=True):
-        names.setdefault(group, case)
-    return Cases(groups, "known", tuple(names.values()))
+    groups = _joined([_equal(case_of), _copies(slices)])
+    _, first_rows = np.unique(groups, return_index=True)
+    return Cases(groups, "known", tuple(case_of[row] for row in first_rows))
 
 
 def infer_groups(slices: Slices, case_counts: tuple[int, ...] | None = None, near: Pairs | None = None) -> Groups:
@@ -144,17 +139,15 @@ def infer_groups(slices: Slices, case_counts: tuple[int, ...] | None = None, nea
     the weakest ones, until as many runs are left. All of this is joined, so fewer groups than that may come out. near:
     near_duplicates(slices), where they are known already.
     """
-    joined = _Joined(len(slices.labels))
     pairs = near_duplicates(slices) if near is None else near
     pairs = pairs.where(slices.labels[pairs.first] == slices.labels[pairs.second])
-    joined.join_pairs(pairs.first, pairs.second)
-    _join_copies(joined, slices)
+    links = [(pairs.first, pairs.second), _copies(slices)]
     for label in np.unique(slices.labels).tolist():
-        order = _file_order(slices.files, slices.labels, label)
-        count = None if case_counts is None else case_counts[label]
-        is_linked = _linked(slices, order, count)
-        joined.join_pairs(order[:-1][is_linked], order[1:][is_linked])
-    return joined.groups()
+        rows = np.flatnonzero(slices.labels == label).tolist()
+        order = np.array(sorted(rows, key=lambda row: natural_key(slices.files[row])), np.int64)
+        is_linked = _linked(slices, order, None if case_counts is None else case_counts[label])
+        links.append((order[:-1][is_linked], order[1:][is_linked]))
+    return _joined(links)
 
 
 def _linked(slices: Slices, order: Indices, count: int | None) -> NDArray[np.bool_]:
@@ -169,46 +162,27 @@ def _linked(slices: Slices, order: Indices, count: int | None) -> NDArray[np.boo
     return is_linked
 
 
-def _join_copies(joined: "_Joined", slices: Slices) -> None:
-    for same in copies(slices):
-        rows = np.array([row for row in same if slices.labels[row] == slices.labels[same[0]]])
-        joined.join_pairs(rows[:-1], rows[1:])
-
-
-def _file_order(files: tuple[str, ...], labels: Labels, label: int) -> Indices:
-    rows = np.flatnonzero(labels == label).tolist()
-    return np.array(sorted(rows, key=lambda row: natural_key(files[row])), np.int64)
-
-
 def natural_key(path: str) -> tuple[str, list[str | int]]:
     """Sorts paths by folder, then by name with its numbers as numbers."""
     folder, _, name = path.rpartition("/")
     return folder, [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
 
 
-class _Joined:
-    """Rows joined to sets (union-find with path halving)."""
+def _equal(keys: Sequence[Hashable]) -> tuple[Indices, Indices]:
+    """Each row, linked to the first one that has an equal key."""
+    first: dict[Hashable, int] = {}
+    return np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64), np.arange(len(keys))
 
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
 
-    def join_pairs(self, first: Indices, second: Indices) -> None:
-        for one, other in zip(first.tolist(), second.tolist(), strict=True):
-            low, high = sorted((self._root(one), self._root(other)))
-            self._parent[high] = low
+def _copies(slices: Slices) -> tuple[Indices, Indices]:
+    """Each slice, linked to the first one of its class whose file is the same byte for byte."""
+    return _equal(list(zip(slices.labels.tolist(), slices.digests, strict=True)))
 
-    def join_equal(self, keys: tuple[str, ...]) -> None:
-        seen: dict[str, int] = {}
-        pairs = np.array([(seen.setdefault(key, row), row) for row, key in enumerate(keys)], np.int64).reshape(-1, 2)
-        self.join_pairs(pairs[:, 0], pairs[:, 1])
 
-    def groups(self) -> Groups:
-        numbers: dict[int, int] = {}
-        roots = (self._root(row) for row in range(len(self._parent)))
-        return np.array([numbers.setdefault(root, len(numbers)) for root in roots], np.int64)
-
-    def _root(self, row: int) -> int:
-        while self._parent[row] != row:
-            self._parent[row] = self._parent[self._parent[row]]
-            row = self._parent[row]
-        return row
+def _joined(links: Sequence[tuple[Indices, Indices]]) -> Groups:
+    """The number of each row's group, from pairs of rows that belong together; each row is in one pair at least."""
+    first, second = (np.concatenate(side) for side in zip(*links, strict=True))
+    count = int(second.max()) + 1
+    graph = coo_array((np.ones(len(first)), (first, second)), (count, count))
+    _, groups = connected_components(graph, directed=False)
+    return np.asarray(groups, np.int64)

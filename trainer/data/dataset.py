@@ -2,9 +2,9 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from shared.raster.decode import ImageType
 from trainer.data.balance import Indices, Labels
 from trainer.data.similarity import Thumbnails
 from trainer.errors import TrainerError
-from trainer.wording import printable
+from trainer.terminal import printable
 
 PHANTOM_MARKER = "PHANTOMS.txt"
 """A file of this name beside the class folders says that the slices are drawn, not scanned."""
@@ -72,54 +72,23 @@ class SkippedFile:
     sha256: str | None
 
 
-class Slices(Protocol):
-    """What judging slices as a set takes, without the tensors that a network sees; fields as in Dataset."""
+@dataclass(frozen=True, kw_only=True)
+class Slices:
+    """Labelled slices as a set, entry i of every field but the last two being one slice; without what a network sees.
 
-    @property
-    def labels(self) -> Labels:
-        """int64 [n]."""
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """SHA-256 of each file."""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """As file_name() gives them."""
-
-    @property
-    def thumbnails(self) -> Thumbnails:
-        """uint8 [n, 64, 64]."""
-
-    @property
-    def patients(self) -> tuple[str | None, ...]:
-        """Which slices are of one patient, as far as DICOM files say it."""
-
-    @property
-    def classes(self) -> ClassSet:
-        """Names in index order."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Slices in memory, row i of every field being one slice.
-
-    images: uint8 [n, height, width, 1]; labels: int64 [n]; digests: SHA-256 of each slice's file; files: its name as
-    file_name() gives it, which may hold a patient's name and so never leaves this machine; thumbnails:
-    uint8 [n, 64, 64], the whole frame, for comparing slices; kinds: types of the files; patients: digests by a key
-    that nobody knows, so that they tell which slices are of one patient and no more; None where a file does not say.
+    labels: int64 [n]; digests: SHA-256 of each slice's file; files: its name as file_name() gives it, which may hold a
+    patient's name and so never leaves this machine; thumbnails: uint8 [n, 64, 64], the whole frame, for comparing
+    slices; patients: digests by a key that nobody knows, so that they tell which slices are of one patient and no
+    more, None where a file does not say; skipped: files that are no whole slice.
     """
 
-    images: NDArray[np.uint8]
     labels: Labels
     digests: tuple[str, ...]
     files: tuple[str, ...]
-    skipped: tuple[SkippedFile, ...]
-    classes: ClassSet
-    kind: DatasetKind
     thumbnails: Thumbnails
-    kinds: tuple[ImageType, ...] = ()
     patients: tuple[str | None, ...] = ()
+    classes: ClassSet
+    skipped: tuple[SkippedFile, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -127,6 +96,32 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """Slices of each class."""
         return {name: int(np.sum(self.labels == index)) for index, name in enumerate(self.classes.names)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Slices):
+    """Slices in memory. images: uint8 [n, height, width, 1], prepared; kinds: types of the files, one a slice."""
+
+    images: NDArray[np.uint8]
+    kinds: tuple[ImageType, ...] = ()
+    kind: DatasetKind
+
+    def only(self, rows: Indices) -> "Dataset":
+        """The dataset of these rows, int64 [m], in their order; what was skipped stays listed."""
+
+        def picked(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[row] for row in rows) if column else ()
+
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            digests=picked(self.digests),
+            files=picked(self.files),
+            thumbnails=self.thumbnails[rows],
+            patients=picked(self.patients),
+            kinds=picked(self.kinds),
+        )
 
     def digest(self) -> str:
         """SHA-256 over the class and file digest of every slice, whatever its file is called and where it lies."""

@@ -12,7 +12,7 @@ from trainer.data.dataset import Dataset, SkippedFile, Slices
 from trainer.data.similarity import Pairs, similar_pairs
 from trainer.errors import TrainerError
 from trainer.settings import OnLabelConflict
-from trainer.wording import counted
+from trainer.terminal import counted
 
 logger = logging.getLogger(__name__)
 
@@ -75,23 +75,13 @@ def settle_conflicts(dataset: Dataset, folder: Path, on_conflict: OnLabelConflic
     if on_conflict == "error":
         examples = [" = ".join(dataset.files[row] for row in same) for same in conflicts[:_SHOWN]]
         raise LabelConflict(examples, len(conflicts))
-    dropped = np.sort(np.concatenate([np.array(same) for same in conflicts]))
+    dropped = np.sort(np.concatenate(conflicts))
     kept = np.setdiff1d(np.arange(len(dataset)), dropped)
     skipped = tuple(
         SkippedFile(folder / dataset.files[row], int(dataset.labels[row]), CONFLICT_REASON, dataset.digests[row])
         for row in dropped
     )
-    return dataclasses.replace(
-        dataset,
-        images=dataset.images[kept],
-        labels=dataset.labels[kept],
-        digests=tuple(dataset.digests[row] for row in kept),
-        files=tuple(dataset.files[row] for row in kept),
-        thumbnails=dataset.thumbnails[kept],
-        skipped=(*dataset.skipped, *skipped),
-        kinds=tuple(dataset.kinds[row] for row in kept) if dataset.kinds else (),
-        patients=tuple(dataset.patients[row] for row in kept) if dataset.patients else (),
-    )
+    return dataclasses.replace(dataset.only(kept), skipped=(*dataset.skipped, *skipped))
 
 
 def conflict_warning(slices: Slices, near: Pairs) -> str | None:

@@ -6,13 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.classes import ClassSet
 from shared.imaging import body_box
 from shared.raster.decode import GreySlice
-from trainer.data.balance import Labels
-from trainer.data.dataset import FolderIndex, SkippedFile, file_name
+from trainer.data.dataset import FolderIndex, Slices
 from trainer.data.input_pipeline import read_files
-from trainer.data.similarity import Thumbnails, thumbnail
 
 MEASURES = (
     "image width", "image height", "body left", "body top", "body width", "body height",
@@ -23,43 +20,25 @@ MEASURES = (
 _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
-@dataclass(frozen=True)
-class ImageMeasures:
-    """One row for each slice that can be read; fields as in Dataset, and measures float64 [n, 11]."""
+@dataclass(frozen=True, kw_only=True)
+class ImageMeasures(Slices):
+    """Slices that can be read. measures: float64 [n, 11], columns as in MEASURES."""
 
-    labels: Labels
-    digests: tuple[str, ...]
-    files: tuple[str, ...]
-    thumbnails: Thumbnails
     measures: NDArray[np.float64]
-    classes: ClassSet
-    skipped: tuple[SkippedFile, ...]
     ignored_folders: tuple[str, ...]
-    patients: tuple[str | None, ...] = ()
 
-    def measure(self, *names: str) -> NDArray[np.float64]:
-        """Columns of the measures, float64 [n, names]."""
+    def columns(self, *names: str) -> NDArray[np.float64]:
+        """Columns of the measures by name, float64 [n, names]."""
         return self.measures[:, [MEASURES.index(name) for name in names]]
 
 
 def measure_folder(index: FolderIndex, threads: int | None = None) -> ImageMeasures:
     """Read and measure every file; shows progress. Raises ClassWithoutSlices."""
-    kept, skipped = [], []
-    for outcome in read_files(index, lambda decoded: (thumbnail(decoded.grey), measure(decoded.grey)), threads):
-        if isinstance(outcome, SkippedFile):
-            skipped.append(outcome)
-        else:
-            kept.append(outcome)
+    read = read_files(index, lambda decoded: measure(decoded.grey), threads)
     return ImageMeasures(
-        labels=np.array([one.file.label for one in kept], np.int64),
-        digests=tuple(one.digest for one in kept),
-        files=tuple(file_name(one.file.path, index.folder) for one in kept),
-        thumbnails=np.stack([one.seen[0] for one in kept]),
-        measures=np.stack([one.seen[1] for one in kept]),
-        classes=index.classes,
-        skipped=tuple(skipped),
+        **read.fields(),
+        measures=np.stack([one.seen for one in read.whole]),
         ignored_folders=index.ignored_folders,
-        patients=tuple(one.patient for one in kept),
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shared.raster.decode import GreySlice
 from trainer.data.balance import Indices
 from trainer.progress import with_progress
-from trainer.wording import counted
+from trainer.terminal import counted
 
 THUMBNAIL_SIDE = 64
 MAX_COMPARISONS = 500_000_000
@@ -37,9 +37,9 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.first)
 
-    def where(self, is_kept: NDArray[np.bool_]) -> "Pairs":
-        """The pairs that a mask bool [len] keeps."""
-        return Pairs(self.first[is_kept], self.second[is_kept], self.correlation[is_kept], self.left_out)
+    def where(self, kept: NDArray[np.bool_] | Indices) -> "Pairs":
+        """The pairs that a mask bool [len] keeps, or those at positions int64 [m], in their order."""
+        return Pairs(self.first[kept], self.second[kept], self.correlation[kept], self.left_out)
 
 
 def thumbnail(grey: GreySlice) -> NDArray[np.uint8]:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
+from scipy.optimize import minimize_scalar
 
 from trainer.data.balance import Labels
-from trainer.evaluation import weighted_metrics as scores
+from trainer.evaluation.weighted_metrics import calibration_error, negative_log_likelihood
 
 Logits = NDArray[np.floating]
 """float [n, classes]; natural logarithms of probabilities, up to a constant for each slice."""
 
 _SHARPEST, _FLATTEST = 0.05, 20.0
 """Bounds of the temperature: beyond them lies a fit to almost nothing, or to slices without a mistake."""
-_GOLDEN = (5**0.5 - 1) / 2
-_STEPS = 60  # golden sections: the last bracket is 1e-12 of the first
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class Calibrated:
             "method": "temperature",
             "temperature": self.temperature,
             "temperatures_of_folds": list(self.of_folds),
-            "ece_before": float(scores.calibration_error(labels, before, ones)[0]),
-            "ece_after": float(scores.calibration_error(labels, after, ones)[0]),
-            "nll_before": float(scores.negative_log_likelihood(labels, before, ones)[0]),
-            "nll_after": float(scores.negative_log_likelihood(labels, after, ones)[0]),
+            "ece_before": float(calibration_error(labels, before, ones)[0]),
+            "ece_after": float(calibration_error(labels, after, ones)[0]),
+            "nll_before": float(negative_log_likelihood(labels, before, ones)[0]),
+            "nll_after": float(negative_log_likelihood(labels, after, ones)[0]),
         }
 
 
@@ -57,29 +56,17 @@ def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
 def fit_temperature(logits: Logits, labels: Labels) -> float:
     """The temperature, 0.05 to 20, with the lowest mean negative log-likelihood.
 
-    That is convex in 1 / temperature, so golden-section search finds its one minimum. Raises ValueError for shapes that
-    do not fit.
+    That is convex in 1 / temperature, so it has one minimum. Raises ValueError for shapes that do not fit.
     """
     if not len(labels) or logits.ndim != 2 or len(logits) != len(labels):  # noqa: PLR2004 - as documented
         raise ValueError(f"expected logits of shape ({len(labels)}, classes), at least one slice, got {logits.shape}")
     ones = np.ones((1, len(labels)))
-
-    def loss(inverse: float) -> float:
-        return float(scores.negative_log_likelihood(labels, softmax(logits, 1 / inverse), ones)[0])
-
-    low, high = 1 / _FLATTEST, 1 / _SHARPEST
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    loss_left, loss_right = loss(left), loss(right)
-    for _ in range(_STEPS):
-        if loss_left <= loss_right:
-            high, right, loss_right = right, left, loss_left
-            left = high - _GOLDEN * (high - low)
-            loss_left = loss(left)
-        else:
-            low, left, loss_left = left, right, loss_right
-            right = low + _GOLDEN * (high - low)
-            loss_right = loss(right)
-    return 2 / (low + high)
+    found = minimize_scalar(
+        lambda inverse: negative_log_likelihood(labels, softmax(logits, 1 / inverse), ones)[0],
+        bounds=(1 / _FLATTEST, 1 / _SHARPEST),
+        options={"xatol": 1e-10},
+    )
+    return 1 / float(found.x)
 
 
 def cross_fit(logits: Logits, labels: Labels, fold_of: NDArray[np.int64]) -> Calibrated:

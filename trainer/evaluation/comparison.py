@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
@@ -10,10 +10,8 @@ from trainer.evaluation.intervals import Interval, percentiles
 from trainer.evaluation.resampling import draw_cases
 
 
-class Difference(BaseModel):
+class Difference(BaseModel, frozen=True):
     """First minus second, with its 95 % interval."""
-
-    model_config = ConfigDict(frozen=True)
 
     value: float
     interval: Interval
@@ -23,16 +21,9 @@ class Difference(BaseModel):
         """Whether the first is worse beyond chance: the whole interval lies below 0."""
         return self.interval[1] < 0
 
-    @property
-    def is_better(self) -> bool:
-        """Whether the first is better beyond chance: the whole interval lies above 0."""
-        return self.interval[0] > 0
 
-
-class Comparison(BaseModel):
+class Comparison(BaseModel, frozen=True):
     """How a first set of probabilities does against a second one, paired by case."""
-
-    model_config = ConfigDict(frozen=True)
 
     n: int
     n_cases: int

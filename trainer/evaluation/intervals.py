@@ -2,11 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval."""
-
-_Z95 = 1.959963984540054
 
 
 def percentiles(values: NDArray[np.float64]) -> Interval:
@@ -15,19 +14,17 @@ def percentiles(values: NDArray[np.float64]) -> Interval:
     return float(lower), float(upper)
 
 
-def wilson(successes: float, trials: int) -> Interval:
+def wilson(successes: int, trials: int) -> Interval:
     """Interval of a proportion, trials >= 1 (Wilson 1927, 10.1080/01621459.1927.10502953)."""
-    share, z2 = successes / trials, _Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z95 / (1 + z2 / trials) * float(np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    lower, upper = binomtest(successes, trials).proportion_ci(0.95, "wilson")
+    return float(lower), float(upper)
 
 
 def never_certain(drawn: Interval, n_cases: int) -> Interval:
     """A bootstrap's interval of a proportion, or Wilson's on the cases where every draw found it whole or nil."""
     if drawn[0] != drawn[1] or 0 < drawn[0] < 1:
         return drawn
-    return wilson(drawn[0] * n_cases, n_cases)
+    return wilson(round(drawn[0]) * n_cases, n_cases)
 
 
 def mean_of_proportions(proportions: NDArray[np.float64], intervals: list[Interval]) -> Interval:

@@ -2,21 +2,19 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from shared.classes import ClassSet
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
-from trainer.evaluation import weighted_metrics as scores
+from trainer.evaluation import weighted_metrics
 from trainer.evaluation.intervals import Interval, mean_of_proportions, never_certain, percentiles, wilson
 from trainer.evaluation.resampling import Weights, draw_cases
 
 
-class ClassMetrics(BaseModel):
+class ClassMetrics(BaseModel, frozen=True):
     """One class against the rest. recall and auc are None where no slice (or every slice) is of the class."""
-
-    model_config = ConfigDict(frozen=True)
 
     precision: float
     recall: float | None
@@ -25,10 +23,8 @@ class ClassMetrics(BaseModel):
     support: int
 
 
-class TargetMetrics(BaseModel):
+class TargetMetrics(BaseModel, frozen=True):
     """The target class against the rest, by its probability alone, as a detector at a threshold would use it."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     auc: float
@@ -36,17 +32,15 @@ class TargetMetrics(BaseModel):
     sensitivity_at_specificity_95: float
 
 
-class TargetIntervals(BaseModel):
+class TargetIntervals(BaseModel, frozen=True):
     """Intervals of TargetMetrics."""
-
-    model_config = ConfigDict(frozen=True)
 
     auc: Interval
     sensitivity_at_specificity_90: Interval
     sensitivity_at_specificity_95: Interval
 
 
-class Intervals(BaseModel):
+class Intervals(BaseModel, frozen=True):
     """95 % intervals.
 
     Where cases are known or inferred, all are percentiles of 2,000 draws of cases; a proportion that every draw finds
@@ -54,8 +48,6 @@ class Intervals(BaseModel):
     Else slices are taken for independent, which neighbouring slices of one patient are not: Wilson for accuracy and
     recall, MOVER over these for balanced accuracy, 2,000 draws of slices for the others.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     accuracy: Interval
     balanced_accuracy: Interval
@@ -66,15 +58,13 @@ class Intervals(BaseModel):
     target: TargetIntervals | None
 
 
-class Metrics(BaseModel):
+class Metrics(BaseModel, frozen=True):
     """What a set of labelled slices says of a model. confusion[i][j]: slices of class i that were called class j.
 
     balanced_accuracy and macro_f1 are means over the classes that have a slice. brier: 0 to 2; ece: top label, 10 bins
     of equal mass; target: None where the set lacks slices of the target class or of the others. n_cases: None where
     nothing is known of cases.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     n: int
     n_cases: int | None
@@ -105,9 +95,7 @@ def evaluate(
         raise ValueError(f"expected probabilities of shape ({len(labels)}, {n_classes}), got {probabilities.shape}")
     if groups is not None and groups.shape != labels.shape:
         raise ValueError(f"expected groups of shape {labels.shape}, got {groups.shape}")
-    predicted = probabilities.argmax(axis=1)
-    indices = np.arange(n_classes)
-    confusion = np.asarray(confusion_matrix(labels, predicted, labels=indices), np.int64)
+    predicted, indices = probabilities.argmax(axis=1), np.arange(n_classes)
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=indices, zero_division=0.0
     )
@@ -122,23 +110,25 @@ def evaluate(
         for i, name in enumerate(classes.names)
     }
     figures = Figures(labels, probabilities.astype(np.float64), classes)
-    plain = figures.of(np.ones((1, len(labels))))
-    drawn = [figures.of(weights) for weights in draw_cases(labels, _or_each_slice(groups, labels), seed=seed)]
+    plain = {name: float(values[0]) for name, values in figures.of(np.ones((1, len(labels)))).items()}
+    cases = np.arange(len(labels)) if groups is None else groups  # nothing known: each slice for itself
+    drawn = [figures.of(weights) for weights in draw_cases(labels, cases, seed=seed)]
     ends = {name: percentiles(np.concatenate([block[name] for block in drawn])) for name in plain}
+    cases_of = [len(np.unique(cases[labels == i])) for i in indices]
     return Metrics(
         n=len(labels),
         n_cases=None if groups is None else len(np.unique(groups)),
-        accuracy=float(np.trace(confusion) / len(labels)),
-        balanced_accuracy=float(_recalls(confusion).mean()),
-        macro_f1=float(plain["macro_f1"][0]),
+        accuracy=plain["accuracy"],
+        balanced_accuracy=plain["balanced_accuracy"],
+        macro_f1=plain["macro_f1"],
         per_class=per_class,
-        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        brier=float(plain["brier"][0]),
-        ece=float(plain["ece"][0]),
-        target=TargetMetrics(name=classes.target, **{name: float(plain[name][0]) for name in _OF_TARGET})
+        confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=indices).tolist())),
+        brier=plain["brier"],
+        ece=plain["ece"],
+        target=TargetMetrics(name=classes.target, **{name: plain[name] for name in _OF_TARGET})
         if figures.has_target
         else None,
-        intervals=_intervals(labels, confusion, classes, groups, ends),
+        intervals=_intervals(plain, ends, classes, cases_of, is_by_case=groups is not None),
     )
 
 
@@ -158,7 +148,7 @@ class Figures:
     def of(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
         """Each figure float64 [draws]; recalls are called recall_0 and so on."""
         labels, probabilities = self._labels, self._probabilities
-        matrices = scores.confusions(labels, probabilities.argmax(axis=1), self._n_classes, weights)
+        matrices = weighted_metrics.confusions(labels, probabilities.argmax(axis=1), self._n_classes, weights)
         hits = np.diagonal(matrices, axis1=1, axis2=2)[:, self._present]
         support, called = (matrices.sum(axis=axis)[:, self._present] for axis in (2, 1))
         figures = {
@@ -166,59 +156,40 @@ class Figures:
             "balanced_accuracy": (hits / support).mean(axis=1),
             # F1 of a class is twice the hits over what is of the class plus what was called it
             "macro_f1": (2 * hits / (support + called)).mean(axis=1),
-            "brier": scores.brier(labels, probabilities, weights),
-            "ece": scores.calibration_error(labels, probabilities, weights),
+            "brier": weighted_metrics.brier(labels, probabilities, weights),
+            "ece": weighted_metrics.calibration_error(labels, probabilities, weights),
         }
         figures |= {f"recall_{label}": (hits / support)[:, i] for i, label in enumerate(self._present.tolist())}
         if self.has_target:
-            figures["auc"] = scores.area_under_roc(self._is_target, self._score, weights)
+            figures["auc"] = weighted_metrics.area_under_roc(self._is_target, self._score, weights)
             for percent in (90, 95):
-                sensitivity = scores.sensitivity_at(percent / 100, self._is_target, self._score, weights)
+                sensitivity = weighted_metrics.sensitivity_at(percent / 100, self._is_target, self._score, weights)
                 figures[f"sensitivity_at_specificity_{percent}"] = sensitivity
         return figures
 
 
 def _intervals(
-    labels: Labels,
-    confusion: NDArray[np.int64],
-    classes: ClassSet,
-    groups: Groups | None,
-    drawn: dict[str, Interval],
+    plain: dict[str, float], drawn: dict[str, Interval], classes: ClassSet, cases_of: list[int], *, is_by_case: bool
 ) -> Intervals:
-    cases_of = [len(np.unique(_or_each_slice(groups, labels)[labels == i])) for i in range(len(classes.names))]
-    recall: dict[str, Interval | None] = dict.fromkeys(classes.names)
-    for i, name in enumerate(classes.names):
-        if cases_of[i]:
-            of_class = never_certain(drawn[f"recall_{i}"], cases_of[i])
-            recall[name] = of_class if groups is not None else wilson(int(confusion[i, i]), int(confusion[i].sum()))
-    mean_recall = mean_of_proportions(_recalls(confusion), [ends for ends in recall.values() if ends is not None])
-    is_certain = drawn["balanced_accuracy"][0] == drawn["balanced_accuracy"][1]
+    """From the figures, their percentiles over the draws, and how many cases (or slices) each class has."""
+
+    def of_proportion(name: str, count: int) -> Interval:
+        return never_certain(drawn[name], count) if is_by_case else wilson(round(plain[name] * count), count)
+
+    recall = {i: of_proportion(f"recall_{i}", count) for i, count in enumerate(cases_of) if count}
+    mean_recall = mean_of_proportions(np.array([plain[f"recall_{i}"] for i in recall]), list(recall.values()))
+    balanced = drawn["balanced_accuracy"]
     n_target = cases_of[classes.names.index(classes.target)]
     return Intervals(
-        accuracy=wilson(int(np.trace(confusion)), int(confusion.sum()))
-        if groups is None
-        else never_certain(drawn["accuracy"], sum(cases_of)),
-        balanced_accuracy=mean_recall if groups is None or is_certain else drawn["balanced_accuracy"],
+        accuracy=of_proportion("accuracy", sum(cases_of)),
+        balanced_accuracy=balanced if is_by_case and balanced[0] != balanced[1] else mean_recall,
         macro_f1=drawn["macro_f1"],
-        recall=recall,
+        recall={name: recall.get(i) for i, name in enumerate(classes.names)},
         brier=drawn["brier"],
         ece=drawn["ece"],
         target=TargetIntervals(
-            auc=drawn["auc"],
-            **{name: never_certain(drawn[name], n_target) for name in _OF_TARGET[1:]},
+            auc=drawn["auc"], **{name: never_certain(drawn[name], n_target) for name in _OF_TARGET[1:]}
         )
         if "auc" in drawn
         else None,
     )
-
-
-def _or_each_slice(groups: Groups | None, labels: Labels) -> Groups:
-    """The cases, or each slice for itself where nothing is known of cases."""
-    return np.arange(len(labels)) if groups is None else groups
-
-
-def _recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Recall of each class that has a slice."""
-    support = confusion.sum(axis=1)
-    present = support > 0
-    return np.asarray(np.diag(confusion)[present] / support[present], np.float64)

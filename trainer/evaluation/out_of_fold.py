@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
@@ -18,10 +18,8 @@ OUT_OF_FOLD_FILE = "out_of_fold.json"
 _DIGITS = 6
 
 
-class OutOfFold(BaseModel):
+class OutOfFold(BaseModel, frozen=True):
     """Calibrated out-of-fold probabilities, entry i of every field being one slice; copies of a file come once."""
-
-    model_config = ConfigDict(frozen=True)
 
     schema_version: Literal[1] = 1
     class_names: tuple[str, ...]
@@ -48,10 +46,7 @@ def out_of_fold(
     probabilities: NDArray[np.floating],
 ) -> OutOfFold:
     """From arrays [n] and [n, classes], of copies of a file the first."""
-    first: dict[str, int] = {}
-    for row, digest in enumerate(digests):
-        first.setdefault(digest, row)
-    rows = list(first.values())
+    rows = np.sort(np.unique(digests, return_index=True)[1])
     return OutOfFold(
         class_names=class_names,
         sha256=tuple(digests[row] for row in rows),

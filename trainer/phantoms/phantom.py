@@ -5,13 +5,9 @@ differs in the nodule and nowhere else. What a classifier learns from phantoms i
 """
 
 import csv
-import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -24,17 +20,14 @@ from trainer.phantoms.nodule import Nodule, benign_nodule, malignant_nodule, nod
 from trainer.phantoms.scanner import Scanner, expose, noise_of, paint_table, scanner_of
 from trainer.phantoms.tissue import lungs, paint_chest
 from trainer.phantoms.vessels import VesselTrees, grow_vessels, paint_vessels
-from trainer.progress import with_progress
-from trainer.wording import counted
+from trainer.progress import in_threads, with_progress
+from trainer.terminal import counted
 
 SLICES_PER_CASE = 16
 """A case is a stack of this many slices from head to feet; every one of them shows the nodule of its class."""
 
 _SLICE_DISTANCE_MM = 1.5
 _NORMAL, _BENIGN, _MALIGNANT = range(3)
-
-Item = TypeVar("Item")
-Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -138,19 +131,12 @@ def write_phantoms(folder: Path, *, cases_per_class: int, slices_per_case: int, 
             raise OSError(f"cannot write {file}")
         return file, name
 
-    drawn = _in_order(write, wanted)
+    drawn = in_threads(write, wanted)
     with (folder / "cases.csv").open("w", newline="") as table:
         writer = csv.writer(table)
         writer.writerow(("file", "case"))
         writer.writerows(with_progress(drawn, count, "Drawing slices"))
     return count
-
-
-def _in_order(do: Callable[[Item], Done], items: Iterator[Item], at_once: int = 64) -> Iterator[Done]:
-    """Done on several threads, some at a time: of many more, none waits in memory."""
-    with ThreadPoolExecutor() as pool:
-        while some := list(itertools.islice(items, at_once)):
-            yield from pool.map(do, some)
 
 
 def _check(class_index: int, slice_index: int) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def flush(path: Path) -> None:
+def fsync_file(path: Path) -> None:
     """A file's bytes, or a folder's entries (a rename in it, too). Raises OSError where the disk cannot take them."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -16,5 +16,5 @@ def flush(path: Path) -> None:
 def fsync_tree(folder: Path) -> None:
     """Every file and folder below and the folder itself, deepest first."""
     for path in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
-        flush(path)
-    flush(folder)
+        fsync_file(path)
+    fsync_file(folder)

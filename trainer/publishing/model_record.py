@@ -1,6 +1,6 @@
 """What a run knows of the model it trained; the manifest and the model card are both written from it."""
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from shared.chest_ct import ChestGate
 from shared.classes import ClassSet
@@ -8,10 +8,8 @@ from shared.decisions import DecisionRules
 from shared.imaging import PreprocessingSpec
 
 
-class ModelRecord(BaseModel):
+class ModelRecord(BaseModel, frozen=True):
     """What a run knows of its model; becomes the manifest once number, time and files are known."""
-
-    model_config = ConfigDict(frozen=True)
 
     architecture: str
     classes: ClassSet

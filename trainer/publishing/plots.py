@@ -15,14 +15,6 @@ from trainer.training.fit import History
 _TRAINING, _VALIDATION, _BEST = "#3b6ea8", "#d1702f", "#7a7a7a"
 
 
-def draw_figures(history: History, metrics: Metrics, title: str) -> dict[str, bytes]:
-    """training_history.png and confusion_matrix.png, by file name."""
-    return {
-        "training_history.png": training_history(history, title),
-        "confusion_matrix.png": confusion_matrix(metrics, title),
-    }
-
-
 def training_history(history: History, title: str) -> bytes:
     """Loss and accuracy of each epoch, training and held-out slices, with the epoch that was kept."""
     figure = Figure(figsize=(10, 4), layout="constrained")

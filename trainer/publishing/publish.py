@@ -33,10 +33,10 @@ from trainer.errors import TrainerError
 from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, OutOfFold
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.library_versions import library_versions
-from trainer.publishing.fsync import flush, fsync_tree
+from trainer.publishing.fsync import fsync_file, fsync_tree
 from trainer.publishing.model_card import model_card
 from trainer.publishing.model_record import ModelRecord
-from trainer.publishing.staging import locked, remove_dead_folders, unfinished_folder
+from trainer.publishing.staging import locked, remove_dead_staging, staging_folder
 
 logger = logging.getLogger(__name__)
 
@@ -62,29 +62,29 @@ class PublishingFailed(TrainerError):
 
 def publish(
     model: keras.Model,
-    facts: ModelRecord,
+    record: ModelRecord,
     model_dir: Path,
-    figures: dict[str, bytes] | None = None,
+    plots: dict[str, bytes] | None = None,
     out_of_fold: OutOfFold | None = None,
     *,
     signing_key: Path | None = None,
 ) -> int:
     """Write the next version of model_dir (made if missing) and return its number.
 
-    model: uint8 [B, H, W, 1] → float32 [B, classes]. figures: PNG bytes by file name. out_of_fold: what later versions
+    model: uint8 [B, H, W, 1] → float32 [B, classes]. plots: PNG bytes by file name. out_of_fold: what later versions
     are compared with. signing_key: PEM file of a private key, see shared/signing.py. Raises PublishingFailed where
     the disk is full or not writable, where the key cannot be used, or where the SavedModel, read back, answers
     otherwise than the model.
     """
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
-        if removed := remove_dead_folders(model_dir):
+        if removed := remove_dead_staging(model_dir):
             logger.info("Removed %d unfinished version(s) that a killed run had left", removed)
-        with unfinished_folder(model_dir) as folder:
-            _write_content(model, facts, folder, figures or {})
+        with staging_folder(model_dir) as folder:
+            _write_content(model, record, folder, plots or {})
             if out_of_fold is not None:
                 (folder / OUT_OF_FOLD_FILE).write_text(out_of_fold.model_dump_json() + "\n", "utf-8")
-            return _rename_to_next(folder, facts, model_dir, signing_key)
+            return _rename_to_next(folder, record, model_dir, signing_key)
     except OSError as error:
         raise PublishingFailed(error.strerror or str(error)) from error
     except tf.errors.OpError as error:
@@ -93,31 +93,31 @@ def publish(
         raise PublishingFailed(f"the exported model is not the trained one, {error}") from error
 
 
-def _write_content(model: keras.Model, facts: ModelRecord, folder: Path, figures: dict[str, bytes]) -> None:
+def _write_content(model: keras.Model, record: ModelRecord, folder: Path, plots: dict[str, bytes]) -> None:
     """Everything but the manifest. Raises GoldenMismatch where what was written does not answer as the model does."""
-    export(model, facts.preprocessing, folder)
-    golden = make_golden(model, facts.preprocessing)
+    export(model, record.preprocessing, folder)
+    golden = make_golden(model, record.preprocessing)
     golden.compare(load_and_predict(folder, golden.images), _EXPORT_TOLERANCE)
     write_golden(folder / GOLDEN_FILE, golden)
-    (folder / CLASS_NAMES_FILE).write_text(json.dumps(facts.classes.names, indent=2) + "\n", "utf-8")
-    (folder / MODEL_CARD_FILE).write_text(model_card(facts), "utf-8")
-    if figures:
+    (folder / CLASS_NAMES_FILE).write_text(json.dumps(record.classes.names, indent=2) + "\n", "utf-8")
+    (folder / MODEL_CARD_FILE).write_text(model_card(record), "utf-8")
+    if plots:
         (folder / FIGURES_DIR).mkdir()
-    for name, content in figures.items():
+    for name, content in plots.items():
         (folder / FIGURES_DIR / name).write_bytes(content)
 
 
-def _rename_to_next(folder: Path, facts: ModelRecord, model_dir: Path, signing_key: Path | None) -> int:
+def _rename_to_next(folder: Path, record: ModelRecord, model_dir: Path, signing_key: Path | None) -> int:
     """Flush, write manifest and signature last, and take the lowest free number above every published one."""
     files = digest_files(folder)
     fsync_tree(folder)
     with locked(model_dir):
         number = max(published_versions(model_dir), default=0) + 1
         while True:
-            _write_manifest(folder, facts, files, model_dir.name, number)
+            _write_manifest(folder, record, files, model_dir.name, number)
             if signing_key is not None:
-                flush(sign_version(folder, signing_key))
-                flush(folder)
+                fsync_file(sign_version(folder, signing_key))
+                fsync_file(folder)
             try:
                 folder.rename(model_dir / str(number))
             except OSError as error:
@@ -126,15 +126,15 @@ def _rename_to_next(folder: Path, facts: ModelRecord, model_dir: Path, signing_k
                     raise
                 number += 1
             else:
-                flush(model_dir)
+                fsync_file(model_dir)
                 return number
 
 
 def _write_manifest(
-    folder: Path, facts: ModelRecord, files: dict[str, FileDigest], model_name: str, number: int
+    folder: Path, record: ModelRecord, files: dict[str, FileDigest], model_name: str, number: int
 ) -> None:
     manifest = Manifest(
-        **dict(facts),
+        **dict(record),
         model_name=model_name,
         model_version=number,
         created=datetime.now(UTC),
@@ -144,8 +144,8 @@ def _write_manifest(
     )
     path = folder / MANIFEST_FILE
     path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-    flush(path)
-    flush(folder)
+    fsync_file(path)
+    fsync_file(folder)
 
 
 def _reason(error: tf.errors.OpError) -> str:

@@ -6,7 +6,7 @@ Both are judged by their out-of-fold probabilities for the slices that both have
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trainer.errors import TrainerError
 from trainer.evaluation.comparison import Comparison, paired_by_case
@@ -18,10 +18,8 @@ MIN_CASES = 3
 MIN_SLICES = 30
 
 
-class Verdict(BaseModel):
+class Verdict(BaseModel, frozen=True):
     """What the gate found, as the manifest records it. is_worse is only ever published by force."""
-
-    model_config = ConfigDict(frozen=True)
 
     is_worse: bool = False
     is_forced: bool = False
@@ -38,7 +36,7 @@ class WorseThanPublished(TrainerError):
         super().__init__(f"Not published: {reason} --force publishes it all the same; with --resume too, at once.")
 
 
-def judge(candidate: OutOfFold | None, model_dir: Path, *, is_forced: bool = False) -> Verdict:
+def judge(new: OutOfFold | None, model_dir: Path, *, is_forced: bool = False) -> Verdict:
     """Compare with the pinned version, or else the newest valid one.
 
     Where there is nothing to compare with, or too little, the verdict says so and lets pass.
@@ -50,12 +48,12 @@ def judge(candidate: OutOfFold | None, model_dir: Path, *, is_forced: bool = Fal
     except RepositoryError as error:
         return Verdict(reason=f"Nothing to compare with: {error}")
     published = read_out_of_fold(model_dir / str(version))
-    if candidate is None or published is None:
-        which = "this run" if candidate is None else f"version {version}"
+    if new is None or published is None:
+        which = "this run" if new is None else f"version {version}"
         return Verdict(version=version, reason=f"Not compared: {which} has no out-of-fold probabilities.")
-    if candidate.class_names != published.class_names:
+    if new.class_names != published.class_names:
         return Verdict(version=version, reason=f"Not compared: version {version} has other classes.")
-    comparison = compare(candidate, published)
+    comparison = compare(new, published)
     if comparison is None:
         return Verdict(
             version=version,
@@ -75,14 +73,14 @@ def judge(candidate: OutOfFold | None, model_dir: Path, *, is_forced: bool = Fal
     )
 
 
-def compare(candidate: OutOfFold, published: OutOfFold) -> Comparison | None:
-    """The candidate against the published one, labels and cases as the candidate has them; None where too little."""
+def compare(new: OutOfFold, published: OutOfFold) -> Comparison | None:
+    """The new one against the published one, labels and cases as the new one has them; None where too little."""
     row_of = {digest: row for row, digest in enumerate(published.sha256)}
-    common = [row for row, digest in enumerate(candidate.sha256) if digest in row_of]
-    there = [row_of[candidate.sha256[row]] for row in common]
-    labels, cases = np.array(candidate.labels, np.int64)[common], np.array(candidate.cases, np.int64)[common]
-    of_class = [len(np.unique(cases[labels == label])) for label in range(len(candidate.class_names))]
+    common = [row for row, digest in enumerate(new.sha256) if digest in row_of]
+    there = [row_of[new.sha256[row]] for row in common]
+    labels, cases = np.array(new.labels, np.int64)[common], np.array(new.cases, np.int64)[common]
+    of_class = [len(np.unique(cases[labels == label])) for label in range(len(new.class_names))]
     if len(common) < MIN_SLICES or min(of_class) < MIN_CASES:
         return None
-    first, second = np.array(candidate.probabilities)[common], np.array(published.probabilities)[there]
+    first, second = np.array(new.probabilities)[common], np.array(published.probabilities)[there]
     return paired_by_case(labels, first, second, cases)

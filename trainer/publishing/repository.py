@@ -9,8 +9,8 @@ from shared.artifact import SIGNATURE_FILE, ArtifactError, Manifest, read_manife
 from shared.signing import sign_version
 from shared.versions import POLICY_FILE, Policy, PolicyError, published_versions, read_policy
 from trainer.errors import TrainerError
-from trainer.publishing.fsync import flush
-from trainer.publishing.staging import remove_dead_folders, unfinished_folder
+from trainer.publishing.fsync import fsync_file
+from trainer.publishing.staging import remove_dead_staging, staging_folder
 
 
 class RepositoryError(TrainerError):
@@ -60,11 +60,6 @@ class VersionSummary:
     """Whether there is one; whose it is, the service finds out."""
     problem: str | None
 
-    @property
-    def is_valid(self) -> bool:
-        """Whether every file is what was published."""
-        return self.problem is None
-
 
 def list_versions(model_dir: Path) -> tuple[VersionSummary, ...]:
     """Every version in ascending order, each verified byte by byte. Raises UnreadablePolicy."""
@@ -108,11 +103,9 @@ def read_version(model_dir: Path, version: int | None = None) -> Manifest:
     if wanted not in present:
         raise NoSuchVersion(wanted, present)
     try:
-        manifest = read_manifest(model_dir / str(wanted))
-        verify_files(model_dir / str(wanted), manifest)
+        return _verified(model_dir / str(wanted))
     except (ArtifactError, OSError) as error:
         raise InvalidVersion(wanted, str(error)) from error
-    return manifest
 
 
 def pin(model_dir: Path, version: int) -> None:
@@ -135,11 +128,11 @@ def sign(model_dir: Path, version: int, signing_key: Path) -> None:
     """
     read_version(model_dir, version)
     version_dir = model_dir / str(version)
-    with unfinished_folder(model_dir) as folder:
+    with staging_folder(model_dir) as folder:
         path = sign_version(version_dir, signing_key, folder / SIGNATURE_FILE)
-        flush(path)
+        fsync_file(path)
         path.replace(version_dir / SIGNATURE_FILE)
-    flush(version_dir)
+    fsync_file(version_dir)
 
 
 def prune(model_dir: Path, keep: int) -> tuple[int, ...]:
@@ -151,7 +144,7 @@ def prune(model_dir: Path, keep: int) -> tuple[int, ...]:
     if keep < 1:
         raise ValueError(f"expected to keep at least 1 version, got {keep}")
     pinned = _policy(model_dir).pin
-    remove_dead_folders(model_dir)
+    remove_dead_staging(model_dir)
     newest_first = published_versions(model_dir)[::-1]
     valid = [number for number in newest_first if not _problem(model_dir, number)]
     stays = {pinned, *newest_first[:keep], *valid[:keep]}
@@ -163,7 +156,7 @@ def prune(model_dir: Path, keep: int) -> tuple[int, ...]:
 
 def _remove(model_dir: Path, number: int) -> None:
     """A reader sees the whole version or none: it is renamed out of sight before a file of it goes."""
-    with unfinished_folder(model_dir) as folder:
+    with staging_folder(model_dir) as folder:
         (model_dir / str(number)).rename(folder / str(number))
 
 
@@ -186,12 +179,18 @@ def _summarise(model_dir: Path, number: int, pinned: int | None) -> VersionSumma
 
 def _problem(model_dir: Path, number: int) -> str | None:
     """Why the version is not valid, None where it is."""
-    version_dir = model_dir / str(number)
     try:
-        verify_files(version_dir, read_manifest(version_dir))
+        _verified(model_dir / str(number))
     except (ArtifactError, OSError) as error:
         return str(error)
     return None
+
+
+def _verified(version_dir: Path) -> Manifest:
+    """The manifest of a version whose files are what was published. Raises ArtifactError or OSError."""
+    manifest = read_manifest(version_dir)
+    verify_files(version_dir, manifest)
+    return manifest
 
 
 def _policy(model_dir: Path) -> Policy:
@@ -203,9 +202,9 @@ def _policy(model_dir: Path) -> Policy:
 
 def _write_policy(model_dir: Path, policy: Policy) -> None:
     """Beside it, flushed, then renamed over it: a service polls this file at any moment."""
-    with unfinished_folder(model_dir) as folder:
+    with staging_folder(model_dir) as folder:
         path = folder / POLICY_FILE
         path.write_text(policy.model_dump_json() + "\n", "utf-8")
-        flush(path)
+        fsync_file(path)
         path.replace(model_dir / POLICY_FILE)
-    flush(model_dir)
+    fsync_file(model_dir)

@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def unfinished_folder(model_dir: Path) -> Iterator[Path]:
+def staging_folder(model_dir: Path) -> Iterator[Path]:
     """A new empty folder of this process; whatever still has its name at the end is removed."""
     folder = model_dir / f"{UNFINISHED_PREFIX}{uuid.uuid4().hex}"
     with locked(model_dir):
@@ -46,7 +46,7 @@ def unfinished_folder(model_dir: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def remove_dead_folders(model_dir: Path) -> int:
+def remove_dead_staging(model_dir: Path) -> int:
     """Remove unfinished folders whose writer is gone, and say how many; the folders of living writers stay."""
     if not model_dir.is_dir():
         return 0

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,17 +18,12 @@ _QUANTILE = 0.99
 _ROOM = 1.15  # above that quantile: slices of other scanners lie a little further off
 
 
-@dataclass(frozen=True)
-class FittedGate:
-    """A distance for each member, to be laid into the model, and what the manifest says."""
-
-    distances: tuple[ChestDistance, ...]
-    gate: ChestGate
-
-
-def fit_gate(dataset: Dataset, members: Sequence[Member], splits: Sequence[Split]) -> FittedGate:
+def fit_gate(
+    dataset: Dataset, members: Sequence[Member], splits: Sequence[Split]
+) -> tuple[tuple[ChestDistance, ...], ChestGate]:
     """Fit a distance to each member's training slices, and choose limits by those that were held out of it.
 
+    Returns the distances, one a member, to be laid into the model, and what the manifest says of them.
     Phantoms set no limit to the distance: a model that has never seen a patient cannot tell what a chest looks like.
     """
     distances, unseen = [], []
@@ -57,4 +51,4 @@ def fit_gate(dataset: Dataset, members: Sequence[Member], splits: Sequence[Split
             },
         },
     )
-    return FittedGate(tuple(distances), gate)
+    return tuple(distances), gate

@@ -6,9 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.imaging import PreprocessingSpec
 from trainer.networks.heads import Features
-from trainer.networks.pretrained import build_backbone
 from trainer.progress import with_progress
 
 _BATCH = 8
@@ -23,13 +21,8 @@ class FeatureExtractor:
     """Widths of the blocks, in order; they add up to D."""
 
 
-def feature_extractor(name: str, spec: PreprocessingSpec, weights: str = "imagenet") -> FeatureExtractor:
-    """Mean and standard deviation over the area of each feature map of a backbone. Raises WeightsError."""
-    return extractor_of(build_backbone(name, spec, weights))
-
-
-def extractor_of(backbone: keras.Model) -> FeatureExtractor:
-    """The same for a backbone that is there already."""
+def feature_extractor(backbone: keras.Model) -> FeatureExtractor:
+    """Mean and standard deviation over the area of each feature map of a backbone."""
     pooled = []
     for feature_map in backbone.outputs:
         pooled.append(keras.layers.GlobalAveragePooling2D()(feature_map))
@@ -38,10 +31,10 @@ def extractor_of(backbone: keras.Model) -> FeatureExtractor:
     return FeatureExtractor(model, tuple(block.shape[1] for block in pooled))
 
 
-def extract(extractor: FeatureExtractor, images: NDArray[np.uint8], label: str = "Features") -> Features:
+def extract(extractor: FeatureExtractor, images: NDArray[np.uint8]) -> Features:
     """float32 [n, D] for uint8 [n, H, W, 1], in the order of the images, showing progress."""
     features = np.empty((len(images), sum(extractor.blocks)), np.float32)
-    for row in with_progress(range(len(images)), len(images), label):
+    for row in with_progress(range(len(images)), len(images), "Features"):
         if row % _BATCH == 0:
             features[row : row + _BATCH] = extractor.model.predict_on_batch(images[row : row + _BATCH])
     return features

@@ -13,6 +13,7 @@ from trainer.data.cases import Groups
 from trainer.data.dataset import Dataset
 from trainer.networks.attention import Affine
 from trainer.networks.heads import Features, Head, LinearHead, Logits, NeighbourHead, Standardiser, fit_head
+from trainer.networks.pretrained import build_backbone
 from trainer.settings import HeadName, TrainerSettings
 from trainer.training.features import extract, feature_extractor
 from trainer.training.head_choice import choose_head
@@ -75,7 +76,7 @@ class FrozenFeatures:
         features: those that an equal one extracted from the same slices. Raises WeightsError where the network's
         weights are not to be had.
         """
-        extractor = feature_extractor(settings.network, settings.preprocessing, settings.weights)
+        extractor = feature_extractor(build_backbone(settings.network, settings.preprocessing, settings.weights))
         self._network, self._blocks = extractor.model, extractor.blocks
         self._features = extract(extractor, dataset.images) if features is None else features
         self._labels, self._groups = dataset.labels, groups
@@ -85,11 +86,9 @@ class FrozenFeatures:
     def fit(self, training: Indices, validation: Indices | None, seed: int) -> FrozenMember:  # noqa: ARG002
         """Fit a head to the training rows, which also decide for one. Nothing is random or stopped early."""
         features, labels, groups = self._features[training], self._labels[training], self._groups[training]
-        blocks, classes = self._blocks, self._classes
-        if self._head == "auto":
+        blocks, classes, name = self._blocks, self._classes, self._head
+        if name == "auto":
             name = choose_head(features, labels, groups, blocks=blocks, classes=classes)
-        else:
-            name = self._head
         head = fit_head(name, features, labels, groups, blocks=blocks, classes=classes)
         return FrozenMember(self._network, self._features, head)
 

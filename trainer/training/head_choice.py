@@ -7,11 +7,12 @@ is best; where they are of cases that were seen in training (a split by image), 
 import logging
 
 import numpy as np
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
-from trainer.networks.heads import Features, FittedHeadName, Logits, fit_head
+from trainer.networks.heads import Features, FittedHeadName, fit_head
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +44,7 @@ def choose_head(
                 name, features[training], labels[training], groups[training], blocks=blocks, classes=classes
             )
             logits[held_out] = head.logits(features[held_out])
-        scores[name] = _score(logits, labels, classes)
+        predicted = logits.argmax(axis=1)
+        scores[name] = (accuracy_score(labels, predicted) + balanced_accuracy_score(labels, predicted)) / 2
     logger.info("Heads on held-out cases: %s", ", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
     return max(_CANDIDATES, key=lambda name: scores[name])
-
-
-def _score(logits: Logits, labels: Labels, classes: int) -> float:
-    right = logits.argmax(axis=1) == labels
-    recalls = [right[labels == label].mean() for label in range(classes)]
-    return float((right.mean() + np.mean(recalls)) / 2)

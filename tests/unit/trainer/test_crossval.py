@@ -7,7 +7,7 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from tests.support.labelled import answers
-from trainer.crossval import Measured, RepeatedReport, baseline_of, mean_figures, summary
+from trainer.crossval import CrossvalReport, Measured, baseline_of, mean_figures, summary
 from trainer.evaluation.comparison import paired_by_case
 from trainer.evaluation.metrics import evaluate
 from trainer.settings import TrainerSettings
@@ -75,7 +75,7 @@ def test_the_table_shows_both_and_the_gain(runs: tuple[np.ndarray, np.ndarray, n
     measured = Measured(
         configuration={"network": "x"}, figures=mean_figures(slices_of(labels), probabilities, groups), seconds=1.0
     )
-    report = RepeatedReport(
+    report = CrossvalReport(
         n=len(labels), n_cases=85, cases_of_class=dict(zip(LUNG_CT_CLASSES.names, (30, 25, 30), strict=True)),
         origin="known", folds=5, seeds=(0, 1, 2), measured=measured, baseline=measured,
         gain=paired_by_case(labels, probabilities, probabilities, groups),

@@ -18,21 +18,21 @@ _GAP = 2
 _INKS = ("#3b6ea8", "#d1702f", "#5a8f3c", "#8a5aa8", "#a8863b", "#3ba89a")
 
 
-def contact_sheet(survey: ImageMeasures, rows: Indices) -> bytes:
+def contact_sheet(slices: ImageMeasures, rows: Indices) -> bytes:
     """Thumbnails of these slices in the order of their files; of more than 48, 48 evenly spread ones."""
-    ordered = np.array(sorted(rows.tolist(), key=lambda row: natural_key(survey.files[row])))
+    ordered = np.array(sorted(rows.tolist(), key=lambda row: natural_key(slices.files[row])))
     if len(ordered) > _MAX_ON_SHEET:
         ordered = ordered[np.linspace(0, len(ordered) - 1, _MAX_ON_SHEET).round().astype(int)]
-    return _png(_tiled(survey.thumbnails[ordered], _COLUMNS))
+    return _png(_tiled(slices.thumbnails[ordered], _COLUMNS))
 
 
-def pair_sheet(survey: ImageMeasures, pairs: Pairs, count: int = 16) -> bytes:
+def pair_sheet(slices: ImageMeasures, pairs: Pairs, count: int = 16) -> bytes:
     """The first pairs, one above the other."""
     shown = np.concatenate([pairs.first[:count], pairs.second[:count]])
-    return _png(_tiled(survey.thumbnails[shown], min(count, len(pairs))))
+    return _png(_tiled(slices.thumbnails[shown], min(count, len(pairs))))
 
 
-def geometry_figure(survey: ImageMeasures) -> bytes:
+def geometry_figure(slices: ImageMeasures) -> bytes:
     """Size of the image, position and size of the body, a point for each slice."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (x, y) in zip(
@@ -40,8 +40,8 @@ def geometry_figure(survey: ImageMeasures) -> bytes:
         (("image width", "image height"), ("body left", "body top"), ("body width", "body height")),
         strict=True,
     ):
-        for label, name, ink in _classes(survey):
-            points = survey.measure(x, y)[survey.labels == label]
+        for label, name, ink in _classes(slices):
+            points = slices.columns(x, y)[slices.labels == label]
             axes.plot(*points.T, "o", markersize=3, alpha=0.4, color=ink, label=name, markeredgewidth=0)
         axes.set(xlabel=f"{x}, pixels", ylabel=f"{y}, pixels")
         _plain(axes)
@@ -49,16 +49,16 @@ def geometry_figure(survey: ImageMeasures) -> bytes:
     return png_of(figure)
 
 
-def intensity_figure(survey: ImageMeasures) -> bytes:
+def intensity_figure(slices: ImageMeasures) -> bytes:
     """Grey values and noise of each class: median, quartiles, and 5 to 95 %."""
     measures = ("mean grey", "darkest grey", "median grey", "brightest grey", "noise")
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(measures)), measures, strict=True):
-        of_class = [survey.measure(name)[survey.labels == label, 0] for label, _, _ in _classes(survey)]
+        of_class = [slices.columns(name)[slices.labels == label, 0] for label, _, _ in _classes(slices)]
         boxes = axes.boxplot(of_class, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.6)
-        for box, (_, _, ink) in zip(boxes["boxes"], _classes(survey), strict=True):
+        for box, (_, _, ink) in zip(boxes["boxes"], _classes(slices), strict=True):
             box.set(facecolor=ink, alpha=0.6)
-        names = [class_name.split()[0] for _, class_name, _ in _classes(survey)]
+        names = [class_name.split()[0] for _, class_name, _ in _classes(slices)]
         axes.set_xticks(range(1, len(names) + 1), names, rotation=30, fontsize=8)
         axes.set_title(name, fontsize=10)
         if name == "noise":  # kernels differ by factors
@@ -68,8 +68,8 @@ def intensity_figure(survey: ImageMeasures) -> bytes:
     return png_of(figure)
 
 
-def _classes(survey: ImageMeasures) -> list[tuple[int, str, str]]:
-    return [(label, name, _INKS[label % len(_INKS)]) for label, name in enumerate(survey.classes.names)]
+def _classes(slices: ImageMeasures) -> list[tuple[int, str, str]]:
+    return [(label, name, _INKS[label % len(_INKS)]) for label, name in enumerate(slices.classes.names)]
 
 
 def _plain(axes: Axes) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.wording import counted, printable
+from trainer.terminal import counted, printable
 
 
 @pytest.mark.parametrize(
