@@ -1,6 +1,6 @@
 """python -m trainer: one verb per question, each of which wraps one tested function.
 
-TensorFlow takes seconds to import, so each verb imports what it needs when it runs.
+TensorFlow takes seconds to import, so what needs it, or much else, is imported when a verb runs.
 """
 
 # ruff: noqa: PLC0415 - see above
@@ -24,8 +24,11 @@ from types import FrameType
 from pydantic import ValidationError
 
 from shared.settings import unknown_settings
+from trainer import preflight
 from trainer.command_line import build_parser
+from trainer.data.dataset import require_class_folders
 from trainer.errors import TrainerError, WrongArgument
+from trainer.publishing import repository
 from trainer.settings import TrainerSettings
 from trainer.terminal import complain, counted, have_our_lines_alone, let_go_of_output, say
 
@@ -114,23 +117,13 @@ def _imports_of_tensorflow() -> Iterator[None]:
 
 
 def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.publishing.repository import newest_valid_version
-
-    if args.if_empty and (there := newest_valid_version(settings.model_dir)) is not None:
+    if args.if_empty and (there := repository.newest_valid_version(settings.model_dir)) is not None:
         say(f"{settings.model_dir} already holds version {there}; nothing to do.")
         return 0
-    from trainer.preflight import (
-        check_signing_key,
-        check_training,
-        demo_settings,
-        require_folder,
-        without_empty_data,
-    )
-
-    settings = settings if "data" in args else without_empty_data(settings)
-    check_training(demo_settings(settings) if settings.data is None else settings)
-    check_signing_key(settings.signing_key)
-    require_folder("model_repository", settings.model_dir)
+    settings = settings if "data" in args else preflight.without_empty_data(settings)
+    preflight.check_training(preflight.demo_settings(settings) if settings.data is None else settings)
+    preflight.check_signing_key(settings.signing_key)
+    preflight.require_folder("model_repository", settings.model_dir)
     with _imports_of_tensorflow():
         from trainer.run import run
 
@@ -158,12 +151,9 @@ def _data_of(settings: TrainerSettings, verb: str) -> Path:
 
 def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
     data = _data_of(settings, "audit")
-    from trainer.data.dataset import require_class_folders
-    from trainer.preflight import check_case_table, require_folder
-
     require_class_folders(data, settings.class_set)
-    check_case_table(settings.cases)
-    require_folder("out", args.out)
+    preflight.check_case_table(settings.cases)
+    preflight.require_folder("out", args.out)
     from trainer.audit.audit import audit_folder, summary
     from trainer.audit.page import write_audit
 
@@ -175,9 +165,7 @@ def _audit(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
     data = _data_of(settings, "crossval")
-    from trainer.preflight import check_training
-
-    check_training(settings)
+    preflight.check_training(settings)
     with _imports_of_tensorflow():
         from trainer.crossval import repeat, summary
 
@@ -188,10 +176,7 @@ def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
     data = _data_of(settings, "evaluate")
-    from trainer.data.dataset import require_class_folders
-    from trainer.publishing.repository import read_version
-
-    manifest = read_version(settings.model_dir, args.version)
+    manifest = repository.read_version(settings.model_dir, args.version)
     require_class_folders(data, manifest.classes, needs_every_class=False)
     with _imports_of_tensorflow():
         from trainer.evaluate_published import evaluate_published, report
@@ -204,25 +189,20 @@ def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 
 def _versions(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.publishing.repository import list_versions, table
-
-    summaries = list_versions(settings.model_dir)
-    say(json.dumps([asdict(one) for one in summaries], indent=2, default=str) if args.json else table(summaries))
+    summaries = repository.list_versions(settings.model_dir)
+    as_json = json.dumps([asdict(one) for one in summaries], indent=2, default=str)
+    say(as_json if args.json else repository.table(summaries))
     return 0
 
 
 def _pin(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.publishing.repository import pin
-
-    pin(settings.model_dir, args.version)
+    repository.pin(settings.model_dir, args.version)
     say(f"Version {args.version} is pinned: services serve it, whatever is newer.")
     return 0
 
 
 def _unpin(settings: TrainerSettings, args: argparse.Namespace) -> int:  # noqa: ARG001 - every verb takes the same
-    from trainer.publishing.repository import unpin
-
-    unpin(settings.model_dir)
+    repository.unpin(settings.model_dir)
     say("No version is pinned: services serve the newest valid one.")
     return 0
 
@@ -230,20 +210,16 @@ def _unpin(settings: TrainerSettings, args: argparse.Namespace) -> int:  # noqa:
 def _sign(settings: TrainerSettings, args: argparse.Namespace) -> int:
     if settings.signing_key is None:
         raise WrongArgument("signing_key", "sign needs a private key: --signing-key FILE or LUNGCT_SIGNING_KEY")
-    from trainer.preflight import check_signing_key
-    from trainer.publishing.repository import sign
-
-    check_signing_key(settings.signing_key)
-    sign(settings.model_dir, args.version, settings.signing_key)
+    preflight.check_signing_key(settings.signing_key)
+    repository.sign(settings.model_dir, args.version, settings.signing_key)
     say(f"Version {args.version} is signed: services that trust the key's public half may serve it.")
     return 0
 
 
 def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
-    from trainer.publishing.repository import prune
     from trainer.training.work_folder import remove_work, work_folders
 
-    removed = prune(settings.model_dir, args.keep)
+    removed = repository.prune(settings.model_dir, args.keep)
     say(f"Removed versions: {', '.join(map(str, removed)) or 'none'}.")
     if work := remove_work(settings.model_dir, is_offered_too=args.all_work):
         say(f"Removed unfinished work: {', '.join(work)}.")
@@ -254,9 +230,8 @@ def _prune(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 def _synthesize(settings: TrainerSettings, args: argparse.Namespace) -> int:
     from trainer.phantoms.phantom_folder import synthesize
-    from trainer.preflight import require_folder
 
-    require_folder("out", args.out)
+    preflight.require_folder("out", args.out)
     count = synthesize(
         args.out, cases_per_class=args.cases_per_class, slices_per_case=args.slices_per_case, seed=settings.seed
     )

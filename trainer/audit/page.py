@@ -1,7 +1,7 @@
 """An audit as files: audit.json, and audit.html, one page that needs no other file and no network."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
@@ -27,7 +27,10 @@ _ON_GUESSES = (
     "sheet shows two patients, or two sheets one."
 )
 
-_STYLE = """\
+_HEAD = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Audit</title>\
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>\
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1120px; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.4rem }
 h3 { font-size: 1rem; margin: 1.4rem 0 .3rem }
@@ -37,7 +40,8 @@ td { overflow-wrap: anywhere }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 img { max-width: 100%; height: auto } .bad { color: #a3271f; font-weight: 600 } .good { color: #2c6e31 }
 p.note { color: #51606e; margin: .2rem 0 } figure { margin: .4rem 0 }
-"""
+</style></head>
+<body>"""
 
 
 def write_audit(audited: Audited, folder: Path) -> Path:
@@ -52,20 +56,17 @@ def write_audit(audited: Audited, folder: Path) -> Path:
 def page(audited: Audited) -> str:
     """The whole page; every name that comes from the folder is escaped."""
     audit = audited.audit
-    parts = [
+    return "\n".join([
+        _HEAD,
         f"<h1>{counted(audit.n, 'slice')}, looked at before training</h1>",
         f'<p class="note">{escape(audit.folder)}. {_CARE}</p>',
         _counts(audit),
         _unreadable(audit),
-        _duplicates(audited),
-        _shortcuts(audited),
-        _cases(audited),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Audit</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+        *_duplicates(audited),
+        *_shortcuts(audited),
+        *_cases(audited),
+        "</body></html>\n",
+    ])  # fmt: skip
 
 
 def _counts(audit: Audit) -> str:
@@ -85,42 +86,36 @@ def _unreadable(audit: Audit) -> str:
     return f"<h2>Unreadable files: {len(rows)}</h2>{_table(('File', 'Reason'), rows)}"
 
 
-def _duplicates(audited: Audited) -> str:
+def _duplicates(audited: Audited) -> Iterator[str]:
     audit = audited.audit
-    parts = [f"<h2>Duplicates</h2><p>{counted(len(audit.copies), 'set')} of byte-identical files.</p>"]
+    yield f"<h2>Duplicates</h2><p>{counted(len(audit.copies), 'set')} of byte-identical files.</p>"
     if audit.conflicts:
-        parts.append(
-            f'<p class="bad">{len(audit.conflicts)} of them lie in different classes: a label is wrong. Training stops '
-            "at them unless it is told to leave them out (--on-label-conflict drop).</p>"
+        yield _bad(
+            f"{len(audit.conflicts)} of them lie in different classes: a label is wrong. Training stops at them unless "
+            "it is told to leave them out (--on-label-conflict drop)."
         )
-        parts.append(_table(("Files in conflict",), [(" = ".join(same),) for same in audit.conflicts]))
-    inside = [same for same in audit.copies if same not in audit.conflicts]
-    if inside:
-        parts.append(_details("Copies within a class", _table(("Files",), [(" = ".join(same),) for same in inside])))
-    parts.append(
-        f"<p>{counted(audit.near_duplicate_pairs, 'pair')} within a class correlate above {NEAR}; they count as one "
-        "case.</p>"
-    )
-    parts += [f'<p class="bad">{escape(sentence)}</p>' for sentence in audit.pairs_left_out]
+        yield _table(("Files in conflict",), [(" = ".join(same),) for same in audit.conflicts])
+    if inside := [(" = ".join(same),) for same in audit.copies if same not in audit.conflicts]:
+        yield _details("Copies within a class", _table(("Files",), inside))
+    near = counted(audit.near_duplicate_pairs, "pair")
+    yield f"<p>{near} within a class correlate above {NEAR}; they count as one case.</p>"
+    yield from map(_bad, map(escape, audit.pairs_left_out))
     if audit.alike_across_classes:
-        parts.append(
-            f'<p class="bad">{counted(audit.n_alike_across_classes, "pair")} of <em>different</em> classes correlate '
-            f"above {NEAR}: probably one patient with two labels.</p>"
+        pairs = counted(audit.n_alike_across_classes, "pair")
+        yield _bad(
+            f"{pairs} of <em>different</em> classes correlate above {NEAR}: probably one patient with two labels."
         )
-        parts.append(
-            _image(pair_sheet(audited.slices, audited.alike), "The most alike pairs, one slice above the other")
-        )
+        yield _image(pair_sheet(audited.slices, audited.alike), "The most alike pairs, one slice above the other")
         rows = [
-            (f"{' ~ '.join(pair.files)}", " / ".join(pair.classes), f"{pair.correlation:.3f}")
+            (" ~ ".join(pair.files), " / ".join(pair.classes), f"{pair.correlation:.3f}")
             for pair in audit.alike_across_classes
         ]
-        parts.append(_details("The pairs", _table(("Files", "Classes", "Correlation"), rows)))
-    return "\n".join(parts)
+        yield _details("The pairs", _table(("Files", "Classes", "Correlation"), rows))
 
 
-def _shortcuts(audited: Audited) -> str:
+def _shortcuts(audited: Audited) -> Iterator[str]:
     audit, names = audited.audit, tuple(audited.audit.counts)
-    parts = [f'<h2>What gives the class away without a look at the lungs</h2><p class="note">{_ON_SHORTCUTS}</p>']
+    yield f'<h2>What gives the class away without a look at the lungs</h2><p class="note">{_ON_SHORTCUTS}</p>'
     rows = [
         (
             one.clue + (" (shortcut)" if one.is_telling else ""),
@@ -132,24 +127,25 @@ def _shortcuts(audited: Audited) -> str:
         for one in audit.shortcuts
     ]
     head = ("Clue", "Balanced accuracy", "95 %, by case", "Chance", *(f"Recall: {name}" for name in names))
-    parts.append(_table(head, rows) if rows else "<p>Not tested: a class has fewer than two cases.</p>")
-    parts.append(_image(geometry_figure(audited.slices), "Geometry against class"))
-    parts.append(
-        _image(intensity_figure(audited.slices), "Grey values and noise against class: median, quartiles, 5 to 95 %")
-    )
+    yield _table(head, rows) if rows else "<p>Not tested: a class has fewer than two cases.</p>"
+    yield _image(geometry_figure(audited.slices), "Geometry against class")
+    of_greys = "Grey values and noise against class: median, quartiles, 5 to 95 %"
+    yield _image(intensity_figure(audited.slices), of_greys)
     medians = [(measure, *(f"{audit.medians[name][measure]:g}" for name in names)) for measure in MEASURES]
-    parts.append(_details("Medians", _table(("Measure", *names), medians)))
-    return "\n".join(parts)
+    yield _details("Medians", _table(("Measure", *names), medians))
 
 
-def _cases(audited: Audited) -> str:
+def _cases(audited: Audited) -> Iterator[str]:
     audit = audited.audit
     note = "Each group is what the table of cases says." if audit.case_origin == "known" else _ON_GUESSES
-    parts = [f'<h2>Cases: {len(audit.cases)}</h2><p class="note">{note}</p>']
+    yield f'<h2>Cases: {len(audit.cases)}</h2><p class="note">{note}</p>'
     for group in with_progress(audit.cases, len(audit.cases), "Drawing cases"):
         rows = np.flatnonzero(audited.cases.groups == group.number)
-        parts.append(f"<h3>{_group_title(group)}</h3>{_image(contact_sheet(audited.slices, rows))}")
-    return "\n".join(parts)
+        yield f"<h3>{_group_title(group)}</h3>{_image(contact_sheet(audited.slices, rows))}"
+
+
+def _bad(sentence: str) -> str:
+    return f'<p class="bad">{sentence}</p>'
 
 
 def _group_title(group: CaseGroup) -> str:

@@ -140,21 +140,18 @@ class Level:
         bulge = np.where(sin < 0, -chest.bulge_mm, 0.0) * np.exp(-(((np.abs(x) - 78) / 38) ** 2))
         return np.stack([x, y + groove + bulge], axis=1)
 
-    def wall(self, angles: Angles, depth: float) -> Points:
-        """Points [n, 2] in the chest wall: depth 0 on the cavity, 1 on the skin."""
+    def wall(self, angles: Angles, depth: float | NDArray[np.float64]) -> Points:
+        """Points [n, 2] in the chest wall: depth 0 on the cavity, 1 on the skin; one for all, or [n, 1]."""
         return self.cavity(angles) * (1 - depth) + self.body(angles) * depth
 
     def sector(self, start: float, stop: float, inner: float, outer: float, side: int) -> Points:
         """A piece of the wall between two angles (in units of pi) and two depths; side 1 is the left, -1 the right."""
         angles = np.linspace(start, stop, 24) * np.pi
         angles = angles if side > 0 else np.pi - angles
-        swell = np.sin(np.linspace(0, np.pi, 24)) ** 0.6  # thin at both ends, as muscles are
+        swell = np.sin(np.linspace(0, np.pi, 24)[:, None]) ** 0.6  # thin at both ends, as muscles are
         middle = (inner + outer) / 2
-        rims = [
-            self.cavity(angles) * (1 - rim[:, None]) + self.body(angles) * rim[:, None]
-            for rim in (middle + (inner - middle) * swell, middle + (outer - middle) * swell)
-        ]
-        return np.concatenate([rims[0], rims[1][::-1]])
+        near, far = (self.wall(angles, middle + (rim - middle) * swell) for rim in (inner, outer))
+        return np.concatenate([near, far[::-1]])
 
     def mediastinum(self) -> Points:
         """Outline [n, 2] of what lies between the lungs, the spine included."""

@@ -6,6 +6,7 @@ more packages in the trainer.
 
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,7 +20,7 @@ class EventLog(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no
     def __init__(self, folder: Path, first_epoch: int = 0) -> None:
         super().__init__()
         self._folder, self._first_epoch = folder, first_epoch
-        self._writer: tf.io.TFRecordWriter | None = None
+        self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Open a new event file."""
@@ -35,10 +36,8 @@ class EventLog(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
 
     def _write(self, event: tf.compat.v1.Event) -> None:
-        if self._writer is not None:
-            self._writer.write(event.SerializeToString())
-            self._writer.flush()
+        self._writer.write(event.SerializeToString())
+        self._writer.flush()

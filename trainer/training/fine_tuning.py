@@ -5,17 +5,19 @@ say more about the case than about the class.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainer.data.balance import Indices, balanced
 from trainer.data.dataset import Dataset
 from trainer.networks.pretrained import build_backbone
 from trainer.settings import TrainerSettings
-from trainer.training.devices import all_devices
 from trainer.training.fit import fit, seed_everything
 from trainer.training.members import NetworkMember
 
@@ -42,7 +44,7 @@ class FineTuning:
         """
         settings, dataset = self._settings, self._dataset
         seed_everything(seed)
-        with all_devices():
+        with _all_devices():
             network = self._network()
             logits = _layers.Dense(len(dataset.classes.names), dtype="float32", name="logits")
             classifier = keras.Model(network.inputs, logits(_layers.Dropout(_DROPOUT)(network.output)))
@@ -75,6 +77,25 @@ class FineTuning:
         settings = self._settings
         backbone = build_backbone(settings.network, settings.preprocessing, weights or settings.weights)
         return keras.Model(backbone.inputs, attended(backbone.outputs[-1]))  # names must differ
+
+
+@contextmanager
+def _all_devices() -> Iterator[None]:
+    """Build networks in here: with graphics cards in half precision, and on several of them side by side.
+
+    Half precision is for the layers that are built within; the policy is as before afterwards. On a processor nothing
+    changes: float32 is faster there.
+    """
+    cards = tf.config.list_logical_devices("GPU")
+    before = keras.mixed_precision.dtype_policy()
+    strategy = tf.distribute.MirroredStrategy() if len(cards) > 1 else tf.distribute.get_strategy()
+    try:
+        if cards:
+            keras.mixed_precision.set_dtype_policy("mixed_float16")
+        with strategy.scope():
+            yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
 
 
 def attended(feature_map: Any) -> Any:
