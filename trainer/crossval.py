@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, JsonValue
 
 from trainer.data.cases import Cases, Groups, find_cases
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, Slices
 from trainer.data.duplicates import settle_conflicts
-from trainer.evaluation.comparison import Comparison, Difference, paired_by_case
+from trainer.evaluation.comparison import Comparison, paired_by_case
 from trainer.evaluation.intervals import Interval, never_certain, percentiles
 from trainer.evaluation.metrics import Figures
 from trainer.evaluation.resampling import draw_cases
@@ -81,16 +81,9 @@ def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline:
         baseline, others = _measure(_read(folder, other), cases, other, of_folds)
         gain = paired_by_case(dataset.labels, probabilities, others, cases.groups)
     return CrossvalReport(
-        n=len(dataset),
-        n_cases=len(cases),
-        cases_of_class=cases.counts(dataset),
-        origin=cases.origin,
-        folds=settings.folds,
-        seeds=of_folds,
-        measured=measured,
-        baseline=baseline,
-        gain=gain,
-    )
+        n=len(dataset), n_cases=len(cases), cases_of_class=cases.counts(dataset), origin=cases.origin,
+        folds=settings.folds, seeds=of_folds, measured=measured, baseline=baseline, gain=gain,
+    )  # fmt: skip
 
 
 def baseline_of(settings: TrainerSettings) -> TrainerSettings:
@@ -103,38 +96,30 @@ def baseline_of(settings: TrainerSettings) -> TrainerSettings:
     )  # fmt: skip
 
 
-def mean_figures(dataset: Dataset, runs: NDArray[np.float64], groups: Groups, seed: int = 0) -> dict[str, MeanFigure]:
-    """Figures of probabilities float64 [runs, n, classes]: in every draw of cases, the mean over the runs."""
-    names = dataset.classes.names
-    of_class = [len(np.unique(groups[dataset.labels == label])) for label in range(len(names))]
-    target = of_class[names.index(dataset.classes.target)]
+def mean_figures(slices: Slices, runs: NDArray[np.float64], groups: Groups, seed: int = 0) -> dict[str, MeanFigure]:
+    """Figures of probabilities float64 [runs, n, classes]: in every draw of cases, the mean over the runs.
+
+    groups: int64 [n], the case of each slice.
+    """
+    of_class = [len(np.unique(groups[slices.labels == label])) for label in range(len(slices.classes.names))]
+    target = of_class[slices.classes.names.index(slices.classes.target)]
+    # how many cases a proportion rests on, which is never certain
     cases_of = {f"recall_{label}": count for label, count in enumerate(of_class)} | {
         "accuracy": sum(of_class),
         "sensitivity_at_specificity_90": target,
         "sensitivity_at_specificity_95": target,
     }
-    judges = [Figures(dataset.labels, probabilities, dataset.classes) for probabilities in runs]
-    ones = np.ones((1, len(dataset)))
-    plain = [judge.of(ones) for judge in judges]
-    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in plain[0]}
-    for weights in draw_cases(dataset.labels, groups, seed=seed):
-        blocks = [judge.of(weights) for judge in judges]
-        for name, values in drawn.items():
-            values.append(np.mean([block[name] for block in blocks], axis=0))
-    return {
-        name: _mean([float(figures[name][0]) for figures in plain], np.concatenate(values), cases_of.get(name))
-        for name, values in drawn.items()
-    }
-
-
-def _mean(of_seeds: list[float], drawn: NDArray[np.float64], n_cases: int | None) -> MeanFigure:
-    """n_cases: how many a proportion rests on, which is never certain; None for other figures."""
-    interval = percentiles(drawn)
-    return MeanFigure(
-        mean=float(np.mean(of_seeds)),
-        interval=interval if n_cases is None else never_certain(interval, n_cases),
-        of_seeds=tuple(of_seeds),
-    )
+    judges = [Figures(slices.labels, probabilities, slices.classes) for probabilities in runs]
+    plain = [judge.of(np.ones((1, len(slices)))) for judge in judges]
+    blocks = [[judge.of(weights) for judge in judges] for weights in draw_cases(slices.labels, groups, seed=seed)]
+    means = {}
+    for name in plain[0]:
+        of_seeds = tuple(float(figures[name][0]) for figures in plain)
+        interval = percentiles(np.concatenate([np.mean([one[name] for one in block], axis=0) for block in blocks]))
+        if name in cases_of:
+            interval = never_certain(interval, cases_of[name])
+        means[name] = MeanFigure(mean=float(np.mean(of_seeds)), interval=interval, of_seeds=of_seeds)
+    return means
 
 
 def _read(folder: Path, settings: TrainerSettings) -> Dataset:
@@ -180,13 +165,9 @@ def summary(report: CrossvalReport) -> str:
     if report.gain is not None:
         lines += ["", "Gain over the baseline, paired by case:"]
         for label, gain in (("balanced accuracy", report.gain.balanced_accuracy), ("accuracy", report.gain.accuracy)):
-            lines.append(f"{label:<26}{_gain(gain)}")
+            lines.append(f"{label:<26}{gain.value:+.3f} ({gain.interval[0]:+.3f} to {gain.interval[1]:+.3f})")
     return "\n".join(lines)
 
 
 def _figure(figure: MeanFigure) -> str:
     return f"{figure.mean:.3f} ({figure.interval[0]:.3f} to {figure.interval[1]:.3f})"
-
-
-def _gain(gain: Difference) -> str:
-    return f"{gain.value:+.3f} ({gain.interval[0]:+.3f} to {gain.interval[1]:+.3f})"

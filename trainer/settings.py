@@ -26,14 +26,6 @@ FROM_SCRATCH = ("cnn", "tiny")
 PRETRAINED = ("efficientnet_lite0", "chest_resnet")
 """Networks whose weights are installed with the trainer."""
 
-# for those that are not named here, the last value
-_LEARNING_RATE: dict[NetworkName, float] = {"cnn": 0.001, "tiny": 0.01, "": 0.001}
-_BALANCE: dict[NetworkName, BalanceName] = {"cnn": "undersample", "tiny": "undersample", "": "batches"}
-_AUGMENTATION: dict[NetworkName, AugmentationName] = {"tiny": "none", "": "light"}
-# The reference resizes whole frames, and its network is trained its way: see docs/explanation/training.md.
-_CROP: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body", "": "body-mask"}
-_ANCHORED = ("chest_resnet",)  # was trained on Hounsfield units
-
 
 class TrainerSettings(BaseSettings):
     """Frozen; read once at the entry point and passed on as an argument."""
@@ -173,8 +165,10 @@ class TrainerSettings(BaseSettings):
     @property
     def preprocessing(self) -> PreprocessingSpec:
         """How slices are prepared."""
-        crop = self.crop or _CROP.get(self.network, _CROP[""])
-        anchored = crop == "body-mask" and self.network in _ANCHORED
+        # the reference resizes whole frames, and its network is trained its way: docs/explanation/training.md
+        own: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body"}
+        crop = self.crop or own.get(self.network, "body-mask")
+        anchored = crop == "body-mask" and self.network == "chest_resnet"  # which was trained on Hounsfield units
         return PreprocessingSpec(
             height=self.image_side,
             width=self.image_side,
@@ -186,7 +180,7 @@ class TrainerSettings(BaseSettings):
     @property
     def adam_learning_rate(self) -> float:
         """The step size that was asked for, or the network's own."""
-        return self.learning_rate or _LEARNING_RATE.get(self.network, _LEARNING_RATE[""])
+        return self.learning_rate or (0.01 if self.network == "tiny" else 0.001)
 
     @property
     def is_frozen(self) -> bool:
@@ -201,12 +195,14 @@ class TrainerSettings(BaseSettings):
     @property
     def balance_of_network(self) -> BalanceName:
         """The balance that was asked for, or what suits the way of learning."""
-        return self.balance or ("none" if self.is_frozen else _BALANCE.get(self.network, _BALANCE[""]))
+        if self.balance is not None:
+            return self.balance
+        return "none" if self.is_frozen else "undersample" if self.network in FROM_SCRATCH else "batches"
 
     @property
     def augmentation_of_network(self) -> AugmentationName:
         """The augmentation that was asked for, or the network's own."""
-        return self.augmentation or _AUGMENTATION.get(self.network, _AUGMENTATION[""])
+        return self.augmentation or ("none" if self.network == "tiny" else "light")
 
     @property
     def model_dir(self) -> Path:

@@ -97,6 +97,7 @@ def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
     alike = across_classes(near, slices.labels)
     alike = alike.where(np.argsort(-alike.correlation, kind="stable"))
     names, of_class = slices.classes.names, [slices.labels == label for label in range(len(slices.classes.names))]
+    sizes = slices.columns("image width", "image height")
     shown = zip(alike.first, alike.second, alike.correlation.tolist(), strict=True)
     audit = Audit(
         folder=printable(folder),
@@ -117,7 +118,10 @@ def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
         ),
         n_alike_across_classes=len(alike),
         pairs_left_out=near.left_out,
-        image_sizes={name: _sizes(slices.measures[rows]) for name, rows in zip(names, of_class, strict=True)},
+        image_sizes={
+            name: dict(Counter(f"{width:.0f} x {height:.0f}" for width, height in sizes[rows]).most_common())
+            for name, rows in zip(names, of_class, strict=True)
+        },
         medians={
             name: dict(zip(MEASURES, np.median(slices.measures[rows], axis=0).round(2).tolist(), strict=True))
             for name, rows in zip(names, of_class, strict=True)
@@ -163,11 +167,6 @@ def summary(audit: Audit) -> str:
 
 def _named(slices: ImageMeasures, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(slices.files[row] for row in same) for same in sets)
-
-
-def _sizes(measures: np.ndarray) -> dict[str, int]:
-    sizes = Counter(f"{int(width)} x {int(height)}" for width, height in measures[:, :2])
-    return dict(sizes.most_common())
 
 
 def _groups(slices: ImageMeasures, cases: Cases) -> tuple[CaseGroup, ...]:

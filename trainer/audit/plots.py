@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -10,7 +9,7 @@ from trainer.data.balance import Indices
 from trainer.data.cases import natural_key
 from trainer.data.image_measures import ImageMeasures
 from trainer.data.similarity import THUMBNAIL_SIDE, Pairs
-from trainer.plotting import png_of
+from trainer.plotting import make_plain, png_of
 
 _COLUMNS = 16
 _MAX_ON_SHEET = 48
@@ -44,7 +43,7 @@ def geometry_figure(slices: ImageMeasures) -> bytes:
             points = slices.columns(x, y)[slices.labels == label]
             axes.plot(*points.T, "o", markersize=3, alpha=0.4, color=ink, label=name, markeredgewidth=0)
         axes.set(xlabel=f"{x}, pixels", ylabel=f"{y}, pixels")
-        _plain(axes)
+        make_plain(axes)
     figure.axes[0].legend(frameon=False, fontsize=8)
     return png_of(figure)
 
@@ -64,17 +63,12 @@ def intensity_figure(slices: ImageMeasures) -> bytes:
         if name == "noise":  # kernels differ by factors
             axes.set_yscale("symlog", linthresh=1)
             axes.set_ylim(bottom=0)
-        _plain(axes)
+        make_plain(axes)
     return png_of(figure)
 
 
 def _classes(slices: ImageMeasures) -> list[tuple[int, str, str]]:
     return [(label, name, _INKS[label % len(_INKS)]) for label, name in enumerate(slices.classes.names)]
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _tiled(thumbnails: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:

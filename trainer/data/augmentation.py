@@ -24,25 +24,17 @@ _HOLE_SHARE = 0.5  # of the slices have a hole
 def augment(name: AugmentationName, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
     """Change a batch: uint8 [b, H, W, 1] and labels float32 [b, classes], rows summing to 1, as do those returned.
 
-    seed: int64 [2]; equal seeds change a batch equally. "none" changes nothing; "light" jitters windows and mixes
-    slices; "strong" also flips, turns, zooms, shifts, adds noise and cuts holes.
+    seed: int64 [2]; equal seeds change a batch equally. "none" changes nothing. "light": contrast varies by 10 % and
+    brightness by 12 grey values, as between exports of one scan, and slices are mixed (MixUp, Zhang et al. 2018, arXiv
+    1710.09412; alpha 0.2, which leaves most of them nearly whole). "strong" also flips, turns, zooms, shifts, adds noise
+    and cuts holes.
     """
     if name == "none":
         return images, labels
     if name == "light":
-        return augment_lightly(images, labels, seed)
+        return _mix_up(_jitter_window(images, seed), labels, seed)
     moved = _jitter_window(_move(images, seed), seed)
     return _mix_up(_cut_out(_add_noise(moved, seed), seed), labels, seed)
-
-
-def augment_lightly(images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
-    """Jitter the window of each slice, then mix it with another one of its batch.
-
-    images: uint8 [b, H, W, 1]; labels: float32 [b, classes], rows summing to 1, as do those returned; seed: int64 [2],
-    equal seeds change a batch equally. Contrast varies by 10 % and brightness by 12 grey values, as between exports of
-    one scan. MixUp (Zhang et al. 2018, arXiv 1710.09412; alpha 0.2) leaves most slices nearly whole.
-    """
-    return _mix_up(_jitter_window(images, seed), labels, seed)
 
 
 def _jitter_window(images: Any, seed: Any) -> Any:

@@ -69,7 +69,7 @@ class SkippedFile:
     path: Path
     label: int
     reason: str
-    sha256: str | None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -111,23 +112,20 @@ def read_files(
 def _read(
     file: LabelledFile, decoder: SliceDecoder, hounsfield_window: Window, look: Callable[[DecodedSlice], Seen]
 ) -> ReadFile[Seen] | SkippedFile:
+    skipped = partial(SkippedFile, file.path, file.label)
     try:
         if (size := file.path.stat().st_size) > MAX_FILE_BYTES:
-            return _skip(file, f"The file has {size} bytes; at most {MAX_FILE_BYTES} are read.")
+            return skipped(f"The file has {size} bytes; at most {MAX_FILE_BYTES} are read.")
         body = file.path.read_bytes()
     except OSError as error:
-        return _skip(file, f"The file cannot be read: {error.strerror}.")
+        return skipped(f"The file cannot be read: {error.strerror}.")
     if not body:
-        return _skip(file, "The file is empty.")
+        return skipped("The file is empty.")
     digest = hashlib.sha256(body).hexdigest()
     try:
         decoded = decoder.decode(body, hounsfield_window)
     except (SliceError, DecoderUnavailable) as error:
-        return _skip(file, str(error), digest)
+        return skipped(str(error), digest)
     if decoded.frames > 1:
-        return _skip(file, f"The file has {decoded.frames} frames; expected one slice a file.", digest)
+        return skipped(f"The file has {decoded.frames} frames; expected one slice a file.", digest)
     return ReadFile(file, digest, decoded.kind, decoded.patient, thumbnail(decoded.grey), look(decoded))
-
-
-def _skip(file: LabelledFile, reason: str, digest: str | None = None) -> SkippedFile:
-    return SkippedFile(file.path, file.label, reason, digest)

@@ -39,7 +39,7 @@ def assemble(
         features[key], *grids = network(image)
         places += grids
     seen = [features[id(member.network)] for member in members]
-    answers = [keras.ops.softmax(member.lay(one) / temperature) for member, one in zip(members, seen, strict=True)]
+    answers = [keras.ops.softmax(member.head.lay(one) / temperature) for member, one in zip(members, seen, strict=True)]
     outputs = {OUTPUT_NAME: _named_mean(answers, OUTPUT_NAME)}
     if distances:
         far = [distance.lay(one) for one, distance in zip(seen, distances, strict=True)]
@@ -53,7 +53,7 @@ def _with_places(members: Sequence[Member], network: keras.Model) -> keras.Model
     """The network, image → [features], or → [features, logits by place of the members that share it]."""
     features = network.outputs[0]
     sharing = [member for member in members if member.network is network]
-    heads = [head for member in sharing if (head := member.affine(features)) is not None]
+    heads = [head for member in sharing if (head := member.head.affine(features)) is not None]
     outputs = [features]
     if len(heads) == len(sharing):
         with suppress(NotSeparable):

@@ -57,7 +57,7 @@ def load_chest_weights(model: keras.Model) -> None:
 
 def _bottleneck(x: Any, filters: int, stride: int, prefix: str) -> Any:
     shortcut = x
-    if f"{prefix}".endswith(".0."):
+    if prefix.endswith(".0."):
         if stride > 1:  # the network was trained on slices that lie upside down: its even rows are our odd ones
             shortcut = _layers.Cropping2D(((1, 0), (1, 0)))(shortcut)
         shortcut = _convolution(shortcut, 4 * filters, 1, stride, f"{prefix}downsample.0")

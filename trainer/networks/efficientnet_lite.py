@@ -4,7 +4,6 @@ EfficientNet (Tan & Le 2019, arXiv 1905.11946) without squeeze-and-excitation an
 come in a wheel as a PyTorch file that was converted from TensorFlow: padding is TensorFlow's "same", epsilon 0.001.
 """
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,29 +21,19 @@ _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _EPSILON = 1e-3
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """Inverted residual blocks in a row; the first one strides."""
-
-    blocks: int
-    expand: int
-    channels: int
-    kernel: int
-    stride: int
-
-
+# inverted residual blocks in a row, the first of which strides: (blocks, expansion, channels, kernel, stride)
 _STAGES = (
-    _Stage(1, 1, 16, 3, 1),
-    _Stage(2, 6, 24, 3, 2),
-    _Stage(2, 6, 40, 5, 2),
-    _Stage(3, 6, 80, 3, 2),
-    _Stage(3, 6, 112, 5, 1),
-    _Stage(4, 6, 192, 5, 2),
-    _Stage(1, 6, 320, 3, 1),
+    (1, 1, 16, 3, 1),
+    (2, 6, 24, 3, 2),
+    (2, 6, 40, 5, 2),
+    (3, 6, 80, 3, 2),
+    (3, 6, 112, 5, 1),
+    (4, 6, 192, 5, 2),
+    (1, 6, 320, 3, 1),
 )
 
 
-def efficientnet_lite0(image: Any) -> Any:
+def efficientnet_lite0(image: Any) -> tuple[Any]:
     """Grey values float32 [B, H, W, 1] from 0 to 255 → features [B, H / 32, W / 32, 1280], at least 0, at most 6.
 
     Untrained until load_imagenet_weights has been called on a model that was built from it.
@@ -53,11 +42,11 @@ def efficientnet_lite0(image: Any) -> Any:
     x = _layers.Rescaling(1 / 128, -127 / 128, name="imagenet_scale")(x)
     x = _activated(_convolution(x, 32, 3, 2, "_conv_stem"), "_bn0")
     number = 0
-    for stage in _STAGES:
-        for block in range(stage.blocks):
-            x = _block(x, stage, stage.stride if block == 0 else 1, f"_blocks.{number}.")
+    for blocks, *sizes, stride in _STAGES:
+        for block in range(blocks):
+            x = _block(x, sizes, stride if block == 0 else 1, f"_blocks.{number}.")
             number += 1
-    return _activated(_convolution(x, 1280, 1, 1, "_conv_head"), "_bn1")
+    return (_activated(_convolution(x, 1280, 1, 1, "_conv_head"), "_bn1"),)
 
 
 def load_imagenet_weights(model: keras.Model) -> None:
@@ -82,16 +71,16 @@ def package_folder(package: str) -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def _block(x: Any, stage: _Stage, stride: int, prefix: str) -> Any:
-    shortcut, channels = x, x.shape[-1]
-    if stage.expand > 1:
-        x = _activated(_convolution(x, channels * stage.expand, 1, 1, f"{prefix}_expand_conv"), f"{prefix}_bn0")
-    x = _layers.DepthwiseConv2D(
-        stage.kernel, stride, padding="same", use_bias=False, name=_keras(f"{prefix}_depthwise_conv")
-    )(x)
+def _block(x: Any, sizes: list[int], stride: int, prefix: str) -> Any:
+    expansion, channels, kernel = sizes
+    shortcut, before = x, x.shape[-1]
+    if expansion > 1:
+        x = _activated(_convolution(x, before * expansion, 1, 1, f"{prefix}_expand_conv"), f"{prefix}_bn0")
+    name = _keras(f"{prefix}_depthwise_conv")
+    x = _layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=name)(x)
     x = _activated(x, f"{prefix}_bn1")
-    x = _normalized(_convolution(x, stage.channels, 1, 1, f"{prefix}_project_conv"), f"{prefix}_bn2")
-    return x if stride > 1 or channels != stage.channels else _layers.Add()([x, shortcut])
+    x = _normalized(_convolution(x, channels, 1, 1, f"{prefix}_project_conv"), f"{prefix}_bn2")
+    return x if stride > 1 or before != channels else _layers.Add()([x, shortcut])
 
 
 def _convolution(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:

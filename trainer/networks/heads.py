@@ -50,14 +50,35 @@ class Standardiser:
         return np.clip((features.astype(np.float64) - self.mean) / self.scale, -CLIP, CLIP)
 
     def lay(self, features: Any) -> Any:
-        """The same in a Keras graph."""
-        standardised = keras.layers.Normalization(mean=self.mean, variance=self.scale**2)(features)
-        return keras.ops.clip(standardised, -CLIP, CLIP)
+        """What apply() does, in a Keras graph: float32 [B, D] → [B, D]."""
+        return keras.ops.clip(self._unclipped(features), -CLIP, CLIP)
 
     def gain(self, features: Any) -> Any:
         """In a Keras graph [B, D]: what is left of each standardised feature; 1 where nothing was cut off."""
-        standardised = keras.layers.Normalization(mean=self.mean, variance=self.scale**2)(features)
-        return CLIP / keras.ops.maximum(keras.ops.abs(standardised), CLIP)
+        return CLIP / keras.ops.maximum(keras.ops.abs(self._unclipped(features)), CLIP)
+
+    def _unclipped(self, features: Any) -> Any:
+        return keras.layers.Normalization(mean=self.mean, variance=self.scale**2)(features)
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """logits = features @ weights + bias, behind a network that learned along; weights float32 [D, C], bias [C]."""
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, features: Features) -> Logits:
+        """float64 [n, C] for float32 [n, D]."""
+        return features.astype(np.float64) @ self.weights + self.bias
+
+    def lay(self, features: Any) -> Any:
+        """In a Keras graph: float32 [B, D] → [B, C]."""
+        return _dense(features, self.weights, self.bias)
+
+    def affine(self, features: Any) -> Affine:  # noqa: ARG002 - the same for all features
+        """The logits as an affine map of features [B, D] in a Keras graph."""
+        return Affine(keras.ops.convert_to_tensor(self.weights[None]), keras.ops.convert_to_tensor(self.bias[None]))
 
 
 @dataclass(frozen=True)
@@ -113,8 +134,11 @@ class NeighbourHead:
         nearness = _dense(direction, self.directions.T / _SHARPNESS, np.zeros(len(self.directions)))
         return keras.ops.log(_dense(keras.ops.softmax(nearness), self.classes, np.full(self.classes.shape[1], _DOUBT)))
 
+    def affine(self, features: Any) -> None:
+        """None: votes are no affine map."""
 
-Head = LinearHead | NeighbourHead
+
+Head = LinearMap | LinearHead | NeighbourHead
 
 
 def fit_head(
@@ -125,7 +149,7 @@ def fit_head(
     *,
     blocks: tuple[int, ...],
     classes: int,
-) -> Head:
+) -> LinearHead | NeighbourHead:
     """Fit to slices float32 [n, D] of cases; every class is there. blocks: widths that weigh alike, D in all.
 
     A slice of a case of m slices weighs 1 / sqrt(m): a long case counts more than a short one, but not by as much as it
@@ -202,7 +226,7 @@ def _logistic(reduced: Matrix, labels: Labels, weights: Matrix, classes: int) ->
     return np.asarray(directions, np.float64), np.asarray(bias, np.float64)
 
 
-def _dense(x: Any, weights: Matrix, bias: Matrix) -> Any:
+def _dense(x: Any, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
     layer = keras.layers.Dense(weights.shape[1])
     laid = layer(x)
     layer.set_weights([weights.astype(np.float32), bias.astype(np.float32)])

@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,8 @@ def build_backbone(name: str, spec: PreprocessingSpec, weights: str = IMAGENET) 
     image = keras.Input((spec.height, spec.width, 1), dtype="uint8", name=INPUT_NAME)
     if name.startswith(KERAS_PREFIX):
         return keras.Model(image, [_application(name.removeprefix(KERAS_PREFIX), weights, image)], name="backbone")
-    build, load = _INSTALLED[name]
-    model = keras.Model(image, build(image), name="backbone")
+    scale, build, load = _INSTALLED[name]
+    model = keras.Model(image, list(build(_layers.Rescaling(scale, name="scale")(image))), name="backbone")
     if weights == IMAGENET:
         load(model)
     elif weights != NONE:
@@ -66,18 +66,11 @@ def build_backbone(name: str, spec: PreprocessingSpec, weights: str = IMAGENET) 
     return model
 
 
-def _lite0(image: Any) -> list[Any]:
-    return [efficientnet_lite0(_layers.Rescaling(1.0, name="scale")(image))]
-
-
-def _chest(image: Any) -> list[Any]:
-    return list(chest_resnet(_layers.Rescaling(1 / 255, name="scale")(image)))
-
-
-_INSTALLED: dict[str, tuple[Callable[[Any], list[Any]], Callable[[keras.Model], None]]] = {
-    "efficientnet_lite0": (_lite0, load_imagenet_weights),
-    "chest_resnet": (_chest, load_chest_weights),
+_INSTALLED: dict[str, tuple[float, Callable[[Any], Sequence[Any]], Callable[[keras.Model], None]]] = {
+    "efficientnet_lite0": (1.0, efficientnet_lite0, load_imagenet_weights),
+    "chest_resnet": (1 / 255, chest_resnet, load_chest_weights),
 }
+"""What grey values are multiplied by, the network, and what fills its weights."""
 
 
 def _application(name: str, weights: str, image: Any) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trainer.data.balance import Labels
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.weighted_metrics import ECE_BINS
-from trainer.plotting import png_of
+from trainer.plotting import make_plain, png_of
 from trainer.training.fit import History
 
 _TRAINING, _VALIDATION, _BEST = "#3b6ea8", "#d1702f", "#7a7a7a"
@@ -36,8 +36,7 @@ def _curves(axes: Axes, training: tuple[float, ...], validation: tuple[float, ..
     axes.axvline(best, color=_BEST, linestyle="--", linewidth=1, label=f"kept: epoch {best}")
     axes.set(xlabel="Epoch", title=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    make_plain(axes)
 
 
 def confusion_matrix(metrics: Metrics, title: str) -> bytes:
@@ -81,6 +80,5 @@ def reliability(labels: Labels, before: NDArray[np.floating], after: NDArray[np.
     axes.set(xlabel="Mean probability of the top class", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.set_title(title, fontsize=11)
     axes.legend(loc="upper left", frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    make_plain(axes)
     return png_of(figure)

@@ -61,13 +61,12 @@ def judge(new: OutOfFold | None, model_dir: Path, *, is_forced: bool = False) ->
             f"probabilities here and in version {version}.",
         )
     gain = comparison.balanced_accuracy
-    is_worse = gain.is_worse
     return Verdict(
-        is_worse=is_worse,
-        is_forced=is_worse and is_forced,
+        is_worse=gain.is_worse,
+        is_forced=gain.is_worse and is_forced,
         version=version,
         comparison=comparison,
-        reason=f"{'Worse' if is_worse else 'Not worse'} than version {version} beyond chance: balanced accuracy "
+        reason=f"{'Worse' if gain.is_worse else 'Not worse'} than version {version} beyond chance: balanced accuracy "
         f"{gain.value:+.3f} (95 % {gain.interval[0]:+.3f} to {gain.interval[1]:+.3f}) on {comparison.n} slices of "
         f"{comparison.n_cases} cases that both judged unseen.",
     )

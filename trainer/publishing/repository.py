@@ -150,14 +150,10 @@ def prune(model_dir: Path, keep: int) -> tuple[int, ...]:
     stays = {pinned, *newest_first[:keep], *valid[:keep]}
     removed = tuple(sorted(number for number in newest_first if number not in stays))
     for number in removed:
-        _remove(model_dir, number)
+        # a reader sees the whole version or none: it is renamed out of sight before a file of it goes
+        with staging_folder(model_dir) as folder:
+            (model_dir / str(number)).rename(folder / str(number))
     return removed
-
-
-def _remove(model_dir: Path, number: int) -> None:
-    """A reader sees the whole version or none: it is renamed out of sight before a file of it goes."""
-    with staging_folder(model_dir) as folder:
-        (model_dir / str(number)).rename(folder / str(number))
 
 
 def _summarise(model_dir: Path, number: int, pinned: int | None) -> VersionSummary:

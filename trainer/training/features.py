@@ -1,7 +1,5 @@
 """Slices → numbers, by a network whose weights stay as they are. Computed once, they serve any number of heads."""
 
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +10,24 @@ from trainer.progress import with_progress
 _BATCH = 8
 
 
-@dataclass(frozen=True)
-class FeatureExtractor:
-    """A model, image uint8 [B, H, W, 1] → features float32 [B, D], in blocks standardised each for itself."""
+def feature_extractor(backbone: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
+    """Mean and standard deviation over the area of each feature map of a backbone.
 
-    model: keras.Model
-    blocks: tuple[int, ...]
-    """Widths of the blocks, in order; they add up to D."""
-
-
-def feature_extractor(backbone: keras.Model) -> FeatureExtractor:
-    """Mean and standard deviation over the area of each feature map of a backbone."""
+    A model, image uint8 [B, H, W, 1] → features float32 [B, D], and the widths of its blocks, which add up to D: each
+    is standardised for itself.
+    """
     pooled = []
     for feature_map in backbone.outputs:
         pooled.append(keras.layers.GlobalAveragePooling2D()(feature_map))
         pooled.append(keras.ops.std(feature_map, axis=(1, 2)))
     model = keras.Model(backbone.inputs, keras.ops.concatenate(pooled, axis=1), name="features")
-    return FeatureExtractor(model, tuple(block.shape[1] for block in pooled))
+    return model, tuple(block.shape[1] for block in pooled)
 
 
-def extract(extractor: FeatureExtractor, images: NDArray[np.uint8]) -> Features:
+def extract(extractor: keras.Model, images: NDArray[np.uint8]) -> Features:
     """float32 [n, D] for uint8 [n, H, W, 1], in the order of the images, showing progress."""
-    features = np.empty((len(images), sum(extractor.blocks)), np.float32)
+    features = np.empty((len(images), extractor.output_shape[-1]), np.float32)
     for row in with_progress(range(len(images)), len(images), "Features"):
         if row % _BATCH == 0:
-            features[row : row + _BATCH] = extractor.model.predict_on_batch(images[row : row + _BATCH])
+            features[row : row + _BATCH] = extractor.predict_on_batch(images[row : row + _BATCH])
     return features

@@ -16,10 +16,11 @@ import tensorflow as tf
 
 from trainer.data.balance import Indices, balanced
 from trainer.data.dataset import Dataset
+from trainer.networks.heads import LinearMap
 from trainer.networks.pretrained import build_backbone
 from trainer.settings import TrainerSettings
 from trainer.training.fit import fit, seed_everything
-from trainer.training.members import NetworkMember
+from trainer.training.members import Member
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class FineTuning:
     def __init__(self, dataset: Dataset, settings: TrainerSettings) -> None:
         self._dataset, self._settings = dataset, settings
 
-    def fit(self, training: Indices, validation: Indices | None, seed: int) -> NetworkMember:
+    def fit(self, training: Indices, validation: Indices | None, seed: int) -> Member:
         """Train the head for a quarter of the epochs, then the last layers too, ten times slower.
 
         With validation rows, the best epoch of the second phase is kept, and it ends when none was better for
@@ -66,11 +67,11 @@ class FineTuning:
         plain = self._network("none")
         plain.set_weights(network.get_weights())
         weights, bias = (np.asarray(value, np.float32) for value in logits.get_weights())
-        return NetworkMember(plain, weights, bias, dataset.images)
+        return Member(plain, LinearMap(weights, bias), dataset.images)
 
-    def load(self, file: Path) -> NetworkMember:
+    def load(self, file: Path) -> Member:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
-        return NetworkMember.load(file, self._network("none"), self._dataset.images)
+        return Member.load(file, self._network("none"), self._dataset.images)
 
     def _network(self, weights: str | None = None) -> keras.Model:
         """A model, image → features: the backbone's last feature map, weighed by where attention lies."""

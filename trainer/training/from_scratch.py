@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from trainer.data.balance import Indices, balanced
 from trainer.data.dataset import Dataset
+from trainer.networks.heads import LinearMap
 from trainer.networks.registry import build_network
 from trainer.settings import TrainerSettings
 from trainer.training.fit import History, fit, seed_everything
-from trainer.training.members import NetworkMember
+from trainer.training.members import Member
 
 
 class FromScratch:
@@ -20,18 +21,18 @@ class FromScratch:
     def __init__(self, dataset: Dataset, settings: TrainerSettings) -> None:
         self._dataset, self._settings = dataset, settings
 
-    def fit(self, training: Indices, validation: Indices | None, seed: int) -> NetworkMember:
+    def fit(self, training: Indices, validation: Indices | None, seed: int) -> Member:
         """Train a network; validation rows decide which epoch is kept, without them it is the last one."""
         rows = balanced(self._dataset.labels, training, self._settings.balance_of_network, seed)
         model, _ = fit_network(self._dataset, rows, validation, self._settings, seed)
         return taken_apart(model, self._dataset.images)
 
-    def load(self, file: Path) -> NetworkMember:
+    def load(self, file: Path) -> Member:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
         settings = self._settings
         model = build_network(settings.network, settings.preprocessing, len(self._dataset.classes.names))
         member = taken_apart(model, self._dataset.images)
-        return NetworkMember.load(file, member.network, member.images)
+        return Member.load(file, member.network, member.images)
 
 
 def fit_network(
@@ -48,8 +49,8 @@ def fit_network(
     return model, history
 
 
-def taken_apart(model: keras.Model, images: NDArray[np.uint8]) -> NetworkMember:
+def taken_apart(model: keras.Model, images: NDArray[np.uint8]) -> Member:
     """All layers but the last as the network; the last, a softmax of a linear map, as the map alone."""
     last = model.layers[-1]
     weights, bias = (np.asarray(value, np.float32) for value in last.get_weights())
-    return NetworkMember(keras.Model(model.input, last.input), weights, bias, images)
+    return Member(keras.Model(model.input, last.input), LinearMap(weights, bias), images)

@@ -32,6 +32,8 @@ _WITHOUT_EFFECT = {
 }  # fmt: skip
 """Settings that say where things lie, or whose effect is in the fingerprint already."""
 
+_CODE = (Path(__file__).parents[1], *map(Path, shared.__path__))
+
 Kept = TypeVar("Kept")
 
 
@@ -137,13 +139,9 @@ def fingerprint(dataset: Dataset, folds: Folds, settings: TrainerSettings) -> st
         "settings": settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
         "weights": _sha256(weights) if weights.is_file() else settings.weights,
         "libraries": library_versions(),
-        "code": [_sha256(file) for folder in _code() for file in sorted(folder.rglob("*.py"))],
+        "code": [_sha256(file) for folder in _CODE for file in sorted(folder.rglob("*.py"))],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def _code() -> tuple[Path, ...]:
-    return Path(__file__).parents[1], *map(Path, shared.__path__)
 
 
 def _sha256(file: Path) -> str:
