@@ -26,8 +26,7 @@ def augment(name: AugmentationName, images: Any, labels: Any, seed: Any) -> tupl
 
     seed: int64 [2]; equal seeds change a batch equally. "none" changes nothing. "light": contrast varies by 10 % and
     brightness by 12 grey values, as between exports of one scan, and slices are mixed (MixUp, Zhang et al. 2018, arXiv
-    1710.09412; alpha 0.2, which leaves most of them nearly whole). "strong" also flips, turns, zooms, shifts, adds noise
-    and cuts holes.
+    1710.09412; alpha 0.2 leaves most nearly whole). "strong" also flips, turns, zooms, shifts, adds noise, cuts holes.
     """
     if name == "none":
         return images, labels

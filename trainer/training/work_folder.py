@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import shared
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Slices
 from trainer.data.splits import Folds
 from trainer.library_versions import library_versions
 from trainer.settings import TrainerSettings
@@ -47,8 +47,10 @@ class WorkFolder:
         self._is_usable = True
         others = [name for name in work_folders(model_dir) if name != self.path.name]
         if others:
-            logger.info("Unfinished work on other data or settings stays (`trainer prune --all-work` removes it): %s",
-                        ", ".join(others))  # fmt: skip
+            logger.info(
+                "Not taken up, being of other data, other settings or another version of the trainer "
+                "(`trainer prune --all-work` removes it): unfinished work in %s", ", ".join(others),
+            )  # fmt: skip
         if is_resumed and not self.path.is_dir():
             logger.info("Nothing to resume: no run of this data, these settings and this code was cut off")
         elif self.path.is_dir() and not is_resumed:
@@ -128,8 +130,8 @@ def remove_work(model_dir: Path, *, is_offered_too: bool = False) -> tuple[str, 
     return tuple(removed)
 
 
-def fingerprint(dataset: Dataset, folds: Folds, settings: TrainerSettings) -> str:
-    """SHA-256 over slices, labels, cases, folds, settings, libraries, and the code of this project."""
+def fingerprint(dataset: Slices, folds: Folds, settings: TrainerSettings, code: tuple[Path, ...] = _CODE) -> str:
+    """SHA-256 in hexadecimal over slices, labels, cases, folds, settings, libraries, and the code in these folders."""
     weights = Path(settings.weights)
     said = {
         "digests": dataset.digests,
@@ -139,7 +141,11 @@ def fingerprint(dataset: Dataset, folds: Folds, settings: TrainerSettings) -> st
         "settings": settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
         "weights": _sha256(weights) if weights.is_file() else settings.weights,
         "libraries": library_versions(),
-        "code": [_sha256(file) for folder in _CODE for file in sorted(folder.rglob("*.py"))],
+        "code": [
+            (file.relative_to(folder).as_posix(), _sha256(file))
+            for folder in code
+            for file in sorted(folder.rglob("*.py"))
+        ],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
