@@ -189,7 +189,7 @@ class TrainerSettings(BaseSettings):
 
     @property
     def stops_early(self) -> bool:
-        """Whether cases are set aside to tell when training stops; `tiny` gains more by training on them, too."""
+        """Whether cases are set apart to tell when training stops; `tiny` gains more by training on them, too."""
         return not self.is_frozen and self.network != "tiny"
 
     @property

@@ -1,26 +1,14 @@
 """Labelled slices in memory, for tests of what judges them as a set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from shared.classes import LUNG_CT_CLASSES, ClassSet
+from shared.classes import LUNG_CT_CLASSES
+from trainer.data.dataset import Slices
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """What trainer.data.dataset.Slices asks for."""
-
-    labels: np.ndarray
-    files: tuple[str, ...]
-    thumbnails: np.ndarray
-    digests: tuple[str, ...]
-    classes: ClassSet = LUNG_CT_CLASSES
-    patients: tuple[str | None, ...] = ()
-
-
-def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -> tuple[Labelled, np.ndarray]:
+def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -> tuple[Slices, np.ndarray]:
     """Slices of cases whose frames have nothing in common, and the true case of each.
 
     sizes: for each label, the number of slices of each of its cases. Files are numbered in case order within a class.
@@ -39,7 +27,14 @@ def of_cases(sizes: dict[int, list[int]], jitter: float = 15.0, seed: int = 0) -
                 thumbnails.append(np.clip(frame + random.normal(0, jitter, frame.shape), 0, 255).astype(np.uint8))
                 truth.append(case)
     digests = tuple(f"{row:064x}" for row in range(len(labels)))
-    return Labelled(np.array(labels), tuple(files), np.stack(thumbnails), digests), np.array(truth)
+    slices = Slices(
+        labels=np.array(labels),
+        digests=digests,
+        files=tuple(files),
+        thumbnails=np.stack(thumbnails),
+        classes=LUNG_CT_CLASSES,
+    )
+    return slices, np.array(truth)
 
 
 def answers(

@@ -16,7 +16,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
 
     Different seeds give different weights. Overrides: model_name (default "lung-ct"), network (default "tiny"),
     figures (PNG bytes by name), signing_key, has_attention (default False, as versions before there was attention), and
-    any field of trainer.publishing.model_record.Facts, such as classes, preprocessing or warnings.
+    any field of trainer.publishing.model_record.ModelRecord, such as classes, preprocessing or warnings.
     """
     # here, so that only those tests that publish import TensorFlow
     import keras  # noqa: PLC0415
@@ -31,7 +31,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     figures = overrides.pop("figures", None)
     signing_key = overrides.pop("signing_key", None)
     has_attention = overrides.pop("has_attention", False)
-    facts = ModelRecord(
+    record = ModelRecord(
         **{
             "architecture": network,
             "classes": LUNG_CT_CLASSES,
@@ -46,10 +46,10 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
         }
     )
     keras.utils.set_random_seed(seed)
-    model = build_network(network, facts.preprocessing, len(facts.classes.names))
+    model = build_network(network, record.preprocessing, len(record.classes.names))
     if has_attention:
         model = assemble([taken_apart(model, np.empty(0, np.uint8))], 1.0)
-    return publish(model, facts, repository / model_name, figures, signing_key=signing_key)
+    return publish(model, record, repository / model_name, figures, signing_key=signing_key)
 
 
 def publish_until_killed(repository: Path, signing_key: Path) -> None:

@@ -124,7 +124,7 @@ def split_by_case(slices: Slices, cases: Cases, folds: int, seed: int) -> Folds:
 
 
 def hold_out_to_stop(labels: Labels, groups: Groups, rows: Indices, seed: int) -> tuple[Indices, Indices | None]:
-    """Take a fifth of the rows' cases aside, to tell when training should stop without a look at the test fold.
+    """Set a fifth of the rows' cases apart, to tell when training should stop without a look at the test fold.
 
     None where a class has too few cases to spare one, or would be missing on either side: all rows train then.
     """
@@ -133,10 +133,10 @@ def hold_out_to_stop(labels: Labels, groups: Groups, rows: Indices, seed: int) -
     if parts < 2:  # noqa: PLR2004 - one case to train on, one to stop by
         return rows, None
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    training, aside = next(splitter.split(np.zeros((len(rows), 1)), labels, groups))
+    training, to_stop = next(splitter.split(np.zeros((len(rows), 1)), labels, groups))
     if len(np.unique(labels[training])) < len(np.unique(labels)):
         return rows, None
-    return rows[training], rows[aside]
+    return rows[training], rows[to_stop]
 
 
 def folds_digest(digests: tuple[str, ...], fold_of: NDArray[np.int64]) -> str:

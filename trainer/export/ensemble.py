@@ -39,10 +39,12 @@ def assemble(
         features[key], *grids = network(image)
         places += grids
     seen = [features[id(member.network)] for member in members]
-    answers = [keras.ops.softmax(member.head.lay(one) / temperature) for member, one in zip(members, seen, strict=True)]
+    answers = [
+        keras.ops.softmax(member.head.in_graph(one) / temperature) for member, one in zip(members, seen, strict=True)
+    ]
     outputs = {OUTPUT_NAME: _named_mean(answers, OUTPUT_NAME)}
     if distances:
-        far = [distance.lay(one) for one, distance in zip(seen, distances, strict=True)]
+        far = [distance.in_graph(one) for one, distance in zip(seen, distances, strict=True)]
         outputs[DISTANCE_NAME] = _named_mean(far, DISTANCE_NAME)
     if len(places) == len(networks):
         outputs[ATTENTION_NAME] = _named_mean([grid / temperature for grid in places], ATTENTION_NAME)

@@ -40,8 +40,8 @@ class ChestDistance:
         squared = (along**2).sum(axis=1) + np.maximum(beside, 0) / self.rest**2
         return np.asarray(np.sqrt(squared) / self.unit, np.float64)
 
-    def lay(self, features: Any) -> Any:
-        """The same in a Keras graph: float32 [B, D] → [B]."""
+    def in_graph(self, features: Any) -> Any:
+        """What of() does, in a Keras graph: float32 [B, D] → [B]."""
         standardised = keras.layers.Normalization(mean=self.mean, variance=self.scale**2)(features)
         whiten = keras.layers.Dense(self.whitening.shape[1], use_bias=False)
         along = whiten(standardised)
@@ -52,7 +52,7 @@ class ChestDistance:
         return keras.ops.sqrt(main + beside / self.rest**2) / self.unit
 
     def in_units_of(self, unseen: Features) -> Self:
-        """The same distance, in units of the median distance of slices float32 [m, D] that it was not fitted to."""
+        """This distance, in units of the median distance of slices float32 [m, D] that it was not fitted to."""
         return replace(self, unit=self.unit * float(np.median(self.of(unseen))))
 
 

@@ -1,6 +1,6 @@
 """Heads on frozen features: few parameters or none, strongly shrunk, because there are few cases.
 
-Each is fitted with NumPy in seconds, and can be laid into a Keras graph where it gives the same logits.
+Each is fitted with NumPy in seconds, and can become part of a Keras graph where it gives the same logits.
 """
 
 import warnings
@@ -49,7 +49,7 @@ class Standardiser:
         """float64 [n, D] for float32 [n, D]."""
         return np.clip((features.astype(np.float64) - self.mean) / self.scale, -CLIP, CLIP)
 
-    def lay(self, features: Any) -> Any:
+    def in_graph(self, features: Any) -> Any:
         """What apply() does, in a Keras graph: float32 [B, D] → [B, D]."""
         return keras.ops.clip(self._unclipped(features), -CLIP, CLIP)
 
@@ -72,8 +72,8 @@ class LinearMap:
         """float64 [n, C] for float32 [n, D]."""
         return features.astype(np.float64) @ self.weights + self.bias
 
-    def lay(self, features: Any) -> Any:
-        """In a Keras graph: float32 [B, D] → [B, C]."""
+    def in_graph(self, features: Any) -> Any:
+        """What logits() does, in a Keras graph: float32 [B, D] → [B, C]."""
         return _dense(features, self.weights, self.bias)
 
     def affine(self, features: Any) -> Affine:  # noqa: ARG002 - the same for all features
@@ -93,12 +93,12 @@ class LinearHead:
         """float64 [n, C] for float32 [n, D]."""
         return self.standardiser.apply(features) @ self.weights + self.bias
 
-    def lay(self, features: Any) -> Any:
-        """The same in a Keras graph: float32 [B, D] → [B, C]."""
-        return _dense(self.standardiser.lay(features), self.weights, self.bias)
+    def in_graph(self, features: Any) -> Any:
+        """What logits() does, in a Keras graph: float32 [B, D] → [B, C]."""
+        return _dense(self.standardiser.in_graph(features), self.weights, self.bias)
 
     def affine(self, features: Any) -> Affine:
-        """The same logits as an affine map of features [B, D] in a Keras graph; where those are cut, slopes shrink."""
+        """The logits as an affine map of features [B, D] in a Keras graph; where those are cut, slopes shrink."""
         per_feature = (self.weights / self.standardiser.scale[:, np.newaxis]).astype(np.float32)
         slopes = self.standardiser.gain(features)[:, :, None] * per_feature[np.newaxis]
         at_mean = keras.ops.sum(slopes * self.standardiser.mean.astype(np.float32)[:, np.newaxis], axis=1)
@@ -125,10 +125,10 @@ class NeighbourHead:
         votes = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / _SHARPNESS)
         return np.asarray(np.log(votes @ self.classes / votes.sum(axis=1, keepdims=True) + _DOUBT), np.float64)
 
-    def lay(self, features: Any) -> Any:
-        """The same in a Keras graph: float32 [B, D] → [B, C]."""
+    def in_graph(self, features: Any) -> Any:
+        """What logits() does, in a Keras graph: float32 [B, D] → [B, C]."""
         relative = keras.layers.Normalization(mean=self.centre / self.evened, variance=1 / self.evened**2)(
-            self.standardiser.lay(features)
+            self.standardiser.in_graph(features)
         )
         direction = keras.ops.normalize(relative, axis=-1)
         nearness = _dense(direction, self.directions.T / _SHARPNESS, np.zeros(len(self.directions)))
@@ -228,6 +228,6 @@ def _logistic(reduced: Matrix, labels: Labels, weights: Matrix, classes: int) ->
 
 def _dense(x: Any, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
     layer = keras.layers.Dense(weights.shape[1])
-    laid = layer(x)
+    dense = layer(x)
     layer.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
-    return laid
+    return dense

@@ -88,5 +88,5 @@ def nodule_shares(canvas: Canvas, nodule: Nodule, along: float, lungs: Mask) -> 
 
 
 def paint_nodule(canvas: Canvas, nodule: Nodule, shares: NDArray[np.uint8]) -> None:
-    """Lay the nodule over the lung."""
+    """Paint the nodule over the lung, in Hounsfield units."""
     canvas.hounsfield += shares.astype(np.float32) / 255 * (nodule.density_hu - canvas.hounsfield)

@@ -103,9 +103,9 @@ def paint_vessels(canvas: Canvas, trees: VesselTrees, z_mm: float, lungs: Mask, 
     share = np.clip(np.minimum(width_px, 2.2 * radius / _SLICE_MM), 0.15, 1)
     vessels, lumens = np.zeros((2, canvas.side, canvas.side), np.uint8)
     airway = (radius > _AIRWAY_RADIUS_MM[0]) & (radius < _AIRWAY_RADIUS_MM[1])
-    aside = np.array([1.9, -2.2]) * canvas.pixels_per_mm * radius[airway, None]
-    _draw(vessels, flat[0][airway] + aside, flat[1][airway] + aside, 1.9 * width_px[airway], 130 * share[airway])
-    _draw(lumens, flat[0][airway] + aside, flat[1][airway] + aside, 1.2 * width_px[airway], 255 * share[airway])
+    beside = np.array([1.9, -2.2]) * canvas.pixels_per_mm * radius[airway, None]
+    _draw(vessels, flat[0][airway] + beside, flat[1][airway] + beside, 1.9 * width_px[airway], 130 * share[airway])
+    _draw(lumens, flat[0][airway] + beside, flat[1][airway] + beside, 1.2 * width_px[airway], 255 * share[airway])
     _draw(vessels, flat[0], flat[1], width_px, 255 * share)
     for layer, value in ((vessels, blood_hu), (lumens, -980.0)):
         shares = layer.astype(np.float32) * np.float32(1 / 255) * lungs

@@ -1,6 +1,6 @@
 """A trained network → the next numbered version of the model repository, whole or not at all.
 
-Everything is written into an unfinished folder beside the versions, read back, flushed to the disk, listed in the
+Everything is written into a staging folder beside the versions, read back, flushed to the disk, listed in the
 manifest, signed where there is a key, and renamed to the next integer. The rename is the publication: before it no
 reader sees the version, and from it on every byte is there.
 """

@@ -47,7 +47,7 @@ def staging_folder(model_dir: Path) -> Iterator[Path]:
 
 
 def remove_dead_staging(model_dir: Path) -> int:
-    """Remove unfinished folders whose writer is gone, and say how many; the folders of living writers stay."""
+    """Remove staging folders whose writer is gone, and say how many; the folders of living writers stay."""
     if not model_dir.is_dir():
         return 0
     with locked(model_dir):

@@ -23,7 +23,7 @@ def fit_gate(
 ) -> tuple[tuple[ChestDistance, ...], ChestGate]:
     """Fit a distance to each member's training slices, and choose limits by those that were held out of it.
 
-    Returns the distances, one a member, to be laid into the model, and what the manifest says of them.
+    Returns the distances, one a member, to be built into the model, and what the manifest says of them.
     Phantoms set no limit to the distance: a model that has never seen a patient cannot tell what a chest looks like.
     """
     distances, unseen = [], []

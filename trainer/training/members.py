@@ -18,7 +18,7 @@ _HEADS: tuple[Any, ...] = (LinearMap, LinearHead, NeighbourHead)
 
 @dataclass(frozen=True)
 class Member:
-    """A fitted member. It answers for rows of the dataset it came from, and can be laid into a model for others.
+    """A fitted member. It answers for rows of the dataset it came from, and can become part of a model for others.
 
     network: image uint8 [B, H, W, 1] → features [B, D]; members that share one are computed once. head: features →
     logits. images: uint8 [n, H, W, 1], the dataset's. known: features by row, as far as they were computed.

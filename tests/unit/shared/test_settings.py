@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import ServiceSettings
-from shared.settings import OF_PROGRAMS, OF_SURROUNDINGS, unknown_settings
+from shared.settings import OF_PROGRAMS, OF_SURROUNDINGS, REMOVED, unknown_settings
 from trainer.settings import TrainerSettings
 
 ROOT = Path(__file__).parents[3]
@@ -43,6 +43,14 @@ def test_what_nothing_reads_is_told_with_what_was_meant(name: str, meant: str | 
     """The nearest known name is suggested, and none where nothing is near."""
     told = unknown_settings({name: "5"}, ())
     assert told == [f"{name}: no such setting" + (f"; did you mean {meant}?" if meant else "")]
+
+
+@pytest.mark.parametrize("name", sorted(REMOVED))
+def test_what_was_removed_is_told_with_what_to_do_instead(name: str) -> None:
+    """It is no setting of either program any more, and says since when."""
+    assert name.upper() not in _FIELDS | OF_PROGRAMS
+    assert unknown_settings({f"LUNGCT_{name.upper()}": "5"}, ()) == [f"LUNGCT_{name.upper()}: {REMOVED[name]}"]
+    assert "was removed in 0." in REMOVED[name]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def test_verbs_without_a_model_need_no_tensorflow() -> None:
         (("fly",), "invalid choice"),
         (("run", "--balance", "huge"), "invalid choice: 'huge'"),
         (("run", "--dat", "x"), "unrecognized arguments"),
+        (("run", "--loss", "focal"), "--loss was removed in 0.2.0: fine-tuning always makes cross-entropy small"),
+        (("crossval", "--label-smoothing=0.1"), "--label-smoothing was removed in 0.2.0"),
         (("pin",), "required: version"),
         (("prune", "--keep", "0"), "at least 1"),
         (("synthesize",), "required: --out"),

@@ -58,7 +58,7 @@ def test_every_trouble_is_found(audited: Audited) -> None:
 def test_every_slice_is_in_one_case(audited: Audited) -> None:
     """The groups partition the slices, and each is of one class."""
     files = [file for group in audited.audit.cases for file in group.files]
-    assert sorted(files) == sorted(audited.survey.files)
+    assert sorted(files) == sorted(audited.slices.files)
     for group in audited.audit.cases:
         assert {file.split("/")[0] for file in group.files} == {group.class_name}
     assert audited.audit.case_origin == "inferred"

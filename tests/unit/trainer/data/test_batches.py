@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from shared.classes import LUNG_CT_CLASSES
-from trainer.data.augmentation import _cut_out, _move, augment, augment_lightly
+from trainer.data.augmentation import _cut_out, _move, augment
 from trainer.data.batches import balanced_batches, training_batches, validation_batches
 from trainer.data.dataset import Dataset
 
@@ -19,7 +19,10 @@ def ten() -> Dataset:
     images = np.arange(10, dtype=np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.uint8)
     digests = tuple(f"{index:064x}" for index in range(10))
     thumbnails = np.zeros((10, 64, 64), np.uint8)
-    return Dataset(images, np.arange(10) % 3, digests, digests, (), LUNG_CT_CLASSES, "slices", thumbnails)
+    return Dataset(
+        images=images, labels=np.arange(10) % 3, digests=digests, files=digests, classes=LUNG_CT_CLASSES,
+        kind="slices", thumbnails=thumbnails,
+    )  # fmt: skip
 
 
 def drained(batches: Any) -> list[tuple[list[int], list[int]]]:
@@ -70,7 +73,7 @@ def test_light_augmentation_keeps_shape_range_and_label_mass() -> None:
     """Grey stays in 0 to 255 without wrapping round; labels mix in the shares of the pixels and sum to 1."""
     images = np.concatenate([np.zeros((50, 8, 8, 1), np.uint8), np.full((50, 8, 8, 1), 255, np.uint8)])
     labels = np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
-    changed, mixed = augment_lightly(tf.constant(images), tf.constant(labels), tf.constant([1, 2], tf.int64))
+    changed, mixed = augment("light", tf.constant(images), tf.constant(labels), tf.constant([1, 2], tf.int64))
     changed, mixed = changed.numpy(), mixed.numpy()
     assert changed.shape == images.shape
     assert changed.dtype == np.uint8
@@ -84,7 +87,7 @@ def test_light_augmentation_keeps_shape_range_and_label_mass() -> None:
 def test_augmentation_of_a_single_slice_is_jitter_only() -> None:
     """The last batch of an epoch may hold one slice, which has no partner but itself."""
     image = np.full((1, 8, 8, 1), 100, np.uint8)
-    changed, labels = augment_lightly(tf.constant(image), tf.ones((1, 1)), tf.constant([5, 6], tf.int64))
+    changed, labels = augment("light", tf.constant(image), tf.ones((1, 1)), tf.constant([5, 6], tf.int64))
     assert abs(float(changed.numpy().mean()) - 100) <= 22
     assert labels.numpy().tolist() == [[1.0]]
 

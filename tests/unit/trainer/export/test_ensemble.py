@@ -15,8 +15,8 @@ from trainer.evaluation.calibration import softmax
 from trainer.export.ensemble import NoMembers, assemble
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.networks.heads import fit_head
-from trainer.training.features import extract, extractor_of
-from trainer.training.frozen_features import FrozenMember
+from trainer.training.features import extract, feature_extractor
+from trainer.training.members import Member
 
 SPEC = PreprocessingSpec(height=32, width=32)
 
@@ -29,57 +29,49 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=["lda", "logistic", "neighbours"])
-def members(request: pytest.FixtureRequest, images: np.ndarray) -> list[FrozenMember]:
+def members(request: pytest.FixtureRequest, images: np.ndarray) -> list[Member]:
     """Three members that share a small network, each fitted to two thirds of the images."""
     keras.utils.set_random_seed(0)
     image = keras.Input((32, 32, 1), dtype="uint8", name="image")
     scaled = keras.layers.Rescaling(1 / 255)(image)
-    extractor = extractor_of(keras.Model(image, keras.layers.Conv2D(16, 3, activation="relu")(scaled)))
-    features, rows = extract(extractor, images), np.arange(24)
+    backbone = keras.Model(image, keras.layers.Conv2D(16, 3, activation="relu")(scaled))
+    network, blocks = feature_extractor(backbone)
+    features, rows = extract(network, images), np.arange(24)
     return [
-        FrozenMember(
-            extractor.model,
-            features,
+        Member(
+            network,
             fit_head(
                 request.param,
                 features[rows % 8 != leave],
                 (rows % 3)[rows % 8 != leave],
                 rows[rows % 8 != leave],
-                blocks=extractor.blocks,
+                blocks=blocks,
                 classes=len(LUNG_CT_CLASSES.names),
             ),
+            images,
+            shares_network=True,
         )
         for leave in range(3)
     ]
 
 
-def test_the_model_is_the_mean_of_calibrated_members(members: list[FrozenMember], images: np.ndarray) -> None:
+def test_the_model_is_the_mean_of_calibrated_members(members: list[Member], images: np.ndarray) -> None:
     """Its probabilities are those of the members' logits at the temperature, averaged."""
     model = assemble(members, temperature=2.5)
     expected = np.mean([softmax(member.logits(np.arange(24)), 2.5) for member in members], axis=0)
     np.testing.assert_allclose(model.predict_on_batch(images)[OUTPUT_NAME], expected, atol=1e-3)
 
 
-def test_a_shared_network_is_computed_once(members: list[FrozenMember]) -> None:
-    """Three members make a graph with one call of their network a view."""
-    names = [layer.name for layer in assemble(members, 1.0, ("as-is", "mirrored")).layers]
+def test_a_shared_network_is_computed_once(members: list[Member]) -> None:
+    """Three members make a graph with one call of their network."""
+    names = [layer.name for layer in assemble(members, 1.0).layers]
     assert sum(name.startswith("features") for name in names) == 1
-    convolutions = [op for op in _operations(assemble(members, 1.0, ("as-is", "mirrored"))) if op.type == "Conv2D"]
-    assert len(convolutions) == 2
+    assert len([op for op in _operations(assemble(members, 1.0)) if op.type == "Conv2D"]) == 1
 
 
-def test_a_mirrored_view_makes_sides_equal(members: list[FrozenMember], images: np.ndarray) -> None:
-    """With both views, a slice and its mirror image get the same answer."""
-    model = assemble(members, 1.0, ("as-is", "mirrored"))
-    mirrored = np.ascontiguousarray(images[:, :, ::-1])
-    np.testing.assert_allclose(
-        model.predict_on_batch(mirrored)[OUTPUT_NAME], model.predict_on_batch(images)[OUTPUT_NAME], atol=1e-5
-    )
-
-
-def test_the_exported_model_answers_alike(members: list[FrozenMember], images: np.ndarray, tmp_path: Path) -> None:
+def test_the_exported_model_answers_alike(members: list[Member], images: np.ndarray, tmp_path: Path) -> None:
     """One SavedModel with one signature gives Keras's probabilities, which are float32 and sum to 1."""
-    model = assemble(members, 1.7, ("as-is", "mirrored"))
+    model = assemble(members, 1.7)
     export(model, SPEC, tmp_path / "model")
     answers = load_and_predict(tmp_path / "model", images)
     np.testing.assert_allclose(answers, model.predict_on_batch(images)[OUTPUT_NAME], atol=1e-5)
@@ -88,7 +80,7 @@ def test_the_exported_model_answers_alike(members: list[FrozenMember], images: n
     assert make_golden(model, SPEC).probabilities.shape == (8, 3)
 
 
-def test_openvino_answers_alike(members: list[FrozenMember], images: np.ndarray, tmp_path: Path) -> None:
+def test_openvino_answers_alike(members: list[Member], images: np.ndarray, tmp_path: Path) -> None:
     """The serving engine gives Keras's probabilities from the exported model."""
     openvino = pytest.importorskip("openvino")
     model = assemble(members, 1.7)
@@ -99,15 +91,15 @@ def test_openvino_answers_alike(members: list[FrozenMember], images: np.ndarray,
     np.testing.assert_allclose(answers, model.predict_on_batch(images)[OUTPUT_NAME], atol=2e-3)
 
 
-def test_a_saved_member_comes_back(members: list[FrozenMember], tmp_path: Path) -> None:
+def test_a_saved_member_comes_back(members: list[Member], tmp_path: Path) -> None:
     """What a head wrote, read again, gives the same logits."""
     for member in members:
         member.save(tmp_path / "fold.npz")
-        again = FrozenMember.load(tmp_path / "fold.npz", member.network, member.features)
+        again = Member.load(tmp_path / "fold.npz", member.network, member.images, shares_network=True)
         np.testing.assert_array_equal(again.logits(np.arange(24)), member.logits(np.arange(24)))
     (tmp_path / "other.npz").write_bytes(b"no such thing")
     with pytest.raises(ValueError, match="other"):
-        FrozenMember.load(tmp_path / "other.npz", members[0].network, members[0].features)
+        Member.load(tmp_path / "other.npz", members[0].network, members[0].images)
 
 
 def test_no_members_no_model() -> None:

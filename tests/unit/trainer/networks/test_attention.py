@@ -11,12 +11,12 @@ import pytest
 from shared.imaging import PreprocessingSpec
 from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export
-from trainer.networks.heads import FittedHeadName, fit_head
+from trainer.networks.heads import FittedHeadName, LinearMap, fit_head
 from trainer.networks.registry import build_network
-from trainer.training.features import extract, extractor_of
-from trainer.training.fine_tuning import TunedFold, attended
+from trainer.training.features import extract, feature_extractor
+from trainer.training.fine_tuning import attended
 from trainer.training.from_scratch import taken_apart
-from trainer.training.frozen_features import FrozenMember
+from trainer.training.members import Member
 
 SIDE = 96
 
@@ -30,7 +30,7 @@ def images() -> np.ndarray:
     return noise
 
 
-def from_scratch(network: str) -> TunedFold:
+def from_scratch(network: str) -> Member:
     keras.utils.set_random_seed(3)
     return taken_apart(build_network(network, PreprocessingSpec(height=SIDE, width=SIDE), 3), np.empty(0, np.uint8))
 
@@ -43,20 +43,20 @@ def convolutions() -> keras.Model:
     return keras.Model(image, [fine, keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu")(fine)])
 
 
-def tuned(images: np.ndarray) -> TunedFold:
+def tuned(images: np.ndarray) -> Member:
     keras.utils.set_random_seed(4)
     backbone, generator = convolutions(), np.random.default_rng(1)
     network = keras.Model(backbone.inputs, attended(backbone.outputs[-1]))
     network.get_layer("attention_score").set_weights([generator.normal(0, 3, (8, 1)).astype(np.float32)])
-    return TunedFold(network, generator.normal(0, 1, (8, 3)).astype(np.float32), np.ones(3, np.float32), images)
+    head = LinearMap(generator.normal(0, 1, (8, 3)).astype(np.float32), np.ones(3, np.float32))
+    return Member(network, head, images)
 
 
-def frozen(images: np.ndarray, kind: FittedHeadName = "lda") -> FrozenMember:
+def frozen(images: np.ndarray, kind: FittedHeadName = "lda") -> Member:
     keras.utils.set_random_seed(2)
-    extractor, rows = extractor_of(convolutions()), np.arange(11)
-    features = extract(extractor, images)
-    head = fit_head(kind, features[rows], rows % 3, rows, blocks=extractor.blocks, classes=3)
-    return FrozenMember(extractor.model, features, head)
+    (network, blocks), rows = feature_extractor(convolutions()), np.arange(11)
+    head = fit_head(kind, extract(network, images)[rows], rows % 3, rows, blocks=blocks, classes=3)
+    return Member(network, head, images)
 
 
 @pytest.mark.parametrize("kind", ["tiny", "cnn", "tuned", "frozen"])
@@ -65,8 +65,7 @@ def test_the_mean_over_places_is_the_logit(kind: str, images: np.ndarray) -> Non
     makers: dict[str, Callable[[], Any]] = {"tuned": lambda: tuned(images), "frozen": lambda: frozen(images)}
     member = makers[kind]() if kind in makers else from_scratch(kind)
     answer = assemble([member], temperature=1.3).predict_on_batch(images)
-    logits = np.asarray(member.network.predict_on_batch(images), np.float64)
-    expected = member.head.logits(logits) if kind == "frozen" else logits @ member.weights + member.bias
+    expected = member.head.logits(np.asarray(member.network.predict_on_batch(images), np.float32))
     np.testing.assert_allclose(answer["attention"].mean(axis=(1, 2)), expected / 1.3, atol=2e-3, rtol=1e-3)
     assert answer["attention"].std(axis=(1, 2)).min() > 1e-4
 
@@ -74,19 +73,17 @@ def test_the_mean_over_places_is_the_logit(kind: str, images: np.ndarray) -> Non
 def test_features_that_were_cut_off_are_among_them(images: np.ndarray) -> None:
     """The last image reaches the clip, so that the test above covers it."""
     member = frozen(images)
-    standardised = (member.features - member.head.standardiser.mean) / member.head.standardiser.scale
+    features = member.features_of(np.arange(12))
+    standardised = (features - member.head.standardiser.mean) / member.head.standardiser.scale
     assert np.abs(standardised[-1]).max() > 6
 
 
-def test_members_and_views_are_averaged(images: np.ndarray) -> None:
-    """Two members and their mirror images: the mean of their maps, each turned back."""
+def test_members_are_averaged(images: np.ndarray) -> None:
+    """Two members that share a network: the mean of their maps."""
     first, second = frozen(images), frozen(images, "logistic")
-    members = [first, FrozenMember(first.network, second.features, second.head)]  # a shared network has one name
-    one, other = (assemble([member], 1.0) for member in members)
-    together = assemble(members, 1.0, ("as-is", "mirrored")).predict_on_batch(images)["attention"]
-    mirrored = np.ascontiguousarray(images[:, :, ::-1])
-    maps = [model.predict_on_batch(images)["attention"] for model in (one, other)]
-    maps += [model.predict_on_batch(mirrored)["attention"][:, :, ::-1] for model in (one, other)]
+    members = [first, Member(first.network, second.head, images)]  # a shared network has one name
+    maps = [assemble([member], 1.0).predict_on_batch(images)["attention"] for member in members]
+    together = assemble(members, 1.0).predict_on_batch(images)["attention"]
     np.testing.assert_allclose(together, np.mean(maps, axis=0), atol=1e-3)
 
 

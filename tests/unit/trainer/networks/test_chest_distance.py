@@ -30,7 +30,7 @@ def test_the_graph_gives_the_same_distance() -> None:
     distance = fit_distance(_features(150, 0)).in_units_of(_features(80, 1))
     strange = np.concatenate([_features(10, 4), np.zeros((2, 200), np.float32), 50 * _features(3, 5)])
     features = keras.Input((200,))
-    laid = keras.Model(features, distance.lay(features)).predict_on_batch(strange)
+    laid = keras.Model(features, distance.in_graph(features)).predict_on_batch(strange)
     np.testing.assert_allclose(laid, distance.of(strange), rtol=2e-3)
 
 

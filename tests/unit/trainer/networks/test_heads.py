@@ -45,7 +45,7 @@ def test_a_graph_gives_the_same_logits(name: FittedHeadName) -> None:
     head = fitted(name, features, labels, groups)
     strange = np.concatenate([features, features * 50, np.zeros((1, 20), np.float32)])
     image = keras.Input((20,))
-    laid = keras.Model(image, head.lay(image)).predict_on_batch(strange)
+    laid = keras.Model(image, head.in_graph(image)).predict_on_batch(strange)
     np.testing.assert_allclose(laid, head.logits(strange), atol=2e-3)
 
 

@@ -32,7 +32,7 @@ def published(tiny_network_repository: Path) -> tuple[Path, Manifest]:
     return folder, read_manifest(folder)
 
 
-def facts(**overrides: Any) -> ModelRecord:
+def record(**overrides: Any) -> ModelRecord:
     fields = {
         "architecture": "tiny",
         "classes": LUNG_CT_CLASSES,
@@ -70,7 +70,7 @@ def test_a_trained_model_leaves_its_optimizer_behind(tmp_path: Path) -> None:
     network = build_network("tiny", SMALL, 3)
     network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     network.train_on_batch(np.zeros((2, 32, 32, 1), np.uint8), np.array([0, 1]))
-    publish(network, facts(), tmp_path)
+    publish(network, record(), tmp_path)
     size = (tmp_path / "1" / "variables" / "variables.data-00000-of-00001").stat().st_size
     assert 4 * network.count_params() <= size < 6 * network.count_params()
 
@@ -124,7 +124,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path: Path) -> No
     network = build_network("tiny", SMALL, 3)
     moody = keras.Model(network.input, Moody()(network.output))
     with pytest.raises(PublishingFailed, match="the exported model is not the trained one"):
-        publish(moody, facts(), tmp_path)
+        publish(moody, record(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,7 +151,7 @@ def test_the_card_says_what_matters() -> None:
     """Never for diagnosis, the warnings, the data, the split's note, and each figure with its interval."""
     labels = np.array([0, 1, 2, 2])
     metrics = evaluate(labels, np.eye(3, dtype=np.float32)[[0, 1, 2, 1]], LUNG_CT_CLASSES)
-    card = model_card(facts(metrics=metrics.model_dump(mode="json"), warnings=("It is optimistic.",)))
+    card = model_card(record(metrics=metrics.model_dump(mode="json"), warnings=("It is optimistic.",)))
     for text in ("Never for diagnosis", "- It is optimistic.", "| Normal cases | 9 |", "Beware.", "Malignant cases"):
         assert text in card
     lower, upper = metrics.intervals.accuracy
@@ -165,7 +165,7 @@ def test_the_card_of_folds_says_how_cases_were_found() -> None:
     split = {
         "protocol": "case", "groups": "inferred", "n_groups": {"Normal cases": 2}, "folds": 5, "seed": 1, "digest": "d",
     }  # fmt: skip
-    card = model_card(facts(metrics=metrics.model_dump(mode="json"), split=split))
+    card = model_card(record(metrics=metrics.model_dump(mode="json"), split=split))
     assert "no slice of its case" in card
     assert "guessed" in card
     assert "draws of whole cases" in card
@@ -177,7 +177,7 @@ def test_the_card_shows_calibration_and_operating_points() -> None:
     labels = np.repeat([0, 1, 2], 4)
     calibration = {"temperature": 2.217, "ece_before": 0.21, "ece_after": 0.04}
     metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES).model_dump(mode="json")
-    card = model_card(facts(metrics={**metrics, "calibration": calibration}, thresholds=rules()))
+    card = model_card(record(metrics={**metrics, "calibration": calibration}, thresholds=rules()))
     assert "One temperature, 2.22, divides" in card
     assert "0.210 before and 0.040 after" in card
     assert "| `high_sensitivity` (default) | 0.2000 | 0.970 | 0.900 to 1.000 | 0.900 | 0.800 to 0.950 |" in card
@@ -187,6 +187,6 @@ def test_the_card_shows_calibration_and_operating_points() -> None:
 
 def test_the_card_of_phantoms_calls_them_phantoms() -> None:
     """Nobody reads drawn slices as scans."""
-    card = model_card(facts(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
+    card = model_card(record(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
     assert "3 synthetic phantoms" in card
     assert "labelled slices" not in card

@@ -22,7 +22,7 @@ from trainer.publishing.repository import (
     table,
     unpin,
 )
-from trainer.publishing.staging import _lock, unfinished_folder
+from trainer.publishing.staging import _lock, staging_folder
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_versions_are_listed_with_what_matters(model_dir: Path) -> None:
     spoil(model_dir / "3")
     pin(model_dir, 2)
     summaries = list_versions(model_dir)
-    assert [(one.version, one.pinned, one.is_valid) for one in summaries] == [
+    assert [(one.version, one.pinned, one.problem is None) for one in summaries] == [
         (1, False, True), (2, True, True), (3, False, False), (4, False, True),
     ]  # fmt: skip
     assert "saved_model.pb" in summaries[2].problem
@@ -120,7 +120,7 @@ def test_prune_keeps_the_newest(model_dir: Path) -> None:
     """The oldest go, the `keep` newest stay whole."""
     assert prune(model_dir, 2) == (1, 2)
     assert numbers(model_dir) == [3, 4]
-    assert all(summary.is_valid for summary in list_versions(model_dir))
+    assert all(summary.problem is None for summary in list_versions(model_dir))
     assert prune(model_dir, 2) == ()
 
 
@@ -160,7 +160,7 @@ def test_dead_folders_go_and_living_ones_stay(model_dir: Path) -> None:
     dead = model_dir / ".tmp-dead"
     dead.mkdir()
     (dead / "saved_model.pb").write_bytes(b"half")
-    with unfinished_folder(model_dir) as living:
+    with staging_folder(model_dir) as living:
         (living / "file").touch()
         assert prune(model_dir, 4) == ()
         assert not dead.exists()

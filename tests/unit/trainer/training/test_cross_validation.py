@@ -35,18 +35,12 @@ class Remembering:
     def save(self, file: Path) -> None:
         file.write_text(" ".join(map(str, self.training)))
 
-    def features_of(self, rows: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def affine(self, features: Any) -> None:
-        raise NotImplementedError
-
-    def lay(self, features: Any) -> Any:
+    def in_graph(self, features: Any) -> Any:
         raise NotImplementedError
 
 
 class Recorder:
-    """An approach that writes down what it was given."""
+    """A learner that writes down what it was given."""
 
     def __init__(self, labels: np.ndarray) -> None:
         self.labels = labels

@@ -15,14 +15,15 @@ from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export, load_and_predict
 from trainer.networks.pretrained import build_backbone
 from trainer.settings import TrainerSettings
-from trainer.training.fine_tuning import FineTuning, TunedFold, attended, unfreeze
+from trainer.training.fine_tuning import FineTuning, attended, unfreeze
+from trainer.training.members import Member
 
 # Keras 3.15 converts variables in a way that NumPy 2 is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SETTINGS = TrainerSettings(
     network="efficientnet_lite0", learning="fine-tuning", image_side=64, epochs=4, batch_size=6, balance="batches",
-    learning_rate=0.01, augmentation="none", loss="focal", label_smoothing=0.05, unfrozen=0.1,
+    learning_rate=0.01, augmentation="none", unfrozen=0.1,
 )  # fmt: skip
 
 
@@ -47,14 +48,14 @@ def stripes() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def member(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[TunedFold, Path]:
+def member(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Member, Path]:
     """A member fitted to twelve slices with the other six held out, and where its curves went."""
     logs = tmp_path_factory.mktemp("logs")
     settings = SETTINGS.model_copy(update={"log_dir": logs})
     return FineTuning(stripes, settings).fit(np.arange(12), np.arange(12, 18), seed=1), logs
 
 
-def test_it_learns(member: tuple[TunedFold, Path], stripes: Dataset) -> None:
+def test_it_learns(member: tuple[Member, Path], stripes: Dataset) -> None:
     """Four epochs are enough for stripes; logits are float64 and come for any rows."""
     logits = member[0].logits(np.array([17, 3, 4]))
     assert logits.shape == (3, 3)
@@ -62,7 +63,7 @@ def test_it_learns(member: tuple[TunedFold, Path], stripes: Dataset) -> None:
     assert (member[0].logits(np.arange(12)).argmax(axis=1) == stripes.labels[:12]).mean() > 0.8
 
 
-def test_it_lies_in_a_model_as_it_was(member: tuple[TunedFold, Path], stripes: Dataset, tmp_path: Path) -> None:
+def test_it_lies_in_a_model_as_it_was(member: tuple[Member, Path], stripes: Dataset, tmp_path: Path) -> None:
     """The assembled model gives the mean of its members' calibrated probabilities, exported too; members are networks
     of their own.
     """
@@ -75,11 +76,11 @@ def test_it_lies_in_a_model_as_it_was(member: tuple[TunedFold, Path], stripes: D
     np.testing.assert_allclose(load_and_predict(tmp_path / "model", stripes.images), expected, atol=1e-4)
 
 
-def test_a_member_computes_each_slice_once(member: tuple[TunedFold, Path], stripes: Dataset) -> None:
+def test_a_member_computes_each_slice_once(member: tuple[Member, Path], stripes: Dataset) -> None:
     """Rows that were asked for before come from memory: in any order, some twice, beside others that are new."""
     network = member[0].network
     images = stripes.images.copy()
-    fold = TunedFold(network, member[0].weights, member[0].bias, images)
+    fold = Member(network, member[0].head, images)
     first = fold.features_of(np.array([3, 5]))
     images[[3, 5]] = 0
     again = fold.features_of(np.array([5, 7, 3, 5]))
@@ -89,17 +90,17 @@ def test_a_member_computes_each_slice_once(member: tuple[TunedFold, Path], strip
     assert fold.features_of(np.empty(0, np.int64)).shape == (0, first.shape[1])
 
 
-def test_a_saved_member_comes_back(member: tuple[TunedFold, Path], stripes: Dataset, tmp_path: Path) -> None:
+def test_a_saved_member_comes_back(member: tuple[Member, Path], stripes: Dataset, tmp_path: Path) -> None:
     """Read again, it gives the same logits; a file of something else is refused."""
     member[0].save(tmp_path / "fold.npz")
     again = FineTuning(stripes, SETTINGS).load(tmp_path / "fold.npz")
     np.testing.assert_allclose(again.logits(np.arange(18)), member[0].logits(np.arange(18)), atol=1e-5)
     np.savez(tmp_path / "other.npz", weights=np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r"other\.npz holds no fitted network"):
+    with pytest.raises(ValueError, match=r"other\.npz holds no fitted member"):
         FineTuning(stripes, SETTINGS).load(tmp_path / "other.npz")
 
 
-def test_curves_are_written_for_tensorboard(member: tuple[TunedFold, Path]) -> None:
+def test_curves_are_written_for_tensorboard(member: tuple[Member, Path]) -> None:
     """One event file a phase; epochs go on counting; loss and accuracy of both parts are there."""
     found: dict[str, list[int]] = {}
     for file in sorted(member[1].rglob("events.out.tfevents.*")):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from shared.classes import LUNG_CT_CLASSES, ClassSet
-from trainer.data.balance import class_weights, oversample, undersample
+from trainer.data.balance import balanced, class_weights, oversample, undersample
 from trainer.data.dataset import Dataset
 from trainer.data.splits import TooFewSlices, split_by_image
 from trainer.settings import BalanceName, TrainerSettings
-from trainer.training.fit import fit
+from trainer.training.fit import History
+from trainer.training.from_scratch import fit_network
 
 LABELS = np.repeat([0, 1, 2], [30, 10, 60])
 
@@ -88,8 +89,16 @@ def squares(count: int, classes: ClassSet = LUNG_CT_CLASSES, side: int = 32) -> 
     images = rng.integers(0, 30, (count, side, side, 1), np.uint8)
     images[:, 8:24, 8:24] += (labels * 80).astype(np.uint8)[:, None, None, None]
     digests = tuple(f"{index:064x}" for index in range(count))
-    return Dataset(images, labels, digests, digests, (), classes, "slices",
-                   np.zeros((count, 64, 64), np.uint8))  # fmt: skip
+    return Dataset(
+        images=images, labels=labels, digests=digests, files=digests, classes=classes, kind="slices",
+        thumbnails=np.zeros((count, 64, 64), np.uint8),
+    )  # fmt: skip
+
+
+def fit(dataset, split, settings):
+    """A network fitted to one part of a split, its best epoch chosen by the other."""
+    rows = balanced(dataset.labels, split.training, settings.balance, settings.seed)
+    return fit_network(dataset, rows, split.validation, settings, settings.seed)
 
 
 SETTINGS = TrainerSettings(network="tiny", epochs=12, image_side=32, learning_rate=0.01, patience=12)
@@ -99,12 +108,12 @@ def test_fit_learns_and_repeats_itself() -> None:
     """The network learns an easy task, and the same seed on the same data gives the same figures to the last bit."""
     dataset = squares(60)
     split = split_by_image(dataset.labels, "none", 0.2, seed=0)
-    first, again = fit(dataset, split, SETTINGS), fit(dataset, split, SETTINGS)
+    (model, history), (again, same) = fit(dataset, split, SETTINGS), fit(dataset, split, SETTINGS)
     held_out = dataset.images[split.validation]
-    probabilities = first.model.predict_on_batch(held_out)
+    probabilities = model.predict_on_batch(held_out)
     assert np.mean(probabilities.argmax(axis=1) == dataset.labels[split.validation]) > 0.9
-    assert first.history == again.history
-    np.testing.assert_array_equal(probabilities, again.model.predict_on_batch(held_out))
+    assert history == same
+    np.testing.assert_array_equal(probabilities, again.predict_on_batch(held_out))
 
 
 def test_light_augmentation_repeats_itself_too() -> None:
@@ -112,9 +121,9 @@ def test_light_augmentation_repeats_itself_too() -> None:
     dataset = squares(30)
     split = split_by_image(dataset.labels, "none", 0.2, seed=0)
     light = SETTINGS.model_copy(update={"augmentation": "light", "epochs": 2})
-    first = fit(dataset, split, light).history
-    assert first == fit(dataset, split, light).history
-    assert first.loss != fit(dataset, split, SETTINGS.model_copy(update={"epochs": 2})).history.loss
+    _, first = fit(dataset, split, light)
+    assert first == fit(dataset, split, light)[1]
+    assert first.loss != fit(dataset, split, SETTINGS.model_copy(update={"epochs": 2}))[1].loss
 
 
 def test_curves_of_a_network_from_scratch_are_written(tmp_path: Path) -> None:
@@ -129,9 +138,9 @@ def test_the_best_epoch_s_weights_are_restored() -> None:
     """The model that fit() returns scores on the held-out slices what its history says of the best epoch."""
     dataset = squares(60)
     split = split_by_image(dataset.labels, "none", 0.2, seed=0)
-    trained = fit(dataset, split, SETTINGS.model_copy(update={"learning_rate": 0.05, "epochs": 6}))
-    history, best = trained.history, trained.history.best_epoch - 1
-    probabilities = trained.model.predict_on_batch(dataset.images[split.validation])
+    model, history = fit(dataset, split, SETTINGS.model_copy(update={"learning_rate": 0.05, "epochs": 6}))
+    best = history.best_epoch - 1
+    probabilities = model.predict_on_batch(dataset.images[split.validation])
     accuracy = np.mean(probabilities.argmax(axis=1) == dataset.labels[split.validation])
     assert accuracy == pytest.approx(history.validation_accuracy[best]) == max(history.validation_accuracy)
 
@@ -141,7 +150,7 @@ def test_training_stops_when_nothing_gets_better() -> None:
     dataset = squares(30)
     split = split_by_image(dataset.labels, "none", 0.2, seed=0)
     still = SETTINGS.model_copy(update={"learning_rate": 1e-12, "epochs": 20, "patience": 2})
-    history = fit(dataset, split, still).history
+    _, history = fit(dataset, split, still)
     assert len(history.loss) == history.best_epoch + 2
 
 
@@ -149,10 +158,8 @@ def test_training_stops_when_nothing_gets_better() -> None:
 def test_balances_train(balance: BalanceName) -> None:
     """Both ways that keep every slice run through a fit of unequal classes, of another class set."""
     dataset = squares(40, ClassSet(names=("A", "B"), target="B"))
-    kept = np.concatenate([np.flatnonzero(dataset.labels == 0), np.flatnonzero(dataset.labels == 1)[:6]])
-    few = Dataset(dataset.images[kept], dataset.labels[kept], tuple(dataset.digests[row] for row in kept),
-                  (), (), dataset.classes, "slices", dataset.thumbnails[kept])  # fmt: skip
+    few = dataset.only(np.concatenate([np.flatnonzero(dataset.labels == 0), np.flatnonzero(dataset.labels == 1)[:6]]))
     split = split_by_image(few.labels, balance, 0.2, seed=0)
-    trained = fit(few, split, SETTINGS.model_copy(update={"balance": balance, "epochs": 1}))
-    assert trained.model.output_shape == (None, 2)
-    assert len(trained.history.validation_loss) == 1
+    model, history = fit(few, split, SETTINGS.model_copy(update={"balance": balance, "epochs": 1}))
+    assert model.output_shape == (None, 2)
+    assert len(history.validation_loss) == 1

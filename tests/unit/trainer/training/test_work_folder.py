@@ -1,6 +1,7 @@
 """What a killed run leaves for the next one: whole parts, of the same work, for one run at a time."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from trainer.settings import TrainerSettings
 from trainer.training.work_folder import WorkFolder, fingerprint, remove_work, work_folders
 
 NAME = "0123456789abcdef"
+ROOT = Path(__file__).parents[4]
 
 
 def write(text: str) -> Callable[[Path], None]:
@@ -132,6 +134,36 @@ def test_other_unfinished_work_is_named_and_left(tmp_path: Path, caplog: pytest.
     assert ".work-ffffffffffffffff" in caplog.text
     assert "Nothing to resume" in caplog.text
     assert work_folders(tmp_path) == (".work-" + "f" * 16,)
+
+
+def test_work_of_a_version_before_is_refused(tmp_path, work, caplog):
+    """Code that changed in any room, moved or went is another fingerprint: what it left is named and not taken up."""
+    caplog.set_level("INFO")
+    code = shutil.copytree(ROOT / "trainer", tmp_path / "trainer", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = TrainerSettings(network="tiny")
+    rooms = sorted({file.parent for file in code.rglob("*.py")})
+    assert len(rooms) > 8
+    now = fingerprint(*work, settings, (code,))
+    found = {now}
+    for room in rooms:
+        module = max(room.glob("*.py"), key=lambda file: file.stat().st_size)
+        text = module.read_text("utf-8")
+        module.write_text(text + "# changed\n", "utf-8")
+        found.add(fingerprint(*work, settings, (code,)))
+        module.write_text(text, "utf-8")
+    moved = (code / "training" / "fit.py").rename(code / "fit.py")
+    before = fingerprint(*work, settings, (code,))
+    found.add(before)
+    moved.unlink()
+    found.add(fingerprint(*work, settings, (code,)))
+    assert len(found) == len(rooms) + 3
+
+    leave(tmp_path, before, "fold-0.npz", "of a version before")
+    resumed = WorkFolder(tmp_path, now, is_resumed=True)
+    assert resumed.load("fold-0.npz", read) is None
+    assert "being of other data, other settings or another version of the trainer" in caplog.text
+    assert f"unfinished work in .work-{before[:16]}" in caplog.text
+    assert "Nothing to resume" in caplog.text
 
 
 @pytest.fixture
