@@ -46,7 +46,7 @@ class Stopped(BaseException):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status."""
+    """Run one verb and return the exit status: 0 done, 1 failed, 2 wrong usage, 128 and the number for a signal."""
     try:
         args = build_parser().parse_args(arguments)
         if unknown := unknown_settings(os.environ, TrainerSettings.model_fields):

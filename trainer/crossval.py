@@ -11,7 +11,6 @@ from pydantic import BaseModel, JsonValue
 
 from trainer.data.cases import Cases, Groups, find_cases
 from trainer.data.dataset import Dataset, Slices
-from trainer.data.duplicates import settle_conflicts
 from trainer.evaluation.comparison import Comparison, paired_by_case
 from trainer.evaluation.intervals import Interval, never_certain, percentiles
 from trainer.evaluation.metrics import Figures
@@ -69,7 +68,7 @@ class CrossvalReport(BaseModel, frozen=True):
 
 def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline: bool = False) -> CrossvalReport:
     """Cross-validate with each of as many seeds of the folds; nothing is published. Raises TrainerError."""
-    dataset = _read(folder, settings)
+    dataset = read_labelled(folder, settings)
     first = settings.seed if settings.split_seed is None else settings.split_seed
     of_folds = tuple(range(first, first + seeds))
     cases = find_cases(dataset, folder, settings.cases, settings.expected_cases)
@@ -78,7 +77,7 @@ def repeat(folder: Path, settings: TrainerSettings, seeds: int, *, has_baseline:
     if has_baseline:
         keras.backend.clear_session()  # one network at a time
         other = baseline_of(settings)
-        baseline, others = _measure(_read(folder, other), cases, other, of_folds)
+        baseline, others = _measure(read_labelled(folder, other), cases, other, of_folds)
         gain = paired_by_case(dataset.labels, probabilities, others, cases.groups)
     return CrossvalReport(
         n=len(dataset), n_cases=len(cases), cases_of_class=cases.counts(dataset), origin=cases.origin,
@@ -122,10 +121,6 @@ def mean_figures(slices: Slices, runs: NDArray[np.float64], groups: Groups, seed
     return means
 
 
-def _read(folder: Path, settings: TrainerSettings) -> Dataset:
-    return settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
-
-
 def _measure(
     dataset: Dataset, cases: Cases, settings: TrainerSettings, seeds: tuple[int, ...]
 ) -> tuple[Measured, NDArray[np.float64]]:
@@ -148,7 +143,7 @@ def _measure(
 
 
 def summary(report: CrossvalReport) -> str:
-    """The report as a table for a terminal."""
+    """The report as a table for a terminal, a line a figure."""
     counts = ", ".join(f"{name}: {count}" for name, count in report.cases_of_class.items())
     lines = [
         f"{counted(report.n, 'slice')} of {counted(report.n_cases, 'case')}, {report.origin} ({counts})",

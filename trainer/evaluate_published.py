@@ -36,7 +36,7 @@ def evaluate_published(data: Path, model_dir: Path, manifest: Manifest, threads:
 
 
 def report(metrics: Metrics) -> str:
-    """The metrics as a table for a terminal."""
+    """Metrics as a table for a terminal: means with their intervals, then a line a class."""
     intervals = metrics.intervals
     lines = [counted(metrics.n, "slice")]
     for label, value, (lower, upper) in (

@@ -12,7 +12,7 @@ _LIBRARIES = (
 
 
 def library_versions() -> dict[str, str]:
-    """Python and those of the libraries that are installed."""
+    """The version of Python, and of each library that is installed, by name."""
     found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         with suppress(PackageNotFoundError):

@@ -16,6 +16,6 @@ def png_of(figure: Figure) -> bytes:
 
 
 def make_plain(axes: Axes) -> None:
-    """A faint grid, and no frame above and on the right."""
+    """Give axes a faint grid, and no frame above and on the right."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -32,7 +32,7 @@ class CannotWriteInto(TrainerError):
 
 
 def without_empty_data(settings: TrainerSettings) -> TrainerSettings:
-    """The same without data where its folder holds no class folder: a mounted folder may be there and empty.
+    """The settings, without data where its folder holds no class folder: a mounted one may be there and empty.
 
     For a folder that the environment names; one that was typed is meant, and is an error when it holds no class.
     """

@@ -64,7 +64,7 @@ def train_and_publish(
 ) -> Outcome:
     """One folder of class folders → the next version. Raises TrainerError, WorseThanPublished among them."""
     started = time.monotonic()
-    dataset = settle_conflicts(read_labelled(folder, settings), folder, settings.on_label_conflict)
+    dataset = read_labelled(folder, settings)
     near = near_duplicates(dataset)
     alike = conflict_warning(dataset, near)
     if alike is not None:
@@ -116,7 +116,7 @@ def folds_of(dataset: Dataset, cases: Cases, settings: TrainerSettings) -> Folds
 
 
 def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
-    """Index and read a folder, and say what was found and what was not used. Raises DatasetError."""
+    """Index and read a folder, and say what was found and what was not used. Raises DatasetError or LabelConflict."""
     index = index_folder(folder, settings.class_set)
     if index.ignored_folders:
         logger.warning("Not a class, ignored: %s", ", ".join(index.ignored_folders))
@@ -127,4 +127,4 @@ def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
     logger.info(
         "Read %s (%s); %s skipped", counted(len(dataset), "slice"), counts, counted(len(dataset.skipped), "file")
     )
-    return dataset
+    return settle_conflicts(dataset, folder, settings.on_label_conflict)

@@ -28,7 +28,7 @@ PRETRAINED = ("efficientnet_lite0", "chest_resnet")
 
 
 class TrainerSettings(BaseSettings):
-    """Frozen; read once at the entry point and passed on as an argument."""
+    """Everything that a run may be told; frozen, read once at the entry point and passed on as an argument."""
 
     model_config = SettingsConfigDict(env_prefix="LUNGCT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -64,8 +64,7 @@ class TrainerSettings(BaseSettings):
         default="frozen", description="Pretrained networks: fit a head on frozen features, or train some layers too."
     )
     head: HeadName = Field(
-        default="auto",
-        description="What is fitted on frozen features; auto: what does best on held-out cases.",
+        default="auto", description="What is fitted on frozen features; auto: what does best on held-out cases."
     )
     unfrozen: float = Field(
         default=0.25, gt=0, le=1, description="Share of a network's layers, the last ones, that fine-tuning trains."
@@ -97,8 +96,7 @@ class TrainerSettings(BaseSettings):
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of weights, dropout and order.")
     image_side: int = Field(default=224, ge=32, le=1024, description="Side of the slice the network sees, in pixels.")
     augmentation: AugmentationName | None = Field(
-        default=None,
-        description="Change training slices each epoch; default none for tiny, else light.",
+        default=None, description="Change training slices each epoch; default none for tiny, else light."
     )
     crop: CropName | None = Field(
         default=None, description="What is cut out; default none for cnn, body for tiny, else body-mask."
@@ -151,7 +149,7 @@ class TrainerSettings(BaseSettings):
 
     @property
     def class_set(self) -> ClassSet:
-        """The classes to train."""
+        """The classes to train, in index order; those of the lung set unless others were named."""
         if self.classes is None or self.target is None:
             return LUNG_CT_CLASSES
         names = tuple(name.strip() for name in self.classes.split(","))
@@ -164,7 +162,7 @@ class TrainerSettings(BaseSettings):
 
     @property
     def preprocessing(self) -> PreprocessingSpec:
-        """How slices are prepared."""
+        """How slices are prepared, for training and then by whoever serves the model."""
         # the reference resizes whole frames, and its network is trained its way: docs/explanation/training.md
         own: dict[NetworkName, CropName] = {"cnn": "none", "tiny": "body"}
         crop = self.crop or own.get(self.network, "body-mask")
@@ -179,7 +177,7 @@ class TrainerSettings(BaseSettings):
 
     @property
     def adam_learning_rate(self) -> float:
-        """The step size that was asked for, or the network's own."""
+        """The step size that was asked for, or the network's own: 0.01 for `tiny`, else 0.001."""
         return self.learning_rate or (0.01 if self.network == "tiny" else 0.001)
 
     @property

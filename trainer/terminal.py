@@ -27,12 +27,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print lines of a result; nothing in them that a terminal obeys."""
+    """Print lines of a result on standard output; nothing in them that a terminal obeys."""
     sys.stdout.write("\n".join(printable(line) for line in text.split("\n")) + "\n")
 
 
 def complain(text: str) -> None:
-    """Print a line on what went wrong."""
+    """Print a line on what went wrong on standard error, with our name before it."""
     sys.stderr.write(f"trainer: {printable(text)}\n")
 
 

@@ -5,7 +5,7 @@ from pydantic import JsonValue
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds
 from trainer.evaluation.calibration import softmax
-from trainer.evaluation.metrics import Metrics
+from trainer.evaluation.metrics import Metrics, evaluate
 from trainer.evaluation.operating_points import choose_rules
 from trainer.evaluation.out_of_fold import out_of_fold
 from trainer.export.ensemble import assemble
@@ -13,7 +13,7 @@ from trainer.publishing.plots import confusion_matrix, reliability
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.trained_model import TrainedModel, make_record
 from trainer.training.chest_gate import fit_gate
-from trainer.training.cross_validation import cross_validate, judge_out_of_fold
+from trainer.training.cross_validation import cross_validate
 from trainer.training.learner import make_learner
 from trainer.training.work_folder import WorkFolder
 
@@ -26,9 +26,11 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     groups = folds.cases.groups
     learner = make_learner(dataset, groups, settings, work)
     result = cross_validate(dataset, folds, learner, settings, work)
-    before, after = judge_out_of_fold(dataset, folds, result, settings.seed)
-    calibrated = result.calibrated
-    probabilities = calibrated.probabilities
+    calibrated, probabilities, uncalibrated = result.calibrated, result.calibrated.probabilities, softmax(result.logits)
+    before, after = (
+        evaluate(dataset.labels, answers, dataset.classes, settings.seed, groups)
+        for answers in (uncalibrated, probabilities)
+    )
     distances, gate = fit_gate(dataset, result.members, [folds.split(fold) for fold in range(len(folds))])
     model = assemble(result.members, calibrated.temperature, distances=distances)
     epochs: dict[str, JsonValue] = {"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}
@@ -49,7 +51,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     title = f"{settings.model_name}, network {settings.network}, out of fold"
     plots = {
         "confusion_matrix.png": confusion_matrix(after, title),
-        "reliability.png": reliability(dataset.labels, softmax(result.logits), probabilities, title),
+        "reliability.png": reliability(dataset.labels, uncalibrated, probabilities, title),
     }
     kept = out_of_fold(dataset.classes.names, dataset.digests, dataset.labels, groups, probabilities)
     return TrainedModel(model, after, record, plots, kept)

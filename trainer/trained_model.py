@@ -59,7 +59,7 @@ def make_record(
 
 
 def training_record(settings: TrainerSettings) -> dict[str, JsonValue]:
-    """How members were fitted: what the settings came to for the network."""
+    """How members were fitted, for the manifest: what the settings came to for the network."""
     if settings.is_frozen:
         return {"learning": "frozen", "weights": settings.weights, "head": settings.head}
     of_gradient: dict[str, JsonValue] = {

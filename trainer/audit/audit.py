@@ -22,7 +22,7 @@ _MAX_PAIRS = 200
 
 
 class Unreadable(BaseModel, frozen=True):
-    """A file that cannot be used."""
+    """A file in a class folder that is no whole slice, and why."""
 
     file: str
     reason: str
@@ -79,7 +79,7 @@ class Audit(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class Audited:
-    """What was found, and what the page draws it from."""
+    """What an audit found, and the slices, cases and pairs that its page is drawn from."""
 
     audit: Audit
     slices: ImageMeasures
@@ -135,7 +135,7 @@ def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
 
 
 def summary(audit: Audit) -> str:
-    """What was found, as lines for a terminal."""
+    """An audit as lines for a terminal: counts, copies, alike pairs, shortcuts; five files at most of each kind."""
     lines = [f"{counted(audit.n, 'slice')} of {counted(len(audit.cases), 'case')} ({audit.case_origin})"]
     lines += [
         f"  {name}: {counted(count, 'slice')}, {counted(audit.case_counts[name], 'case')}"

@@ -54,7 +54,7 @@ def write_audit(audited: Audited, folder: Path) -> Path:
 
 
 def page(audited: Audited) -> str:
-    """The whole page; every name that comes from the folder is escaped."""
+    """The audit as one HTML page; every name that comes from the folder is escaped."""
     audit = audited.audit
     return "\n".join([
         _HEAD,

@@ -18,7 +18,7 @@ _INKS = ("#3b6ea8", "#d1702f", "#5a8f3c", "#8a5aa8", "#a8863b", "#3ba89a")
 
 
 def contact_sheet(slices: ImageMeasures, rows: Indices) -> bytes:
-    """Thumbnails of these slices in the order of their files; of more than 48, 48 evenly spread ones."""
+    """PNG of the thumbnails of rows int64 [m] in the order of their files; of more than 48, 48 evenly spread ones."""
     ordered = np.array(sorted(rows.tolist(), key=lambda row: natural_key(slices.files[row])))
     if len(ordered) > _MAX_ON_SHEET:
         ordered = ordered[np.linspace(0, len(ordered) - 1, _MAX_ON_SHEET).round().astype(int)]
@@ -26,13 +26,13 @@ def contact_sheet(slices: ImageMeasures, rows: Indices) -> bytes:
 
 
 def pair_sheet(slices: ImageMeasures, pairs: Pairs, count: int = 16) -> bytes:
-    """The first pairs, one above the other."""
+    """PNG of the first pairs' thumbnails, the two slices of a pair one above the other."""
     shown = np.concatenate([pairs.first[:count], pairs.second[:count]])
     return _png(_tiled(slices.thumbnails[shown], min(count, len(pairs))))
 
 
 def geometry_figure(slices: ImageMeasures) -> bytes:
-    """Size of the image, position and size of the body, a point for each slice."""
+    """PNG of the size of the image and position and size of the body, in pixels, a point for each slice."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (x, y) in zip(
         figure.subplots(1, 3),
@@ -49,7 +49,7 @@ def geometry_figure(slices: ImageMeasures) -> bytes:
 
 
 def intensity_figure(slices: ImageMeasures) -> bytes:
-    """Grey values and noise of each class: median, quartiles, and 5 to 95 %."""
+    """PNG of the grey values and noise of each class: median, quartiles, and 5 to 95 %."""
     measures = ("mean grey", "darkest grey", "median grey", "brightest grey", "noise")
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(measures)), measures, strict=True):

@@ -26,7 +26,7 @@ def balanced(labels: Labels, rows: Indices, balance: BalanceName, seed: int) -> 
 
 
 def undersample(labels: Labels, rng: np.random.Generator) -> Indices:
-    """As many of each class as the smallest class has, drawn without replacement; ascending positions."""
+    """Rows with as many of each class as the smallest has, drawn without replacement; ascending positions."""
     members = [np.flatnonzero(labels == index) for index in np.unique(labels)]
     smallest = min(len(of_class) for of_class in members)
     return np.sort(np.concatenate([rng.choice(of_class, smallest, replace=False) for of_class in members]))

@@ -30,7 +30,7 @@ def training_batches(
 def balanced_batches(
     dataset: Dataset, rows: Indices, batch_size: int, seed: int, augmentation: AugmentationName = "none"
 ) -> Any:
-    """The same number of batches, in each of which the classes take turns: their counts differ by at most one.
+    """As many batches, in each of which the classes take turns: their counts differ by at most one.
 
     Slices of a class come in a new order whenever all have come; those of a small class come more often.
     """
@@ -47,7 +47,7 @@ def balanced_batches(
 
 
 def validation_batches(dataset: Dataset, rows: Indices, batch_size: int) -> Any:
-    """The same in the order of the rows, as they are."""
+    """Batches of (uint8 [b, H, W, 1], one-hot float32 [b, classes]) in the order of the rows, slices as they are."""
     return prefetched(_gathered(dataset, tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)))
 
 

@@ -72,7 +72,7 @@ class Cases:
         return int(self.groups.max(initial=-1)) + 1
 
     def counts(self, slices: Slices) -> dict[str, int]:
-        """Cases of each class."""
+        """How many cases each class has, by its name."""
         return {
             name: len(np.unique(self.groups[slices.labels == label])) for label, name in enumerate(slices.classes.names)
         }

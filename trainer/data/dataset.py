@@ -94,7 +94,7 @@ class Slices:
         return len(self.labels)
 
     def counts(self) -> dict[str, int]:
-        """Slices of each class."""
+        """How many slices each class has, by its name."""
         return {name: int(np.sum(self.labels == index)) for index, name in enumerate(self.classes.names)}
 
 

@@ -43,7 +43,7 @@ def copies(slices: Slices) -> tuple[tuple[int, ...], ...]:
 
 
 def conflicting_copies(slices: Slices) -> tuple[tuple[int, ...], ...]:
-    """The copies whose labels differ."""
+    """Sets of rows, two and more, whose files are byte for byte the same and whose labels differ."""
     return tuple(same for same in copies(slices) if len({int(slices.labels[row]) for row in same}) > 1)
 
 
@@ -59,7 +59,7 @@ def near_duplicates(slices: Slices) -> Pairs:
 
 
 def across_classes(pairs: Pairs, labels: Labels) -> Pairs:
-    """The pairs whose labels differ."""
+    """The pairs of slices whose labels, int64 [n], differ."""
     return pairs.where(labels[pairs.first] != labels[pairs.second])
 
 
@@ -90,8 +90,8 @@ def conflict_warning(slices: Slices, near: Pairs) -> str | None:
     if not len(pairs):
         return None
     names = slices.classes.names
-    both = sorted({tuple(sorted((int(a), int(b)))) for a, b in zip(slices.labels[pairs.first],
-                   slices.labels[pairs.second], strict=True)})  # fmt: skip
+    labels = np.sort(np.stack([slices.labels[pairs.first], slices.labels[pairs.second]], axis=1), axis=1)
+    both = np.unique(labels, axis=0).tolist()
     classes = "; ".join(" and ".join(names[label] for label in pair) for pair in both)
     return (
         f"{counted(len(pairs), 'pair')} of slices with different labels look like one patient (correlation above "

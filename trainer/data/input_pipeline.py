@@ -46,14 +46,14 @@ class ReadFile(Generic[Seen]):
 
 @dataclass(frozen=True)
 class ReadFolder(Generic[Seen]):
-    """What came of the files of an index, in its order."""
+    """What came of the files of an index: whole slices and skipped files, each in the order of the index."""
 
     index: FolderIndex
     whole: list[ReadFile[Seen]]
     skipped: tuple[SkippedFile, ...]
 
     def fields(self) -> dict[str, Any]:
-        """Those of trainer.data.dataset.Slices."""
+        """The fields of trainer.data.dataset.Slices by name, one entry a whole slice."""
         return {
             "labels": np.array([one.file.label for one in self.whole], np.int64),
             "digests": tuple(one.digest for one in self.whole),

@@ -140,6 +140,6 @@ def hold_out_to_stop(labels: Labels, groups: Groups, rows: Indices, seed: int) -
 
 
 def folds_digest(digests: tuple[str, ...], fold_of: NDArray[np.int64]) -> str:
-    """SHA-256 of which file was held out in which fold."""
+    """SHA-256, in hexadecimal, over the sorted lines "<file digest> <fold>"; fold_of: int64 [n]."""
     lines = sorted(f"{digest} {fold}\n" for digest, fold in zip(digests, fold_of.tolist(), strict=True))
     return hashlib.sha256("".join(lines).encode()).hexdigest()

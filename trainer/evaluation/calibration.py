@@ -33,21 +33,19 @@ class Calibrated:
 
     def record(self, logits: Logits, labels: Labels) -> dict[str, JsonValue]:
         """What the manifest says: temperatures, and ECE and negative log-likelihood before and after."""
-        ones, before = np.ones((1, len(labels))), softmax(logits)
-        after = self.probabilities
-        return {
-            "method": "temperature",
-            "temperature": self.temperature,
-            "temperatures_of_folds": list(self.of_folds),
-            "ece_before": float(calibration_error(labels, before, ones)[0]),
-            "ece_after": float(calibration_error(labels, after, ones)[0]),
-            "nll_before": float(negative_log_likelihood(labels, before, ones)[0]),
-            "nll_after": float(negative_log_likelihood(labels, after, ones)[0]),
+        errors: dict[str, JsonValue] = {
+            f"{name}_{when}": float(error(labels, probabilities, np.ones((1, len(labels))))[0])
+            for name, error in (("ece", calibration_error), ("nll", negative_log_likelihood))
+            for when, probabilities in (("before", softmax(logits)), ("after", self.probabilities))
         }
+        of_folds: JsonValue = list(self.of_folds)
+        return {
+            "method": "temperature", "temperature": self.temperature, "temperatures_of_folds": of_folds, **errors
+        }  # fmt: skip
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities float64 [n, classes]."""
+    """Probabilities float64 [n, classes], rows summing to 1, of logits divided by a temperature above 0."""
     scaled = logits.astype(np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float64)

@@ -11,7 +11,7 @@ from trainer.evaluation.resampling import draw_cases
 
 
 class Difference(BaseModel, frozen=True):
-    """First minus second, with its 95 % interval."""
+    """A figure of the first model minus that of the second, with its 95 % interval."""
 
     value: float
     interval: Interval

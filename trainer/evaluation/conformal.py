@@ -36,7 +36,9 @@ def fit_prediction_sets(
     for fold in np.unique(fold_of):
         others = fold_of != fold
         minima = _minima(labels[others], probabilities[others], groups[others], n_classes, coverage)
-        in_set[~others] = _sets(probabilities[~others], minima)
+        in_set[~others] = probabilities[~others] >= minima
+    empty = np.flatnonzero(~in_set.any(axis=1))  # as DecisionRules.prediction_set: the most probable class if none is
+    in_set[empty, probabilities[empty].argmax(axis=1)] = True
     holds_label = in_set[np.arange(len(labels)), labels]
     minima = _minima(labels, probabilities, groups, n_classes, coverage)
     return PredictionSets(
@@ -70,11 +72,3 @@ def _minima(
             for label in range(n_classes)
         ]
     )
-
-
-def _sets(probabilities: NDArray[np.floating], minima: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each class is in each slice's set; as DecisionRules.prediction_set, the most probable one if none is."""
-    in_set = probabilities >= minima
-    empty = np.flatnonzero(~in_set.any(axis=1))
-    in_set[empty, probabilities[empty].argmax(axis=1)] = True
-    return np.asarray(in_set, np.bool_)

@@ -33,7 +33,7 @@ class TargetMetrics(BaseModel, frozen=True):
 
 
 class TargetIntervals(BaseModel, frozen=True):
-    """Intervals of TargetMetrics."""
+    """95 % intervals of TargetMetrics."""
 
     auc: Interval
     sensitivity_at_specificity_90: Interval
@@ -146,7 +146,7 @@ class Figures:
         self._present = np.unique(labels)
 
     def of(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
-        """Each figure float64 [draws]; recalls are called recall_0 and so on."""
+        """Each figure float64 [draws] for weights float64 [draws, n]; recalls are called recall_0 and so on."""
         labels, probabilities = self._labels, self._probabilities
         matrices = weighted_metrics.confusions(labels, probabilities.argmax(axis=1), self._n_classes, weights)
         hits = np.diagonal(matrices, axis1=1, axis2=2)[:, self._present]

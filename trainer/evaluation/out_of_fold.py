@@ -45,7 +45,7 @@ def out_of_fold(
     groups: Groups,
     probabilities: NDArray[np.floating],
 ) -> OutOfFold:
-    """From arrays [n] and [n, classes], of copies of a file the first."""
+    """The table of labels and groups int64 [n] and probabilities float [n, classes]; of copies of a file the first."""
     rows = np.sort(np.unique(digests, return_index=True)[1])
     return OutOfFold(
         class_names=class_names,
@@ -57,7 +57,7 @@ def out_of_fold(
 
 
 def read_out_of_fold(version_dir: Path) -> OutOfFold | None:
-    """Of a version whose files were verified; None where it has none, or one that this code does not understand."""
+    """What a version keeps whose files were verified; None where it keeps none, or one that cannot be understood."""
     try:
         return OutOfFold.model_validate_json((version_dir / OUT_OF_FOLD_FILE).read_bytes())
     except (FileNotFoundError, ValidationError):

@@ -35,7 +35,7 @@ class Shortcut(BaseModel, frozen=True):
 
     @property
     def is_telling(self) -> bool:
-        """Whether the clue beats chance beyond chance."""
+        """Whether the whole interval lies above chance."""
         return self.interval[0] > self.chance
 
 

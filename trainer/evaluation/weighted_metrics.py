@@ -17,7 +17,7 @@ _SLACK = 1e-9  # of sums of weights, which are whole numbers
 
 
 def confusions(labels: Labels, predicted: Labels, n_classes: int, weights: Weights) -> NDArray[np.float64]:
-    """Confusion matrices [draws, labelled, predicted]."""
+    """Confusion matrices float64 [draws, labelled, predicted], sums of weights; labels, predicted: int64 [n]."""
     cells = np.eye(n_classes**2)[labels * n_classes + predicted]
     return np.asarray(weights @ cells, np.float64).reshape(-1, n_classes, n_classes)
 

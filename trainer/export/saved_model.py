@@ -47,7 +47,7 @@ def load_and_predict(folder: Path, images: NDArray[np.uint8], batch_size: int = 
 
 
 def make_golden(model: keras.Model, spec: PreprocessingSpec) -> Golden:
-    """Golden slices and what Keras says to them."""
+    """Golden slices uint8 [8, H, W, 1] and what Keras says to them, float32 [8, classes]."""
     images = golden_images(spec)
     return Golden(
         images=images, probabilities=np.asarray(_named(model.predict_on_batch(images))[OUTPUT_NAME], np.float32)

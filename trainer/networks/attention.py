@@ -39,7 +39,7 @@ class Affine:
 
 
 def mean_of(heads: list[Affine]) -> Affine:
-    """The mean of heads on the same features."""
+    """The mean of heads, one or more, on the same features."""
     share = 1 / len(heads)
     return Affine(
         reduce(_ops.add, [head.slopes for head in heads]) * share,
@@ -76,7 +76,7 @@ class _Back(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
         return keras.KerasTensor((*passed.shape[:2], self._dense.kernel.shape[0]), "float32")
 
     def call(self, passed: Any) -> Any:
-        """The product."""
+        """Float32 [B, C, outputs] times the layer's weights, transposed: [B, C, inputs]."""
         inputs, outputs = self._dense.kernel.shape
         # as one matrix: TensorFlow would repeat the weights for each slice of a batch
         flat = tf.matmul(tf.reshape(passed, (-1, outputs)), self._dense.kernel.value, transpose_b=True)

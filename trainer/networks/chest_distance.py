@@ -33,7 +33,7 @@ class ChestDistance:
     unit: float = 1.0
 
     def of(self, features: Features) -> Matrix:
-        """float64 [n] for features float32 [n, D]."""
+        """Distances float64 [n], 0 and more, for features float32 [n, D]."""
         standardised = (features.astype(np.float64) - self.mean) / self.scale
         along = standardised @ self.whitening
         beside = (standardised**2).sum(axis=1) - ((along * self.deviations) ** 2).sum(axis=1)

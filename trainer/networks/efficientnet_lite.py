@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from trainer.networks.pickled_weights import Weights, WeightsError, read_pickled_weights
+from trainer.networks.pickled_weights import WeightsError, read_pickled_weights
 
 _layers = keras.layers
 
@@ -58,7 +57,8 @@ def load_imagenet_weights(model: keras.Model) -> None:
         elif isinstance(layer, _layers.Conv2D):
             layer.set_weights([weights[f"{_torch(layer)}.weight"].transpose(2, 3, 1, 0)])
         elif isinstance(layer, _layers.BatchNormalization):
-            layer.set_weights(_normalization(weights, _torch(layer)))
+            fields = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([weights[f"{_torch(layer)}.{field}"] for field in fields])
 
 
 def package_folder(package: str) -> Path:
@@ -93,10 +93,6 @@ def _normalized(x: Any, name: str) -> Any:
 
 def _activated(x: Any, name: str) -> Any:
     return _layers.ReLU(6.0)(_normalized(x, name))
-
-
-def _normalization(weights: Weights, name: str) -> list[Any]:
-    return [np.asarray(weights[f"{name}.{field}"]) for field in ("weight", "bias", "running_mean", "running_var")]
 
 
 def _keras(torch_name: str) -> str:

@@ -46,7 +46,7 @@ class Standardiser:
     scale: Matrix
 
     def apply(self, features: Features) -> Matrix:
-        """float64 [n, D] for float32 [n, D]."""
+        """Standardised features float64 [n, D], from -CLIP to CLIP, for float32 [n, D]."""
         return np.clip((features.astype(np.float64) - self.mean) / self.scale, -CLIP, CLIP)
 
     def in_graph(self, features: Any) -> Any:
@@ -69,7 +69,7 @@ class LinearMap:
     bias: NDArray[np.float32]
 
     def logits(self, features: Features) -> Logits:
-        """float64 [n, C] for float32 [n, D]."""
+        """Logits float64 [n, C] for features float32 [n, D]."""
         return features.astype(np.float64) @ self.weights + self.bias
 
     def in_graph(self, features: Any) -> Any:
@@ -90,7 +90,7 @@ class LinearHead:
     bias: Matrix
 
     def logits(self, features: Features) -> Logits:
-        """float64 [n, C] for float32 [n, D]."""
+        """Logits float64 [n, C] for features float32 [n, D]."""
         return self.standardiser.apply(features) @ self.weights + self.bias
 
     def in_graph(self, features: Any) -> Any:
@@ -119,7 +119,7 @@ class NeighbourHead:
     classes: Matrix
 
     def logits(self, features: Features) -> Logits:
-        """Logarithm of each class's share of the votes, float64 [n, C]."""
+        """Logarithm of each class's share of the votes, float64 [n, C], for features float32 [n, D]."""
         relative = self.standardiser.apply(features) * self.evened - self.centre
         similarity = relative @ self.directions.T / np.linalg.norm(relative, axis=1, keepdims=True)
         votes = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / _SHARPNESS)
@@ -228,6 +228,6 @@ def _logistic(reduced: Matrix, labels: Labels, weights: Matrix, classes: int) ->
 
 def _dense(x: Any, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
     layer = keras.layers.Dense(weights.shape[1])
-    dense = layer(x)
+    outputs = layer(x)
     layer.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
-    return dense
+    return outputs

@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 from trainer.errors import TrainerError
 
 Weights = dict[str, NDArray[Any]]
-"""Arrays by the names that PyTorch knows them by; bfloat16 and float16 come as float32."""
+"""Arrays by the names that PyTorch knows them by; bfloat16 comes as float32."""
 
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 _BFLOAT16 = "BFloat16Storage"
 _STORED: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
-    "HalfStorage": np.dtype("<f2"),
-    "DoubleStorage": np.dtype("<f8"),
     "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
     _BFLOAT16: np.dtype("<u2"),
 }
 
@@ -162,4 +159,4 @@ def _array(tensor: _Tensor, raw: bytes) -> NDArray[Any]:
     array = as_strided(values[tensor.offset :], tensor.shape, strides, writeable=False)
     if tensor.storage.kind == _BFLOAT16:  # the upper half of a float32
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32) if tensor.storage.kind == "HalfStorage" else array.copy()
+    return array.copy()

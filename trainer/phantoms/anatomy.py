@@ -81,7 +81,7 @@ class Chest:
 
 
 def chest_of(case_seed: int) -> Chest:
-    """The chest that belongs to a case."""
+    """The chest that belongs to a case; equal seeds give equal chests."""
     random = np.random.default_rng([11, case_seed])
     has_contrast = random.random() < 0.4
     return Chest(
@@ -118,7 +118,7 @@ class Level:
         self.body_x = float(np.interp(height, _HEIGHTS, _BODY_X)) * chest.size + chest.fat_mm
 
     def cavity(self, angles: Angles, outwards_mm: float = 0.0) -> Points:
-        """Points [n, 2] on the inner side of the ribs."""
+        """Points float64 [n, 2], mm, on the inner side of the ribs at angles [n], or so far outwards of it."""
         power = 2 / self.chest.squareness
         x = np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** power
         y = np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** power
@@ -126,7 +126,7 @@ class Level:
         return np.stack([half_x * x, self.middle_y + half_y * y], axis=1)
 
     def body(self, angles: Angles) -> Points:
-        """Points [n, 2] on the skin."""
+        """Points float64 [n, 2], mm, on the skin at angles [n]."""
         chest, cos, sin = self.chest, np.cos(angles), np.sin(angles)
         ripple = 1 + sum(a * np.cos((k + 2) * (angles - np.pi / 2)) for k, a in enumerate(chest.waves))
         neck_mm = 24 * max(0.0, 0.3 - self.height) / 0.3  # collar bones and shoulders thicken the front

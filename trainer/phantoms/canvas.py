@@ -24,15 +24,15 @@ class Canvas:
         self.hounsfield = np.full((side, side), -1000, np.float32)
 
     def to_pixels(self, points: Points) -> Points:
-        """Mm → pixels."""
+        """Points float64 [n, 2] in mm → pixels, x and y."""
         return np.asarray(points @ self._turn + self._origin, np.float64)
 
     def to_mm(self, pixels: Points) -> Points:
-        """Pixels → mm."""
+        """Points float64 [n, 2] in pixels, x and y → mm."""
         return np.asarray((pixels - self._origin) @ np.linalg.inv(self._turn), np.float64)
 
     def fill(self, outline: Points, value: float) -> None:
-        """Fill a polygon."""
+        """Fill a polygon, points [n, 2] in mm, with Hounsfield units."""
         cv2.fillPoly(self.hounsfield, [self._fixed_point(outline)], value, shift=_SUBPIXEL_BITS)
 
     def fill_mask(self, mask: NDArray[np.uint8], outline: Points, value: int) -> None:
@@ -41,7 +41,7 @@ class Canvas:
         cv2.fillPoly(mask, [self._fixed_point(outline)], value, line, _SUBPIXEL_BITS)
 
     def stroke(self, line: Points, width_mm: float, value: float) -> None:
-        """Draw an open line through the points."""
+        """Draw an open line through points [n, 2] in mm, of a width in mm, in Hounsfield units."""
         width = max(1, round(width_mm * self.pixels_per_mm))
         cv2.polylines(
             self.hounsfield,
@@ -57,6 +57,6 @@ class Canvas:
 
 
 def ellipse(x: float, y: float, half_x: float, half_y: float) -> Points:
-    """Outline in 48 points."""
+    """Outline of an ellipse about (x, y) in 48 points, float64 [48, 2], mm."""
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     return np.stack([x + half_x * np.cos(angles), y + half_y * np.sin(angles)], axis=1)

@@ -31,7 +31,7 @@ class Nodule:
 
 
 def benign_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -> Nodule:
-    """Small, round, smooth."""
+    """A small, round, smooth nodule at a place (x, y) in mm; the generator decides the rest."""
     none = np.zeros(len(_HARMONICS))
     return Nodule(
         centre_mm=centre_mm,
@@ -46,7 +46,7 @@ def benign_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -
 
 
 def malignant_nodule(random: np.random.Generator, centre_mm: tuple[float, float]) -> Nodule:
-    """Large, lobulated, spiculated."""
+    """A large, lobulated, spiculated nodule at a place (x, y) in mm; the generator decides the rest."""
     radius = random.uniform(*_MALIGNANT_RADIUS_MM)
     spicules = int(random.integers(12, 24))
     return Nodule(

@@ -115,28 +115,27 @@ def write_phantoms(folder: Path, *, cases_per_class: int, slices_per_case: int, 
             f"got {counted(cases_per_class, 'case')} and {counted(slices_per_case, 'slice')}"
         )
     stack = np.linspace(0, SLICES_PER_CASE - 1, slices_per_case).round().astype(int).tolist()
-    count = len(LUNG_CT_CLASSES.names) * cases_per_class * len(stack)
-    for name in LUNG_CT_CLASSES.names:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    wanted = (
-        (f"{name}/case-{case:03d}-slice-{slice_index:02d}.png", f"case-{case:03d}", class_index, case, slice_index)
-        for class_index, name in enumerate(LUNG_CT_CLASSES.names)
+    wanted = [
+        (class_index, case, slice_index)
+        for class_index in range(len(LUNG_CT_CLASSES.names))
         for case in range(class_index * cases_per_class + 1, (class_index + 1) * cases_per_class + 1)
         for slice_index in stack
-    )
+    ]
+    for name in LUNG_CT_CLASSES.names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
 
-    def write(row: tuple[str, str, int, int, int]) -> tuple[str, str]:
-        file, name, class_index, case, slice_index = row
+    def write(place: tuple[int, int, int]) -> tuple[str, str]:
+        class_index, case, slice_index = place
+        file = f"{LUNG_CT_CLASSES.names[class_index]}/case-{case:03d}-slice-{slice_index:02d}.png"
         if not cv2.imwrite(str(folder / file), draw_phantom(class_index, seed * 1_000_003 + case, slice_index)):
             raise OSError(f"cannot write {file}")
-        return file, name
+        return file, f"case-{case:03d}"
 
-    drawn = in_threads(write, wanted)
     with (folder / "cases.csv").open("w", newline="") as table:
         writer = csv.writer(table)
         writer.writerow(("file", "case"))
-        writer.writerows(with_progress(drawn, count, "Drawing slices"))
-    return count
+        writer.writerows(with_progress(in_threads(write, wanted), len(wanted), "Drawing slices"))
+    return len(wanted)
 
 
 def _check(class_index: int, slice_index: int) -> None:

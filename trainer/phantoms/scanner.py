@@ -19,7 +19,7 @@ _TABLE_HU, _FOAM_HU, _CLOTH_HU = 500, -930, -780
 
 @dataclass(frozen=True)
 class Scanner:
-    """How one case was taken."""
+    """How one case was taken: the same for all of its slices."""
 
     field_mm: float  # side of the exported square
     centre_mm: tuple[float, float]
@@ -38,7 +38,7 @@ class Scanner:
 
 
 def scanner_of(case_seed: int) -> Scanner:
-    """The scanner that belongs to a case."""
+    """The scanner that belongs to a case; equal seeds give equal scanners."""
     random = np.random.default_rng([13, case_seed])
     is_sharp, is_low_dose = random.random() < 0.5, random.random() < 0.04
     return Scanner(

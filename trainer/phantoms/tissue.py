@@ -53,7 +53,7 @@ def paint_chest(canvas: Canvas, level: Level) -> Mask:
 
 
 def lungs(canvas: Canvas, level: Level) -> Mask:
-    """Where the lungs are in the slice."""
+    """Where the lungs are in the slice: bool [side, side]."""
     mask = np.zeros((canvas.side, canvas.side), np.uint8)
     canvas.fill_mask(mask, level.cavity(AROUND), 1)
     canvas.fill_mask(mask, level.mediastinum(), 0)

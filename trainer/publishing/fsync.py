@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def fsync_file(path: Path) -> None:
-    """A file's bytes, or a folder's entries (a rename in it, too). Raises OSError where the disk cannot take them."""
+    """Have the disk hold a file's bytes, or a folder's entries, a rename in it too. Raises OSError where it cannot."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -14,7 +14,7 @@ def fsync_file(path: Path) -> None:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Every file and folder below and the folder itself, deepest first."""
+    """Have the disk hold every file and folder below and the folder itself, deepest first. Raises OSError."""
     for path in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
         fsync_file(path)
     fsync_file(folder)

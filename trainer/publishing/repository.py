@@ -68,7 +68,7 @@ def list_versions(model_dir: Path) -> tuple[VersionSummary, ...]:
 
 
 def table(summaries: tuple[VersionSummary, ...]) -> str:
-    """The versions as lines for a terminal."""
+    """The versions as a table for a terminal, a line a version."""
     if not summaries:
         return "No version yet."
     lines = ["version  created              network   accuracy      size  state"]

@@ -8,8 +8,7 @@ import numpy as np
 
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds, hold_out_to_stop
-from trainer.evaluation.calibration import Calibrated, cross_fit, softmax
-from trainer.evaluation.metrics import Metrics, evaluate
+from trainer.evaluation.calibration import Calibrated, cross_fit
 from trainer.networks.heads import Logits
 from trainer.settings import TrainerSettings
 from trainer.training.members import Learner, Member
@@ -48,7 +47,10 @@ def cross_validate(
         name = f"fold-{fold}.npz"
         member = None if work is None else work.load(name, learner.load)
         if member is None:
-            member = _fit(dataset, folds, fold, learner, settings)
+            training, to_stop = folds.split(fold).training, None
+            if settings.stops_early:
+                training, to_stop = hold_out_to_stop(dataset.labels, folds.cases.groups, training, settings.seed)
+            member = learner.fit(training, to_stop, settings.seed + fold)
             if work is not None:
                 work.keep(name, member.save)
         logits[held_out] = member.logits(held_out)
@@ -60,17 +62,3 @@ def cross_validate(
             time.monotonic() - started,
         )  # fmt: skip
     return CrossValidated(tuple(members), logits, cross_fit(logits, dataset.labels, folds.fold_of))
-
-
-def judge_out_of_fold(dataset: Dataset, folds: Folds, result: CrossValidated, seed: int) -> tuple[Metrics, Metrics]:
-    """Metrics with intervals by case, before and after calibration."""
-    labels, classes, groups = dataset.labels, dataset.classes, folds.cases.groups
-    before = evaluate(labels, softmax(result.logits), classes, seed, groups)
-    return before, evaluate(labels, result.calibrated.probabilities, classes, seed, groups)
-
-
-def _fit(dataset: Dataset, folds: Folds, fold: int, learner: Learner, settings: TrainerSettings) -> Member:
-    training, to_stop = folds.split(fold).training, None
-    if settings.stops_early:
-        training, to_stop = hold_out_to_stop(dataset.labels, folds.cases.groups, training, settings.seed)
-    return learner.fit(training, to_stop, settings.seed + fold)

@@ -1,18 +1,48 @@
-"""Frozen features: a pretrained network as it is, and a head that is fitted in a second."""
+"""Frozen features: a pretrained network as it is, and a head that is fitted in a second.
+
+Features are computed once and serve any number of heads.
+"""
 
 from pathlib import Path
 
+import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.data.balance import Indices
 from trainer.data.cases import Groups
 from trainer.data.dataset import Dataset
 from trainer.networks.heads import Features, fit_head
 from trainer.networks.pretrained import build_backbone
+from trainer.progress import with_progress
 from trainer.settings import HeadName, TrainerSettings
-from trainer.training.features import extract, feature_extractor
 from trainer.training.head_choice import choose_head
 from trainer.training.members import Member
+
+_BATCH = 8
+
+
+def feature_extractor(backbone: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
+    """Mean and standard deviation over the area of each feature map of a backbone.
+
+    A model, image uint8 [B, H, W, 1] → features float32 [B, D], and the widths of its blocks, which add up to D: each
+    is standardised for itself.
+    """
+    pooled = []
+    for feature_map in backbone.outputs:
+        pooled.append(keras.layers.GlobalAveragePooling2D()(feature_map))
+        pooled.append(keras.ops.std(feature_map, axis=(1, 2)))
+    model = keras.Model(backbone.inputs, keras.ops.concatenate(pooled, axis=1), name="features")
+    return model, tuple(block.shape[1] for block in pooled)
+
+
+def extract(extractor: keras.Model, images: NDArray[np.uint8]) -> Features:
+    """float32 [n, D] for uint8 [n, H, W, 1], in the order of the images, showing progress."""
+    features = np.empty((len(images), extractor.output_shape[-1]), np.float32)
+    for row in with_progress(range(len(images)), len(images), "Features"):
+        if row % _BATCH == 0:
+            features[row : row + _BATCH] = extractor.predict_on_batch(images[row : row + _BATCH])
+    return features
 
 
 class FrozenFeatures:

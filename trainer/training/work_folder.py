@@ -108,7 +108,7 @@ class WorkFolder:
 
 
 def work_folders(model_dir: Path) -> tuple[str, ...]:
-    """Names of all work folders, in order."""
+    """Names of all work folders of a model, in order; empty where it has no folder."""
     if not model_dir.is_dir():
         return ()
     return tuple(

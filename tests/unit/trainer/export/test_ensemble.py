@@ -15,7 +15,7 @@ from trainer.evaluation.calibration import softmax
 from trainer.export.ensemble import NoMembers, assemble
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.networks.heads import fit_head
-from trainer.training.features import extract, feature_extractor
+from trainer.training.frozen_features import extract, feature_extractor
 from trainer.training.members import Member
 
 SPEC = PreprocessingSpec(height=32, width=32)

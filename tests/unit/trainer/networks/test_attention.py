@@ -13,9 +13,9 @@ from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export
 from trainer.networks.heads import FittedHeadName, LinearMap, fit_head
 from trainer.networks.registry import build_network
-from trainer.training.features import extract, feature_extractor
 from trainer.training.fine_tuning import attended
 from trainer.training.from_scratch import taken_apart
+from trainer.training.frozen_features import extract, feature_extractor
 from trainer.training.members import Member
 
 SIDE = 96

@@ -13,8 +13,10 @@ from tests.support.labelled import of_cases
 from trainer.data.cases import Cases
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds, hold_out_to_stop, split_by_case
+from trainer.evaluation.calibration import softmax
+from trainer.evaluation.metrics import evaluate
 from trainer.settings import TrainerSettings
-from trainer.training.cross_validation import cross_validate, judge_out_of_fold
+from trainer.training.cross_validation import cross_validate
 from trainer.training.work_folder import WorkFolder
 
 FROZEN, STOPPING = TrainerSettings(seed=3), TrainerSettings(network="cnn", seed=3)
@@ -109,7 +111,10 @@ def test_figures_are_by_case_and_calibration_changes_no_prediction(work: tuple[D
     """Both sets of figures know the number of cases; accuracy stays, Brier and ECE may not."""
     dataset, folds = work
     result = cross_validate(dataset, folds, Recorder(dataset.labels), FROZEN)
-    before, after = judge_out_of_fold(dataset, folds, result, seed=0)
+    before, after = (
+        evaluate(dataset.labels, answers, dataset.classes, 0, folds.cases.groups)
+        for answers in (softmax(result.logits), result.calibrated.probabilities)
+    )
     assert before.n_cases == after.n_cases == 21
     assert before.confusion == after.confusion
     assert after.ece < before.ece
