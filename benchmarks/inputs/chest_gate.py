@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.inputs.chest_gate_dicom import dicom_kinds
-from benchmarks.inputs.chest_gate_pictures import TUNED_ON, Picture, drawn_kinds, folder, packaged_photographs, volume
+from benchmarks.inputs.chest_gate_drawn import drawn_kinds
+from benchmarks.inputs.chest_gate_pictures import TUNED_ON, Picture, folder, packaged_photographs, volume
 from service.inference.chest_gate import Gate
 from service.metrics import Metrics
 from service.model.serving_model import LoadOptions, ServingModel, load_model, prepare_model

@@ -3,7 +3,6 @@
     python -m benchmarks.training.cost accuracy       DATA   the cnn by the reference's protocol, several split seeds
     python -m benchmarks.training.cost preprocessing  DATA   reading and preparing slices, beside the reference's loop
     python -m benchmarks.training.cost neighbours     DATA   what a nearest neighbour gets from these splits, untrained
-    python -m benchmarks.training.cost run            DATA   one whole run: seconds and peak memory, folder to version
 
 Each prints JSON to standard output. `accuracy` keeps one file per seed in --keep and goes on where it was stopped.
 """
@@ -11,7 +10,6 @@ Each prints JSON to standard output. `accuracy` keeps one file per seed in --kee
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -156,26 +154,9 @@ def neighbours(data: Path, splits: int = 20) -> dict[str, Any]:
     return {"splits": splits, **results}
 
 
-def one_run(data: Path, options: list[str]) -> dict[str, Any]:
-    """Folder to published version."""
-    repository = Path(tempfile.mkdtemp())
-    try:
-        manifest, seconds, megabytes = trainer_run(data, repository, *options)
-    finally:
-        shutil.rmtree(repository)
-    training = manifest["training"]
-    return {
-        "seconds": seconds,
-        "peak_resident_mb": megabytes,
-        "epochs": training.get("epochs"),  # none where only a head is fitted
-        "accuracy": manifest["metrics"]["accuracy"],
-        "slices": manifest["dataset"]["n"],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["accuracy", "preprocessing", "neighbours", "run"])
+    parser.add_argument("what", choices=["accuracy", "preprocessing", "neighbours"])
     parser.add_argument("data", type=Path, help="folder of class folders")
     parser.add_argument("--seeds", type=int, default=8, help="accuracy: how many split seeds (default: 8)")
     parser.add_argument(
@@ -187,10 +168,8 @@ def main() -> None:
         result = accuracy(args.data.resolve(), args.seeds, args.keep, options)
     elif args.what == "preprocessing":
         result = preprocessing(args.data, args.repeats)
-    elif args.what == "neighbours":
-        result = neighbours(args.data)
     else:
-        result = one_run(args.data.resolve(), options)
+        result = neighbours(args.data)
     print(json.dumps(result, indent=2))
 
 

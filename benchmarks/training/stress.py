@@ -64,7 +64,7 @@ class Stressed:
 
 
 def stress(data: Path, settings: TrainerSettings, every: int) -> list[Stressed]:
-    """One row a change, the unchanged slices first; every: judge each so-manieth slice of a class."""
+    """One row a change, the unchanged slices first; every: judge every n-th slice of a class."""
     dataset = read_labelled(data, settings)
     folds = folds_of(dataset, find_cases(dataset, data, settings.cases, settings.expected_cases), settings)
     result = cross_validate(dataset, folds, make_learner(dataset, folds.cases.groups, settings), settings)
@@ -154,7 +154,7 @@ def table(found: list[Stressed], target: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of class folders")
-    parser.add_argument("--every", type=int, default=4, help="judge each so-manieth slice of a class (default: 4)")
+    parser.add_argument("--every", type=int, default=4, help="judge every n-th slice of a class (default: 4)")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     args, options = parser.parse_known_args()  # what is left goes to the trainer's settings
     settings = settings_of(options)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.inputs.chest_gate_pictures import drawn_kinds, packaged_photographs
+from benchmarks.inputs.chest_gate_drawn import drawn_kinds
+from benchmarks.inputs.chest_gate_pictures import packaged_photographs
 from shared.chest_ct import ImageLimits, look_at
 from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.colour import is_coloured
