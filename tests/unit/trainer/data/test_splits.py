@@ -5,20 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.support.labelled import Labelled, of_cases
+from tests.support.labelled import of_cases
 from trainer.data.cases import Cases
+from trainer.data.dataset import Slices
 from trainer.data.splits import FoldWithoutClass, folds_digest, split_by_case
 
 SIZES = {0: [5, 3, 4, 6, 2, 4], 1: [6, 2, 3, 3, 4], 2: [1, 7, 3, 9, 5, 5]}
 
 
 @pytest.fixture
-def slices_and_cases() -> tuple[Labelled, Cases]:
+def slices_and_cases() -> tuple[Slices, Cases]:
     slices, truth = of_cases(SIZES)
     return slices, Cases(truth, "known", tuple(map(str, range(17))))
 
 
-def test_no_case_is_on_both_sides(slices_and_cases: tuple[Labelled, Cases]) -> None:
+def test_no_case_is_on_both_sides(slices_and_cases: tuple[Slices, Cases]) -> None:
     """Each slice is held out exactly once, together with all of its case, and every fold has every class."""
     slices, cases = slices_and_cases
     folds = split_by_case(slices, cases, 5, seed=3)
@@ -34,7 +35,7 @@ def test_no_case_is_on_both_sides(slices_and_cases: tuple[Labelled, Cases]) -> N
     assert sorted(held_out) == list(range(len(slices.labels)))
 
 
-def test_the_record_says_what_was_done(slices_and_cases: tuple[Labelled, Cases]) -> None:
+def test_the_record_says_what_was_done(slices_and_cases: tuple[Slices, Cases]) -> None:
     """Protocol, where the groups come from, how many, folds, seed and digest; inferred groups add a warning."""
     slices, cases = slices_and_cases
     folds = split_by_case(slices, cases, 5, seed=3)
@@ -48,7 +49,7 @@ def test_the_record_says_what_was_done(slices_and_cases: tuple[Labelled, Cases])
     assert "guessed" in inferred.warnings[0]
 
 
-def test_the_digest_names_the_split(slices_and_cases: tuple[Labelled, Cases]) -> None:
+def test_the_digest_names_the_split(slices_and_cases: tuple[Slices, Cases]) -> None:
     """Equal seeds give equal folds and digests; another seed, or another file, gives another digest."""
     slices, cases = slices_and_cases
     one, again, other = (split_by_case(slices, cases, 5, seed=seed) for seed in (3, 3, 0))
@@ -60,7 +61,7 @@ def test_the_digest_names_the_split(slices_and_cases: tuple[Labelled, Cases]) ->
     assert folds_digest(shuffled, one.fold_of[order]) == one.record["digest"]
 
 
-def test_fewer_cases_than_folds_is_an_error(slices_and_cases: tuple[Labelled, Cases]) -> None:
+def test_fewer_cases_than_folds_is_an_error(slices_and_cases: tuple[Slices, Cases]) -> None:
     """The counts of all classes are in the message."""
     slices, cases = slices_and_cases
     with pytest.raises(FoldWithoutClass, match=r"6 folds need 6 cases of each.*Normal cases: 6, Benign cases: 5"):

@@ -1,6 +1,7 @@
 """Balance, split and fit."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from trainer.data.balance import balanced, class_weights, oversample, undersample
 from trainer.data.dataset import Dataset
-from trainer.data.splits import TooFewSlices, split_by_image
+from trainer.data.splits import Split, TooFewSlices, split_by_image
 from trainer.settings import BalanceName, TrainerSettings
 from trainer.training.fit import History
 from trainer.training.from_scratch import fit_network
@@ -95,9 +96,9 @@ def squares(count: int, classes: ClassSet = LUNG_CT_CLASSES, side: int = 32) -> 
     )  # fmt: skip
 
 
-def fit(dataset, split, settings):
+def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> tuple[Any, History]:
     """A network fitted to one part of a split, its best epoch chosen by the other."""
-    rows = balanced(dataset.labels, split.training, settings.balance, settings.seed)
+    rows = balanced(dataset.labels, split.training, settings.balance or "none", settings.seed)
     return fit_network(dataset, rows, split.validation, settings, settings.seed)
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from shared.versions import published_versions
 from tests.support.labelled import of_cases
 from trainer.data.cases import Cases
+from trainer.data.dataset import Slices
 from trainer.data.splits import Folds, split_by_case
 from trainer.settings import TrainerSettings
 from trainer.training.work_folder import WorkFolder, fingerprint, remove_work, work_folders
@@ -136,26 +136,29 @@ def test_other_unfinished_work_is_named_and_left(tmp_path: Path, caplog: pytest.
     assert work_folders(tmp_path) == (".work-" + "f" * 16,)
 
 
-def test_work_of_a_version_before_is_refused(tmp_path, work, caplog):
+def test_work_of_a_version_before_is_refused(
+    tmp_path: Path, work: tuple[Slices, Folds], caplog: pytest.LogCaptureFixture
+) -> None:
     """Code that changed in any room, moved or went is another fingerprint: what it left is named and not taken up."""
     caplog.set_level("INFO")
     code = shutil.copytree(ROOT / "trainer", tmp_path / "trainer", ignore=shutil.ignore_patterns("__pycache__"))
+    slices, folds = work
     settings = TrainerSettings(network="tiny")
     rooms = sorted({file.parent for file in code.rglob("*.py")})
     assert len(rooms) > 8
-    now = fingerprint(*work, settings, (code,))
+    now = fingerprint(slices, folds, settings, (code,))
     found = {now}
     for room in rooms:
         module = max(room.glob("*.py"), key=lambda file: file.stat().st_size)
         text = module.read_text("utf-8")
         module.write_text(text + "# changed\n", "utf-8")
-        found.add(fingerprint(*work, settings, (code,)))
+        found.add(fingerprint(slices, folds, settings, (code,)))
         module.write_text(text, "utf-8")
     moved = (code / "training" / "fit.py").rename(code / "fit.py")
-    before = fingerprint(*work, settings, (code,))
+    before = fingerprint(slices, folds, settings, (code,))
     found.add(before)
     moved.unlink()
-    found.add(fingerprint(*work, settings, (code,)))
+    found.add(fingerprint(slices, folds, settings, (code,)))
     assert len(found) == len(rooms) + 3
 
     leave(tmp_path, before, "fold-0.npz", "of a version before")
@@ -167,13 +170,13 @@ def test_work_of_a_version_before_is_refused(tmp_path, work, caplog):
 
 
 @pytest.fixture
-def work() -> tuple[Any, Folds]:
+def work() -> tuple[Slices, Folds]:
     """Slices and folds, as a run has them."""
     slices, truth = of_cases({0: [2, 2, 2], 1: [2, 2, 2], 2: [2, 2, 2]})
     return slices, split_by_case(slices, Cases(truth, "known"), 3, seed=0)
 
 
-def test_the_fingerprint_is_of_what_decides_about_the_result(work: tuple[Any, Folds]) -> None:
+def test_the_fingerprint_is_of_what_decides_about_the_result(work: tuple[Slices, Folds]) -> None:
     """Another place, or other threads, are the same work; other folds, settings, labels or weights are not."""
     slices, folds = work
     settings = TrainerSettings(network="tiny", data="/here")
@@ -190,7 +193,7 @@ def test_the_fingerprint_is_of_what_decides_about_the_result(work: tuple[Any, Fo
     assert len(others | {same}) == 4
 
 
-def test_a_weights_file_counts_by_its_content(work: tuple[Any, Folds], tmp_path: Path) -> None:
+def test_a_weights_file_counts_by_its_content(work: tuple[Slices, Folds], tmp_path: Path) -> None:
     """The same path with other weights is other work."""
     slices, folds = work
     settings = TrainerSettings(weights=str(tmp_path / "weights.h5"))
