@@ -28,8 +28,8 @@ OF_PROGRAMS = frozenset(
 )
 """Settings of the service and of the trainer, without the prefix."""
 
-OF_SURROUNDINGS = frozenset(["FAULT_SECONDS", "KEYS", "KILLS", "PUBLISHED_PORT", "TEST_DATA"])
-"""What compose files and tests read, without the prefix."""
+OF_SURROUNDINGS = frozenset(["CI_COMPLETE", "FAULT_SECONDS", "KEYS", "KILLS", "PUBLISHED_PORT", "TEST_DATA"])
+"""What compose files, CI and tests read, without the prefix."""
 
 REMOVED = {
     "loss": "was removed in 0.2.0: fine-tuning always makes cross-entropy small; leave it out",
