@@ -8,9 +8,7 @@ whoever waits for a thread of low priority waits long.
 import json
 import logging
 import os
-import signal
 import struct
-import subprocess
 import sys
 import threading
 import weakref
@@ -29,7 +27,7 @@ from numpy.typing import NDArray
 from service.engines.openvino_conversion import EXPLAIN_FILE
 from service.memory import trim_heap
 from shared.artifact import INPUT_NAME
-from shared.child_process import unthreaded_numpy_environment
+from shared.child_process import Child, become_expendable, end_with_parent
 
 log = logging.getLogger("lungct.explain_worker")
 
@@ -51,7 +49,7 @@ class ExplainWorker:
         self._files = [os.open((folder / EXPLAIN_FILE).with_suffix(end), os.O_RDONLY) for end in (".xml", ".bin")]
         # not at the end of the interpreter, when a thread may still ask: all of it ends with this process anyway
         weakref.finalize(self, _close_all, self._files).atexit = False
-        self._child: tuple[Connection, subprocess.Popen[bytes]] | None = None
+        self._child: tuple[Connection, Child] | None = None
         self._end: weakref.finalize[Any, Any] | None = None
 
     def infer(self, images: NDArray[np.uint8]) -> Arrays:
@@ -96,20 +94,14 @@ class ExplainWorker:
             self._end.atexit = False
         return child[0]
 
-    def _start(self) -> tuple[Connection, subprocess.Popen[bytes]]:
+    def _start(self) -> tuple[Connection, Child]:
         with ExitStack() as ours:
             mine, childs = (ours.enter_context(end) for end in socketpair())
             for limit in (SO_RCVTIMEO, SO_SNDTIMEO):  # one that is stopped midway keeps nobody for ever
                 mine.setsockopt(SOL_SOCKET, limit, struct.pack("ll", _ANSWER_S, 0))
             task = {**self._task, "files": self._files, "connection": childs.fileno()}
-            child = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [sys.executable, "-m", "service.engines.openvino_explain_worker", json.dumps(task)],
-                env=unthreaded_numpy_environment(),
-                pass_fds=[childs.fileno(), *self._files],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # the log is lines of JSON
-            )
+            module, files = "service.engines.openvino_explain_worker", [childs.fileno(), *self._files]
+            child = Child(module, json.dumps(task), files=files)  # unheard: the log is lines of JSON
             # somebody has to wait for its end, and the event loop, where a model may be let go, cannot
             try:
                 threading.Thread(target=child.wait, name="explain-end", daemon=True).start()
@@ -126,7 +118,7 @@ def ports_of(compiled: openvino.CompiledModel, wanted: Sequence[str]) -> dict[st
     return {name: compiled.output(name) for name in wanted if name in named}
 
 
-def _end(connection: Connection, child: "subprocess.Popen[bytes]") -> None:
+def _end(connection: Connection, child: Child) -> None:
     connection.close()
     child.kill()
 
@@ -141,13 +133,12 @@ def _close_all(files: Sequence[int]) -> None:
 
 def _main() -> None:
     task = json.loads(sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we work for; we end with it
+    become_expendable()
+    end_with_parent()
     if sys.platform == "linux":
         for thread in Path("/proc/self/task").iterdir():  # importing started some; they hand it on to those they start
             with suppress(OSError):  # it has ended, or this system has no such policy
                 os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
-        with suppress(OSError):  # where memory runs out, this is what can be spared
-            Path("/proc/self/oom_score_adj").write_text("1000")
     connection = Connection(task["connection"])
     with suppress(OSError, EOFError):  # nobody is at the other end any more
         _serve(connection, task)

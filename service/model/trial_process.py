@@ -5,10 +5,9 @@ Nothing that takes long is imported here: this is the first that the service sta
 
 import os
 import subprocess
-import sys
 from contextlib import suppress
 
-from shared.child_process import child_environment
+from shared.child_process import Child
 
 
 class Ended(Exception):
@@ -20,23 +19,8 @@ class TrialProcess:
 
     def __init__(self, engine: str) -> None:
         """Start it, and have it import that engine while it waits. Raises OSError."""
-        # nobody else has the other end: it closes when this process ends, however it ends, and the child goes with it
-        stdin, lifeline = os.pipe()
-        self._lifeline: int | None = lifeline
+        self._child = Child("service.model.trial_worker", engine, output=subprocess.PIPE)
         self._is_at_work = False
-        try:
-            self._child = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [sys.executable, "-m", "service.model.trial_worker", engine],
-                env=child_environment(),
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError:
-            os.close(lifeline)
-            raise
-        finally:
-            os.close(stdin)
 
     @property
     def is_alive(self) -> bool:
@@ -51,11 +35,11 @@ class TrialProcess:
         self._is_at_work = True
         with self._child:  # closes its pipes
             try:
-                if self._lifeline is not None:
+                if self._child.lifeline is not None:
                     with suppress(BrokenPipeError):  # it has ended: its exit code says more
-                        os.write(self._lifeline, task.encode() + b"\n")
+                        os.write(self._child.lifeline, task.encode() + b"\n")
                 stdout, stderr = self._child.communicate(timeout=timeout_s)
-                if self._lifeline is None:
+                if self._child.lifeline is None:
                     raise Ended
             finally:
                 self.end()
@@ -63,10 +47,7 @@ class TrialProcess:
 
     def end(self) -> None:
         """End it, whatever it does; also from another thread than the one that waits in run()."""
-        lifeline, self._lifeline = self._lifeline, None
-        if lifeline is not None:
-            os.close(lifeline)
-            self._child.kill()
-            self._child.wait()
-            if not self._is_at_work:
-                self._child.__exit__(None, None, None)  # closes its pipes
+        self._child.kill()
+        self._child.wait()
+        if not self._is_at_work:
+            self._child.__exit__(None, None, None)  # closes its pipes

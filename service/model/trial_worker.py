@@ -7,7 +7,6 @@ import os
 import select
 import subprocess
 import sys
-import threading
 import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from service.model.serving_model import LoadOptions, import_engine, prepare_model
 from service.model.trial_process import Ended, TrialProcess
 from shared.artifact import ArtifactError
+from shared.child_process import become_expendable, end_with_parent
 
 log = logging.getLogger("lungct.trial_load")
 
@@ -52,37 +52,31 @@ def trial_load(
         raise TrialFailed(f"a trial load took longer than {timeout_s:g} s") from error
     except Ended as error:
         raise TrialFailed("a trial load was ended with the service") from error
-    said = child.stdout.decode("utf-8", "replace").strip()
-    is_told = child.returncode == _BAD_CONTENT_EXIT and b"Traceback" not in child.stderr
-    if child.returncode and not is_told and (child.stderr or child.returncode < 0):
+    said, code = child.stdout.decode("utf-8", "replace").strip(), child.returncode
+    if not code:
+        return replace(options, **json.loads(said))
+    is_told = code == _BAD_CONTENT_EXIT and b"Traceback" not in child.stderr
+    if not is_told and (child.stderr or code < 0):
         last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
-        log.error("trial load broke", extra={"exit_code": child.returncode, "last_words": last_words})
-    if child.returncode == _BAD_CONTENT_EXIT:
+        log.error("trial load broke", extra={"exit_code": code, "last_words": last_words})
+    if code == _BAD_CONTENT_EXIT:
         raise ArtifactError(said)
-    if child.returncode == _TROUBLE_EXIT:
+    if code == _TROUBLE_EXIT:
         raise MachineTrouble(f"a trial load failed: {said}")
-    if child.returncode == _COSTLY_EXIT:
-        raise TrialFailed(f"a trial load failed: {said}")
-    if child.returncode == _NO_TASK_EXIT:
-        raise TrialFailed("a trial load was asked for too late")
-    if child.returncode < 0:
-        raise TrialFailed(f"a trial load was ended by signal {-child.returncode}")
-    if child.returncode:
-        raise TrialFailed(f"a trial load ended with exit code {child.returncode}")
-    return replace(options, **json.loads(said))
+    ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    known = {_COSTLY_EXIT: f"failed: {said}", _NO_TASK_EXIT: "was asked for too late"}
+    raise TrialFailed(f"a trial load {known.get(code, ended)}")
 
 
 def _main() -> int:
-    os.nice(_NICENESS)  # serving comes first
-    with contextlib.suppress(OSError):  # also where memory runs out: of all in the container this process ends
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    become_expendable(_NICENESS)  # serving comes first
     with contextlib.suppress(ImportError):  # of an engine that is not there, the service says so itself
         import_engine(sys.argv[1])
     task = _next_line(_PATIENCE_S)
     if not task:
         return _NO_TASK_EXIT
     version_dir, options, folder = json.loads(task)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         proven = prepare_model(Path(version_dir), LoadOptions(**options), Path(folder))
     except ArtifactError as error:
@@ -91,7 +85,7 @@ def _main() -> int:
     except OSError as error:
         sys.stdout.write(error.strerror or type(error).__name__)
         return _TROUBLE_EXIT
-    except (MemoryError, ImportError) as error:  # perhaps after much work: not to be tried in vain every few seconds
+    except (MemoryError, ImportError) as error:  # perhaps after much work: not to be tried in vain every second
         sys.stdout.write(type(error).__name__)
         return _COSTLY_EXIT
     except Exception as error:  # nobody foresaw it, and the same bytes would bring it again
@@ -106,12 +100,6 @@ def _next_line(patience_s: float) -> bytes:
     """Of standard input; nothing where none comes in that time, or the service ends."""
     is_there, _, _ = select.select([sys.stdin.buffer], [], [], patience_s)
     return sys.stdin.buffer.readline() if is_there else b""
-
-
-def _end_with_parent() -> None:
-    """Standard input is a pipe on which nothing more comes: it ends when the service does."""
-    sys.stdin.buffer.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

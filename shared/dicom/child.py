@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from shared.child_process import become_expendable, end_with_parent
 from shared.dicom.decode import decode_dicom, inflated
 from shared.dicom.errors import GAVE_UP, DecoderUnavailable
 from shared.dicom.process import ENDED, LENGTH, receive_exactly
@@ -41,8 +42,8 @@ _PATIENCE_S, _NICENESS = 0.1, 5  # after so much processor time the others go fi
 
 
 def _serve(door: socket.socket) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we work for; we end with it
-    Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out, this is what can be spared
+    become_expendable()
+    end_with_parent()
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # only so that it writes there

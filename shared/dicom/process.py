@@ -17,7 +17,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.child_process import unthreaded_numpy_environment
+from shared.child_process import Child
 from shared.dicom.errors import (
     GAVE_UP,
     WORDS,
@@ -80,7 +79,7 @@ class DicomProcess:
         self._limits = limits
         self._patient_key = patient_key
         self._lock = threading.Lock()
-        self._parent: subprocess.Popen[bytes] | None = None
+        self._parent: Child | None = None
         self._door: socket.socket | None = None
 
     def decode(self, body: ImageBytes, window: Window, frame: int) -> DicomFrame:
@@ -158,32 +157,19 @@ class DicomProcess:
 
     def _hand_over(self, *files: int) -> None:
         with self._lock:
-            if self._door is not None:
-                try:
-                    socket.send_fds(self._door, [b"!"], files)
-                except OSError:  # the parent was ended by somebody
-                    self._end()
-                else:
-                    return
-            self._start()
-            socket.send_fds(self._opened(), [b"!"], files)
+            try:
+                socket.send_fds(self._door or self._start(), [b"!"], files)
+            except OSError:  # the parent was ended by somebody
+                self._end()
+                socket.send_fds(self._start(), [b"!"], files)
 
-    def _opened(self) -> socket.socket:
-        if self._door is None:
-            raise RuntimeError("the process for DICOM is not running")
-        return self._door
-
-    def _start(self) -> None:
-        self._door, parents = socket.socketpair()
+    def _start(self) -> socket.socket:
+        door, parents = socket.socketpair()
+        self._door = door
         with parents:
-            self._parent = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [sys.executable, "-m", "shared.dicom.child", str(parents.fileno())],
-                env=unthreaded_numpy_environment(),  # a process with threads must not fork
-                pass_fds=[parents.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # what the codecs say may be of a patient
-            )
+            # it has no threads, and so may fork; nobody hears what codecs say, which may be of a patient
+            self._parent = Child("shared.dicom.child", str(parents.fileno()), files=[parents.fileno()])
+        return door
 
     def _end(self) -> None:
         if self._door is not None:

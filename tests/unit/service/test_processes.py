@@ -1,6 +1,7 @@
 """What holds in the service's process holds in those it starts: nothing is told to anybody, one OpenBLAS thread."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from service.model.serving_model import LoadOptions
 from service.model.trial_process import TrialProcess
 from service.model.trial_worker import trial_load
 from shared.artifact import OUTPUT_NAME
-from shared.child_process import child_environment
 from shared.dicom.process import DicomProcess
 from shared.raster.decode import DEFAULT_LIMITS
 from shared.window import LUNG_WINDOW
@@ -47,7 +47,9 @@ else:
 def serve(_: Path, __: Path) -> None:
     """Import what the service has imported when it serves."""
     code = "import os, service.__main__, service.startup, service.engines.openvino_engine; os._exit(0)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=child_environment(), check=True)
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=True
+    )
 
 
 def try_version(version_dir: Path, folder: Path) -> None:
