@@ -77,7 +77,7 @@ class DecisionRules(BaseModel):
     class_names: tuple[str, ...] = Field(min_length=2)
     target_class: str
     operating_point: str
-    """Name of the point that decides unless another one is asked for."""
+    """Name of the point that decides."""
     operating_points: dict[str, OperatingPoint]
     uncertain: UncertainBand
     prediction_sets: PredictionSets
@@ -92,17 +92,14 @@ class DecisionRules(BaseModel):
             raise ValueError(f"min_probability needs each class once, got {list(self.prediction_sets.min_probability)}")
         return self
 
-    def decide(self, probabilities: Sequence[float], operating_point: str | None = None) -> Decision:
+    def decide(self, probabilities: Sequence[float]) -> Decision:
         """The verdict on one slice; probabilities in class order.
 
         positive: the target's probability reaches both the operating point's threshold and rule_in; negative: it is
-        below both the threshold and rule_out; anything between is uncertain. Raises ValueError for an operating point
-        that is not there, or another number of probabilities than classes.
+        below both the threshold and rule_out; anything between is uncertain. Raises ValueError for another number of
+        probabilities than classes.
         """
-        name = operating_point or self.operating_point
-        if name not in self.operating_points:
-            raise ValueError(f"expected an operating point out of {list(self.operating_points)}, got {name!r}")
-        probability = self._by_name(probabilities)[self.target_class]
+        name, probability = self.operating_point, self._by_name(probabilities)[self.target_class]
         threshold = self.operating_points[name].threshold
         verdict: Verdict = "uncertain"
         if probability >= max(threshold, self.uncertain.rule_in):
