@@ -30,7 +30,7 @@ def _glibc() -> ctypes.CDLL | None:
 def collect_rarely() -> None:
     """Take what is there now out of garbage collection, and look for the rest's cycles less often.
 
-    Requests leave few cycles, and walking through every module's objects takes 6 % of the event loop's time.
+    Requests leave hardly any cycles, and walking through every module's objects takes 6 % of the event loop's time.
     """
     gc.collect()
     gc.freeze()

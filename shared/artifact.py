@@ -48,7 +48,6 @@ MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 MAX_GOLDEN_BYTES = 64 * 1024 * 1024
 MAX_VERSION_BYTES = 16 * 1024**3
 """By the manifest, all files together: a sparse file costs nobody anything but who reads it."""
-_CHUNK_BYTES = 1024 * 1024
 _MOST_MEMBERS = 16
 """Of golden.npz, which has two: ZipFile makes an object for each, half a KB for 46 bytes."""
 _ARRAY_HEADER = re.compile(
@@ -185,13 +184,9 @@ def read_manifest(version_dir: Path, number: str | None = None) -> Manifest:
 
 
 def digest_file(path: Path) -> FileDigest:
-    """SHA-256 and size, reading 1 MiB at a time."""
-    sha256, size = hashlib.sha256(), 0
+    """SHA-256 and size."""
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            sha256.update(chunk)
-            size += len(chunk)
-    return FileDigest(sha256=sha256.hexdigest(), size=size)
+        return FileDigest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=file.tell())
 
 
 def digest_files(version_dir: Path) -> dict[str, FileDigest]:

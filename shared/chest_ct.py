@@ -15,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from shared.body import Mask, bright_part, filled, largest_piece
 from shared.imaging import SliceTensor
 
 Check = Literal["colour", "contrast", "body", "tissue", "lungs", "distance"]
 """What can speak against a chest slice."""
 
-_Mask = NDArray[np.uint8]
-
 _OVERVIEW_SIDE = 64
 _SHRUNKEN_SIDE = 112
-_CLOSING = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)), np.uint8)
-_FRAME = 3  # around the overview, as wide as closing reaches
+_GAP = 5  # in the overview, which closes
 _FLOODED = 2  # neither 0 nor 1
 _LUNG_SHARE = 0.015  # of the body: what is dark and smaller is a bronchus, or between letters
 _PLENTY = 0.07  # of the body: no limit asks more of the lungs
@@ -106,8 +104,7 @@ def look_at(tensor: SliceTensor) -> ChestFigures:
     """Measure uint8 [H, W, 1], as shared.imaging.to_tensor() gives it, in 0.15 to 0.3 ms."""
     grey = _without_padding(_shrunk(tensor[:, :, 0]))
     overview = cv2.resize(grey, (_OVERVIEW_SIDE, _OVERVIEW_SIDE), interpolation=cv2.INTER_LINEAR)
-    _, thresholded = cv2.threshold(overview, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    bright = np.asarray(thresholded, np.uint8)
+    bright = bright_part(overview)
     count = cv2.countNonZero(bright)
     share = count / bright.size
     if share in (0.0, 1.0):
@@ -116,7 +113,7 @@ def look_at(tensor: SliceTensor) -> ChestFigures:
     brighter = cv2.mean(overview, bright)[0]
     darker = (mean - share * brighter) / (1 - share)
     contrast = brighter - darker
-    body = _filled(_largest(bright, count))
+    body = filled(_largest(bright, count), _GAP)
     _, _, width, height = cv2.boundingRect(body)
     area = cv2.countNonZero(body)
     return ChestFigures(
@@ -147,7 +144,7 @@ def _without_padding(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey[top : top + height, left : left + width] if width else grey
 
 
-def _largest(mask: _Mask, count: int) -> _Mask:
+def _largest(mask: Mask, count: int) -> Mask:
     """The largest connected piece of a mask with so many pixels.
 
     What the middle row meets first is most of it on nearly every chest slice, and then no other needs to be looked for.
@@ -157,20 +154,10 @@ def _largest(mask: _Mask, count: int) -> _Mask:
     flooded = mask.copy()
     if mask[middle, first] and 2 * cv2.floodFill(flooded, None, (first, middle), (_FLOODED,))[0] > count:
         return np.asarray(flooded == _FLOODED).view(np.uint8)
-    _, labels = cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_16U)
-    areas = np.bincount(labels.ravel())
-    return np.asarray(labels == 1 + int(areas[1:].argmax())).view(np.uint8)
+    return largest_piece(mask)
 
 
-def _filled(mask: _Mask) -> _Mask:
-    """The mask with what cannot be reached from outside, also through a thin gap."""
-    framed = np.asarray(cv2.copyMakeBorder(mask, *(_FRAME,) * 4, cv2.BORDER_CONSTANT, value=(0,)), np.uint8)
-    closed = np.asarray(cv2.morphologyEx(framed, cv2.MORPH_CLOSE, _CLOSING), np.uint8)
-    cv2.floodFill(closed, None, (0, 0), (_FLOODED,))
-    return np.asarray(closed[_FRAME:-_FRAME, _FRAME:-_FRAME] != _FLOODED).view(np.uint8)
-
-
-def _in_large_pieces(mask: _Mask, body_area: int) -> int:
+def _in_large_pieces(mask: Mask, body_area: int) -> int:
     """Pixels of the mask in connected pieces of 1.5 % of the body and more.
 
     A piece that holds a square of that area is large, and squares are found five times as fast as pieces: where they

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.body import Body, find_body
+from shared.body import Body, body_box, find_body
 from shared.box import Box
-from shared.raster.decode import DEFAULT_LIMITS, GreySlice, ImageBytes, RasterLimits, decode_grey
+from shared.raster.decode import GreySlice
 from shared.window import LUNG_WINDOW, Window
 
 cv2.setNumThreads(1)  # callers prepare slices on many threads; OpenCV's own would spin between one slice and the next
@@ -20,8 +20,6 @@ cv2.setNumThreads(1)  # callers prepare slices on many threads; OpenCV's own wou
 SliceTensor = NDArray[np.uint8]
 """uint8 [height, width, 1]; one slice as the network takes it."""
 
-_OVERVIEW_SIDE = 128  # the body is found on an overview of this size: 0.2 ms instead of 3 on 512 x 512
-_MIN_BODY_SHARE = 0.05  # less of the overview than this is no body but noise or a corner of the table
 _AIR_HU, _TISSUE_HU, _WHITE_HU = -1000, 45, 200  # anchored grey: air is 0, soft tissue lies between, white is 200 HU
 _MIN_CONTRAST = 32  # grey values between air and tissue; with fewer there is no anchor, and grey stays as it is
 
@@ -58,11 +56,6 @@ class PreprocessingSpec(BaseModel):
         return self
 
 
-def read_slice(body: ImageBytes, spec: PreprocessingSpec, limits: RasterLimits = DEFAULT_LIMITS) -> SliceTensor:
-    """Bytes of a JPEG or PNG → uint8 [height, width, 1]. Raises shared.raster.decode.SliceError."""
-    return to_tensor(decode_grey(body, limits), spec)
-
-
 def to_tensor(grey: GreySlice, spec: PreprocessingSpec, air_grey: int | None = None) -> SliceTensor:
     """uint8 [h, w] of any size → uint8 [spec.height, spec.width, 1].
 
@@ -73,7 +66,7 @@ def to_tensor(grey: GreySlice, spec: PreprocessingSpec, air_grey: int | None = N
 
 
 def to_placed_tensor(grey: GreySlice, spec: PreprocessingSpec, air_grey: int | None = None) -> tuple[SliceTensor, Box]:
-    """The same, and where on the slice the tensor lies: with what it is padded with, it may reach beyond its edges."""
+    """What to_tensor() makes of a slice, and where on it that lies: padding may reach beyond the slice's edges."""
     cut, box = _cut(grey, spec, spec.air_grey if air_grey is None else air_grey)
     height, width = spec.height, spec.width
     if spec.pad == "square":
@@ -104,38 +97,8 @@ def _anchored(body: Body, air: int) -> GreySlice:
     return np.asarray(cv2.LUT(body.grey, np.round(table).astype(np.uint8)), np.uint8)
 
 
-def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
-    """Bounding box (top, bottom, left, right; ends exclusive) of the body, without table and air.
-
-    The body is the largest connected bright area by Otsu's threshold (Otsu 1979, 10.1109/TSMC.1979.4310076), which
-    follows the window the slice was exported with. The whole slice where nothing is large enough to be a body.
-    """
-    height, width = grey.shape
-    scale = min(1.0, _OVERVIEW_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    overview = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    _, bright = cv2.threshold(overview, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    # opening cuts the thin bridges between skin and table or blanket
-    bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
-    components = stats[1:]  # row 0 is the background
-    if not len(components):
-        return 0, height, 0, width
-    body = components[np.argmax(components[:, cv2.CC_STAT_AREA])]
-    if body[cv2.CC_STAT_AREA] < _MIN_BODY_SHARE * size[0] * size[1]:
-        return 0, height, 0, width
-    left, top = int(body[cv2.CC_STAT_LEFT]), int(body[cv2.CC_STAT_TOP])
-    right, bottom = left + int(body[cv2.CC_STAT_WIDTH]), top + int(body[cv2.CC_STAT_HEIGHT])
-    return (
-        int(top * height / size[1]),
-        min(height, -(-bottom * height // size[1])),
-        int(left * width / size[0]),
-        min(width, -(-right * width // size[0])),
-    )
-
-
 def _pad(grey: GreySlice, height: int, width: int, top: int, left: int) -> GreySlice:
-    """Lay on black. Only what is already small is padded: a strip of 32 x 60,000 pixels makes no huge square."""
+    """Put it on black. Only what is already small is padded: a strip of 32 x 60,000 pixels makes no huge square."""
     if grey.shape == (height, width):
         return grey
     padded = np.zeros((height, width), np.uint8)

@@ -12,6 +12,7 @@ from shared.raster.decode import (
     GreySlice,
     ImageBytes,
     ImageType,
+    RasterHeader,
     RasterLimits,
     decode_grey,
     read_header,
@@ -27,7 +28,8 @@ class DecodedSlice:
 
     grey: GreySlice
     """uint8 [h, w], upright."""
-    kind: ImageType
+    header: RasterHeader | None
+    """None for DICOM, whose header only the process that decodes it reads."""
     frames: int = 1
     """How many the file has; this is one of them."""
     window: Window | None = None
@@ -36,14 +38,14 @@ class DecodedSlice:
     """Keyed digest of a DICOM file's PatientID, where the decoder was given a key."""
 
     @property
+    def kind(self) -> ImageType:
+        """Of the file."""
+        return self.header.kind if self.header else "dicom"
+
+    @property
     def air_grey(self) -> int | None:
         """Grey value of air, for to_tensor(); None where only the spec knows it."""
-        return self.window.grey_of(_AIR_HU) if self.window and self.kind == "dicom" else None
-
-
-def is_dicom(body: ImageBytes) -> bool:
-    """Whether it is a DICOM file by its magic word (PS3.10, 7.1); nanoseconds."""
-    return body[128:132] == b"DICM"
+        return self.window.grey_of(_AIR_HU) if self.window and self.header is None else None
 
 
 class SliceDecoder:
@@ -56,33 +58,45 @@ class SliceDecoder:
         self._limits = limits
         self._dicom = DicomProcess(limits, patient_key)
 
+    def read_header(self, body: ImageBytes, frame: int | None = None) -> RasterHeader | None:
+        """What a JPEG or PNG says of its pixels, in microseconds; None for DICOM, by its magic word (PS3.10, 7.1).
+
+        Raises shared.raster.decode.SliceError where decode() would refuse the file, or this frame of it, unseen.
+        """
+        if body[128:132] == b"DICM":
+            return None
+        header = read_header(body, self._limits)
+        if frame is not None and frame != 1:
+            raise NoSuchFrame(frame, 1)
+        return header
+
     def decode(
         self,
         body: ImageBytes,
         hounsfield_window: Window = LUNG_WINDOW,
         *,
+        header: RasterHeader | None = None,
         frame: int | None = None,
         level: float | None = None,
         width: float | None = None,
     ) -> DecodedSlice:
         """Decode one frame of a whole file.
 
-        hounsfield_window: the model's, `spec.window`; DICOM is shown in it. frame: counted from 1; None is the first
-        one. level and width: another window for display, of DICOM and 16-bit PNG; images of 8 bits have none. Blocks
-        for as long as it takes: call it off the event loop. Raises shared.raster.decode.SliceError, or
-        shared.dicom.errors.DecoderUnavailable where it says nothing of the file.
+        hounsfield_window: the model's, `spec.window`; DICOM is shown in it. header: what read_header() said, where it
+        was asked before. frame: counted from 1; None is the first one. level and width: another window for display, of
+        DICOM and 16-bit PNG; images of 8 bits have none. Blocks for as long as it takes: call it off the event loop.
+        Raises shared.raster.decode.SliceError, or shared.dicom.errors.DecoderUnavailable where it says nothing of the
+        file.
         """
-        if is_dicom(body):
+        header = header or self.read_header(body, frame)
+        if header is None:
             window = _window(hounsfield_window, level, width)
             decoded = self._dicom.decode(body, window, frame or 1)
-            return DecodedSlice(decoded.grey, "dicom", decoded.frames, window, decoded.patient)
-        header = read_header(body, self._limits)
-        if frame is not None and frame != 1:
-            raise NoSuchFrame(frame, 1)
+            return DecodedSlice(decoded.grey, None, decoded.frames, window, decoded.patient)
         if header.bit_depth < 16:  # noqa: PLR2004 - bits
-            return DecodedSlice(decode_grey(body, self._limits), header.kind)
+            return DecodedSlice(decode_grey(body, self._limits, header=header), header)
         window = _window(WHOLE_16_BIT, level, width)
-        return DecodedSlice(decode_grey(body, self._limits, window), header.kind, window=window)
+        return DecodedSlice(decode_grey(body, self._limits, window, header), header, window=window)
 
     def close(self) -> None:
         """End the process for DICOM."""

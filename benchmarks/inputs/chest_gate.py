@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from benchmarks.inputs.chest_gate_dicom import dicom_kinds
 from benchmarks.inputs.chest_gate_drawn import drawn_kinds
 from benchmarks.inputs.chest_gate_pictures import TUNED_ON, Picture, folder, packaged_photographs, volume
-from service.inference.chest_gate import Gate
+from service.inference.chest_gate import Gate, Predicted, Prepared
 from service.metrics import Metrics
 from service.model.serving_model import LoadOptions, ServingModel, load_model, prepare_model
 from shared.artifact import DISTANCE_NAME
 from shared.chest_ct import DEFAULT_GATE, Check
-from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
+from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.decode import SliceError, decode_grey
 from shared.slices import SliceDecoder
 
@@ -105,13 +105,15 @@ class GateUnderTest:
                 yield ("cannot be decoded",), np.nan
                 continue
             tensor = to_tensor(decoded.grey, self._spec, decoded.air_grey)
-            doubts = self._gate.look(body, tensor, self._limits)
-            distance = np.nan if doubts else self._distance(tensor)
-            yield self._gate.judge(doubts, None if np.isnan(distance) else distance, self._limits), distance
-
-    def _distance(self, tensor: SliceTensor) -> float:
-        outputs = self._model.engine.infer(tensor[np.newaxis]) if self._model else {}
-        return float(outputs[DISTANCE_NAME][0]) if DISTANCE_NAME in outputs else np.nan
+            doubts = self._gate.look(body, decoded.header, tensor, self._limits)
+            if doubts or self._model is None:
+                yield doubts, np.nan
+                continue
+            outputs = self._model.engine.infer(tensor[np.newaxis])
+            judged = self._gate.judge(Prepared(tensor, doubts), outputs, 0, self._limits)
+            assert isinstance(judged, Predicted)  # the gate only flags
+            distance = float(outputs[DISTANCE_NAME][0]) if DISTANCE_NAME in outputs else np.nan
+            yield judged.doubts, distance
 
     def close(self) -> None:
         """End the decoder's process."""

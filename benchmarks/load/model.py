@@ -15,7 +15,8 @@ import numpy as np
 
 from shared.artifact import read_manifest
 from shared.classes import LUNG_CT_CLASSES
-from shared.imaging import PreprocessingSpec, read_slice
+from shared.imaging import PreprocessingSpec, to_tensor
+from shared.raster.decode import decode_grey
 from trainer.settings import NetworkName
 
 MODEL_NAME = "lung-ct"
@@ -87,7 +88,7 @@ def _expected(version_dir: Path, slices: Path) -> list[list[float]]:
 
     spec = read_manifest(version_dir).preprocessing
     bodies = [(slices / f"{number}.jpg").read_bytes() for number in range(N_EXPECTED)]
-    tensors = np.stack([read_slice(body, spec) for body in bodies])
+    tensors = np.stack([to_tensor(decode_grey(body), spec) for body in bodies])
     return [[float(value) for value in row] for row in load_and_predict(version_dir, tensors)]
 
 

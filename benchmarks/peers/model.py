@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE, read_manifest
-from shared.imaging import PreprocessingSpec, SliceTensor, read_slice
+from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
+from shared.raster.decode import decode_grey
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """uint8 [B, H, W, 1] → float32 [B, C]."""
@@ -30,7 +31,7 @@ class PeerModel:
 
     def read(self, body: bytes) -> SliceTensor:
         """JPEG bytes → uint8 [H, W, 1]."""
-        return read_slice(body, self.spec)
+        return to_tensor(decode_grey(body), self.spec)
 
     def predict(self, slices: Sequence[SliceTensor]) -> list[dict[str, object]]:
         """One inference for all slices; one answer each."""

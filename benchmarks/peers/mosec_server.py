@@ -7,7 +7,8 @@ from mosec import Server, Worker
 
 from benchmarks.peers.model import load_model, max_batch_size
 from shared.artifact import read_manifest
-from shared.imaging import SliceTensor, read_slice
+from shared.imaging import SliceTensor, to_tensor
+from shared.raster.decode import decode_grey
 
 
 class Decode(Worker):
@@ -22,7 +23,7 @@ class Decode(Worker):
         return data[data.index(b"\r\n\r\n") + 4 : data.rindex(b"\r\n--")]
 
     def forward(self, data: bytes) -> SliceTensor:
-        return read_slice(data, self.spec)
+        return to_tensor(decode_grey(data), self.spec)
 
 
 class Inference(Worker):

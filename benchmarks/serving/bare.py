@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.peers.model import compile_openvino, load_tensorflow
 from shared.artifact import INPUT_NAME, read_manifest
-from shared.imaging import PreprocessingSpec, SliceTensor, read_slice
+from shared.imaging import PreprocessingSpec, SliceTensor, to_tensor
+from shared.raster.decode import decode_grey
 
 _WARM_UP_S = 0.7
 _BATCH = 8
@@ -46,7 +47,7 @@ class _Work:
 
     def read(self) -> SliceTensor:
         """Decode and preprocess the next slice."""
-        return read_slice(next(self._turns), self.spec)
+        return to_tensor(decode_grey(next(self._turns)), self.spec)
 
     def read_batch(self) -> np.ndarray:
         """The next uint8 [8, H, W, 1]."""

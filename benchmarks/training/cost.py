@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 from scipy import stats
 
+from shared.body import body_box
 from shared.classes import LUNG_CT_CLASSES
-from shared.imaging import PreprocessingSpec, body_box
+from shared.imaging import PreprocessingSpec
 from shared.raster.decode import decode_grey
 from trainer.data.dataset import index_folder
 from trainer.data.input_pipeline import read_dataset

@@ -1,7 +1,7 @@
 """Manifest and outcome → what is answered for one slice, whoever asks."""
 
 from service.answers.warnings import warnings_of
-from service.inference.predictor import Predicted
+from service.inference.chest_gate import Predicted
 from service.schemas import Decision, Prediction
 from shared.artifact import Manifest
 

@@ -1,7 +1,6 @@
 """What a reader of an answer must know: of the software, of the model, of the file."""
 
-from service.inference.chest_gate import warning_of
-from service.inference.predictor import Predicted
+from service.inference.chest_gate import Predicted, warning_of
 from shared.artifact import Manifest
 
 DISCLAIMER = "Research and education only: not for diagnosis."

@@ -11,7 +11,8 @@ from service.auth.api_keys import ApiKeys
 from service.errors import ProblemError
 from service.explain.explainer import Explainer
 from service.health.readiness import Readiness
-from service.inference.predictor import Predicted, Predictor
+from service.inference.chest_gate import Predicted
+from service.inference.predictor import Predictor
 from service.ledger.facts import InputDigests, facts_of
 from service.ledger.writer import Ledger
 from service.metrics import Metrics

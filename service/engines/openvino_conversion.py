@@ -1,7 +1,7 @@
 """A SavedModel → the files that the OpenVINO engine compiles: for a lone slice, for batches, and for explanations.
 
 The first two have one fixed shape. Where precision is free, the weights of large dense layers are written with 8 bits:
-a batch of a few slices waits longer for such a layer's weights to come from memory than for its sums, and each compiled
+a small batch waits longer for such a layer's weights to come from memory than for its sums, and each compiled
 model keeps a copy of them. The golden replay decides whether the answers are still Keras's; docs/decisions/008 has the
 figures.
 """

@@ -14,18 +14,17 @@ from service.errors import InvalidRequest
 from service.explain.occlusion import occlusion_grid
 from service.explain.overlay import draw_overlay
 from service.inference.batching import MicroBatcher, QueueFull
-from service.inference.chest_gate import Gate, NotAChestCT, warning_of
-from service.inference.predictor import Predicted
+from service.inference.chest_gate import Gate, Predicted, warning_of
+from service.inference.scoring import Encoded, Preparer
 from service.inference.thread_pools import WorkerPool
 from service.metrics import Metrics
 from service.model.serving_model import ServingModel
 from service.schemas import Method
 from service.settings import ServiceSettings
-from shared.artifact import ATTENTION_NAME, DISTANCE_NAME, OUTPUT_NAME
+from shared.artifact import ATTENTION_NAME, OUTPUT_NAME
 from shared.box import Box
-from shared.imaging import to_placed_tensor
-from shared.raster.decode import GreySlice, ImageBytes, RasterLimits, read_header
-from shared.slices import SliceDecoder, is_dicom
+from shared.raster.decode import GreySlice, ImageBytes
+from shared.slices import SliceDecoder
 
 _NO_PROCESS_S = 1.0
 """After which a process may be had again, where the machine starts none now."""
@@ -75,10 +74,8 @@ class Explainer:
     """The thread, and its bounded queue."""
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics, decoder: SliceDecoder) -> None:
-        self._limits = RasterLimits(max_pixels=settings.max_pixels)
-        self._gate = Gate(settings.ood_policy, metrics)
-        self._decoder = decoder
-        self.batcher: MicroBatcher[ServingModel, Question, Explanation | Exception] = MicroBatcher(
+        self._preparer = Preparer(decoder, Gate(settings.ood_policy, metrics), timed=lambda _: None)
+        self.batcher: MicroBatcher[ServingModel, tuple[Question, Encoded], Explanation | Exception] = MicroBatcher(
             self._compute,
             self._compute,
             WorkerPool(1, "explain", _NICENESS),
@@ -97,10 +94,10 @@ class Explainer:
         or what else broke in decoding, QueueFull where this machine starts no process now, or
         BatchFailed.
         """
-        if not is_dicom(question.body):
-            read_header(question.body, self._limits)  # before it waits for its turn
+        header = self._preparer.decoder.read_header(question.body, question.frame)  # before it waits for its turn
         index_of_class(model, question.class_name)
-        answer = await self.batcher.submit(model, question)
+        encoded = Encoded(question.body, header, question.frame)
+        answer = await self.batcher.submit(model, (question, encoded))
         try:
             if isinstance(answer, Exception):
                 raise answer
@@ -108,32 +105,27 @@ class Explainer:
         finally:
             del answer  # else it, its traceback and this frame would hold each other, and the body
 
-    def _compute(self, model: ServingModel, questions: Sequence[Question]) -> list[Explanation | Exception]:
-        return [self._explain(model, question) for question in questions]
+    def _compute(self, model: ServingModel, items: Sequence[tuple[Question, Encoded]]) -> list[Explanation | Exception]:
+        return [self._explain(model, question, encoded) for question, encoded in items]
 
-    def _explain(self, model: ServingModel, question: Question) -> Explanation | Exception:
-        spec = model.manifest.preprocessing
+    def _explain(self, model: ServingModel, question: Question, encoded: Encoded) -> Explanation | Exception:
         try:
-            decoded = self._decoder.decode(question.body, spec.window, frame=question.frame)
-            tensor, box = to_placed_tensor(decoded.grey, spec, decoded.air_grey)
-            doubts = self._gate.look(question.body, tensor, model.chest_gate)
+            prepared, box, grey = self._preparer.prepare(model, encoded)
         except Exception as error:  # it is this slice's answer, and says nothing of the engine
             return error
         try:
-            outputs = model.infer_with_attention(tensor[np.newaxis])
+            outputs = model.infer_with_attention(prepared.tensor[np.newaxis])
         except OSError:  # this machine starts no process now: neither the slice's fault nor the model's
             return QueueFull(_NO_PROCESS_S)
+        predicted = self._preparer.gate.judge(prepared, outputs, 0, model.chest_gate)
+        if isinstance(predicted, Exception):
+            return predicted
         probabilities, attention = outputs[OUTPUT_NAME][0], outputs.get(ATTENTION_NAME)
-        distance = float(outputs[DISTANCE_NAME][0]) if DISTANCE_NAME in outputs else None
-        try:
-            doubts = self._gate.judge(doubts, distance, model.chest_gate)
-        except NotAChestCT as refusal:
-            return refusal
         index = index_of_class(model, question.class_name)
         asked = int(probabilities.argmax()) if index is None else index
         if attention is None:
             evidence = occlusion_grid(
-                tensor, probabilities, asked, lambda images: model.infer_with_attention(images)[OUTPUT_NAME]
+                prepared.tensor, probabilities, asked, lambda images: model.infer_with_attention(images)[OUTPUT_NAME]
             )
         else:
             evidence = class_evidence(attention[0], asked)
@@ -141,15 +133,15 @@ class Explainer:
         method: Method = "occlusion" if attention is None else "class-activation"
         grid, overlay = relative(evidence), None
         if question.opacity is not None:
-            comment = "; ".join([f"{called}, {method}, model version {model.version}", *warning_of(doubts)])
-            overlay = draw_overlay(decoded.grey, grid, box, question.opacity, comment)
+            comment = "; ".join([f"{called}, {method}, model version {model.version}", *warning_of(predicted.doubts)])
+            overlay = draw_overlay(grey, grid, box, question.opacity, comment)
         return Explanation(
             class_name=called,
             method=method,
             grid=grid,
             box=box,
-            grey=decoded.grey,
-            predicted=Predicted(probabilities, doubts, decoded.kind, decoded.frames),
+            grey=grey,
+            predicted=predicted,
             overlay=overlay,
         )
 

@@ -7,50 +7,52 @@ that is not ready.
 import asyncio
 import logging
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 
 from service.health.readiness import Readiness
 from service.inference.batching import BatchFailed, QueueFull
-from service.inference.predictor import Predictor, Prepared
+from service.inference.chest_gate import Prepared
+from service.inference.predictor import Predictor
 from service.model.hot_reload import HotReload
 from shared.artifact import Golden, GoldenMismatch
 
 log = logging.getLogger("lungct.self_check")
 
 
+@dataclass(frozen=True)
 class SelfCheck:
     """Keeps readiness true while nobody asks. Whether the engine fails at all is counted where batches end."""
 
-    def __init__(self, reload: HotReload, predictor: Predictor, readiness: Readiness, interval_s: float) -> None:
-        self._reload = reload
-        self._predictor = predictor
-        self._readiness = readiness
-        self._interval_s = interval_s
+    reload: HotReload
+    predictor: Predictor
+    readiness: Readiness
+    interval_s: float
 
     async def run(self) -> None:
         """Check until cancelled."""
-        self._readiness.self_checked()
+        self.readiness.self_checked()
         while True:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(self.interval_s)
             try:
                 await self.check()
             except Exception:
                 log.exception("a self-check broke")
             else:
-                self._readiness.self_checked()
+                self.readiness.self_checked()
 
     async def check(self) -> None:
         """Replay one golden slice, where a model serves and there is a place."""
-        model, batcher = self._reload.serving, self._predictor.batcher
+        model, batcher = self.reload.serving, self.predictor.batcher
         if model is None:
             return
         try:
-            batcher.reserve(patience_s=self._interval_s)
+            batcher.reserve(patience_s=self.interval_s)
         except QueueFull:
             return  # enough others ask
         try:
-            answer = await batcher.submit(model, Prepared(model.golden.images[0], None))
+            answer = await batcher.submit(model, Prepared(model.golden.images[0], doubts=None))
         except BatchFailed:
             return
         finally:
@@ -62,6 +64,6 @@ class SelfCheck:
             known.compare(answer.probabilities[np.newaxis], model.manifest.golden_tolerance)
         except GoldenMismatch as error:
             log.error("wrong answer", extra={"model_version": model.version, "reason": str(error)})  # noqa: TRY400
-            self._readiness.wrong_model = weakref.ref(model)
+            self.readiness.wrong_model = weakref.ref(model)
         else:
-            self._readiness.wrong_model = None
+            self.readiness.wrong_model = None

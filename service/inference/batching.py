@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from service.errors import ProblemError, ProblemKind
@@ -60,6 +60,7 @@ class _Waiting(Generic[Key, Item, Answer]):
     request_id: str | None
 
 
+@dataclass(eq=False)
 class MicroBatcher(Generic[Key, Item, Answer]):
     """Items of one key (here: one model version) share a batch; a batch never mixes keys.
 
@@ -69,36 +70,22 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     for its next one.
     """
 
-    def __init__(
-        self,
-        compute: Callable[[Key, Sequence[Item]], Sequence[Answer]],
-        compute_single: Callable[[Key, Sequence[Item]], Sequence[Answer]],
-        executor: Executor,
-        *,
-        workers: int,
-        in_flight: int,
-        batch_size: int,
-        single_threshold: Callable[[Key], int],
-        max_queue: int,
-        observer: Observer,
-    ) -> None:
-        self._compute = compute
-        self._compute_single = compute_single
-        self._executor = executor
-        self._workers = workers
-        self._in_flight = in_flight
-        self._batch_size = batch_size
-        self._single_threshold = single_threshold
-        self._max_queue = max_queue
-        self._observer = observer
-        self._queue: deque[_Waiting[Key, Item, Answer]] = deque()
-        self._held = 0
-        self._room: deque[asyncio.Future[None]] = deque()
-        self._seconds_per_item = 0.0
-        self._running: dict[Future[Sequence[Answer]], float] = {}
-        self._is_alone = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+    compute: Callable[[Key, Sequence[Item]], Sequence[Answer]]
+    compute_single: Callable[[Key, Sequence[Item]], Sequence[Answer]]
+    executor: Executor
+    _: KW_ONLY
+    workers: int
+    in_flight: int
+    batch_size: int
+    single_threshold: Callable[[Key], int]
+    max_queue: int
+    observer: Observer
+    _queue: deque[_Waiting[Key, Item, Answer]] = field(default_factory=deque, init=False)
+    _held: int = field(default=0, init=False)
+    _room: deque[asyncio.Future[None]] = field(default_factory=deque, init=False)
+    _seconds_per_item: float = field(default=0.0, init=False)
+    _running: dict[Future[Sequence[Answer]], float] = field(default_factory=dict, init=False)
+    _is_alone: bool = field(default=False, init=False)
 
     # --- admission ----------------------------------------------------------------------------------------------------
 
@@ -110,7 +97,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     @property
     def round_size(self) -> int:
         """Items that are computed at a time when every worker has a full batch."""
-        return self._workers * self._batch_size
+        return self.workers * self.batch_size
 
     @property
     def oldest_batch_s(self) -> float:
@@ -125,7 +112,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     @property
     def is_full(self) -> bool:
         """Whether reserve() would fail even for a patient caller."""
-        return self._held >= self._max_queue
+        return self._held >= self.max_queue
 
     def reserve(self, patience_s: float) -> None:
         """Take a place for one item, to be given back by release().
@@ -133,14 +120,14 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         Raises QueueFull where every place is taken, or where by the measured rate the answer would come later than
         patience_s from now: computing it would only delay those who can still be served.
         """
-        if self.is_full or self.expected_wait_s > patience_s:
+        if self._held >= self.max_queue or self._held * self._seconds_per_item > patience_s:
             raise QueueFull(self.retry_after_s())
-        self._hold()
+        self._held += 1
 
     async def reserve_when_free(self) -> None:
         """Like reserve(), but wait for a place, first come first served."""
         if not self.is_full:
-            self._hold()
+            self._held += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room.append(turn)
@@ -161,20 +148,10 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                 turn.set_result(None)
                 return
         self._held -= 1
-        if not self._held:
-            self._idle.set()
 
     def retry_after_s(self) -> float:
         """When half of what is held now will be done, by the measured rate."""
         return max(0.05, self.expected_wait_s / 2)
-
-    async def drained(self) -> None:
-        """Return when no place is taken."""
-        await self._idle.wait()
-
-    def _hold(self) -> None:
-        self._held += 1
-        self._idle.clear()
 
     # --- computing ----------------------------------------------------------------------------------------------------
 
@@ -198,35 +175,34 @@ class MicroBatcher(Generic[Key, Item, Answer]):
             del waiting  # else an answer that raised, its traceback and this frame would hold each other, and the item
 
     def _dispatch(self) -> None:
-        while sizes := self._next_sizes():
+        while self._queue and (sizes := self._next_sizes()):
             self._is_alone = sizes == [1] and not self._running
-            compute = self._compute_single if self._is_alone else self._compute
             for size in sizes:
-                self._start(compute, [self._pop() for _ in range(size)])
+                self._start(size)
 
     def _next_sizes(self) -> list[int]:
         """Sizes of the batches that may start now, of items at the head of the queue that have one key.
 
-        Idle workers take what waits: a few items one after the other, more in one even round. While some are busy, a
-        free one takes a batch that is at least half full. Beyond that full batches follow: what does not fill one
-        waits.
+        Idle workers take what waits: up to single_threshold one after the other, more in one even round. While some are
+        busy, a free one takes a batch that is at least half full. Beyond that full batches follow: what does not fill
+        one waits.
         """
         waiting = self._waiting_of_one_key()
         if not waiting or (self._running and self._is_alone):
             return []
         if not self._running:
-            if waiting <= self._single_threshold(self._queue[0].key):
+            if waiting <= self.single_threshold(self._queue[0].key):
                 return [1]
             if waiting < self.round_size:
                 return self._even_round(waiting)
-        full = [self._batch_size] * min(self._in_flight - len(self._running), waiting // self._batch_size)
+        full = [self.batch_size] * min(self.in_flight - len(self._running), waiting // self.batch_size)
         rest = waiting - sum(full)
-        if len(self._running) + len(full) < self._workers and 2 * rest >= self._batch_size:
+        if len(self._running) + len(full) < self.workers and 2 * rest >= self.batch_size:
             return [*full, rest]
         return full
 
     def _even_round(self, waiting: int) -> list[int]:
-        workers = min(self._workers, waiting)
+        workers = min(self.workers, waiting)
         each, rest = divmod(waiting, workers)
         return [each + 1] * rest + [each] * (workers - rest)
 
@@ -239,26 +215,23 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         for waiting in queue:
             if waiting.answer.done():
                 continue
-            if waiting.key is not queue[0].key or count == self._in_flight * self._batch_size:
+            if waiting.key is not queue[0].key or count == self.in_flight * self.batch_size:
                 break
             count += 1
         return count
 
-    def _pop(self) -> _Waiting[Key, Item, Answer]:
-        """The first item that a caller still waits for; there is one."""
-        while (waiting := self._queue.popleft()).answer.done():
-            pass
-        return waiting
-
-    def _start(
-        self, compute: Callable[[Key, Sequence[Item]], Sequence[Answer]], batch: list[_Waiting[Key, Item, Answer]]
-    ) -> None:
+    def _start(self, size: int) -> None:
+        """Compute the first so many items that callers still wait for; there are as many."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        for waiting in batch:
-            self._observer.waited(started - waiting.since)
-        items = [one.item for one in batch]
-        work = self._executor.submit(_checked, compute, batch[0].key, items)
+        batch: list[_Waiting[Key, Item, Answer]] = []
+        while len(batch) < size:
+            waiting = self._queue.popleft()
+            if not waiting.answer.done():
+                batch.append(waiting)
+                self.observer.waited(started - waiting.since)
+        compute = self.compute_single if self._is_alone else self.compute
+        work = self.executor.submit(compute, batch[0].key, [one.item for one in batch])
         self._running[work] = time.monotonic()
 
         def tell_loop(done: Future[Sequence[Answer]]) -> None:
@@ -272,7 +245,9 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         del self._running[done]
         seconds = asyncio.get_running_loop().time() - started
         error = done.exception()
-        self._observer.batch_done(len(batch), error)
+        if error is None and len(done.result()) != len(batch):
+            error = ValueError(f"expected {len(batch)} answers, got {len(done.result())}")
+        self.observer.batch_done(len(batch), error)
         if error is None:
             # exponential moving average over about ten batches; those that ran beside it shared the time
             pace = seconds / (len(batch) * (len(self._running) + 1))
@@ -290,16 +265,3 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                     failure.__cause__ = error
                     waiting.answer.set_exception(failure)
         self._dispatch()
-
-
-def _checked(
-    compute: Callable[[Key, Sequence[Item]], Sequence[Answer]], key: Key, items: Sequence[Item]
-) -> Sequence[Answer]:
-    # no local variable: an answer may be an exception, whose traceback leads to this frame
-    return _as_many(len(items), compute(key, items))
-
-
-def _as_many(count: int, answers: Sequence[Answer]) -> Sequence[Answer]:
-    if len(answers) != count:
-        raise ValueError(f"expected {count} answers, got {len(answers)}")
-    return answers

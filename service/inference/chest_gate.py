@@ -1,13 +1,19 @@
 """Whether a picture may be answered: what speaks against a chest CT slice, in words, and what follows from it."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engines.base import Outputs
 from service.errors import ProblemError, ProblemKind
 from service.metrics import Metrics
+from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
 from shared.chest_ct import SURE, Check, ChestGate, look_at
 from shared.imaging import SliceTensor
 from shared.raster.colour import is_coloured
-from shared.raster.decode import ImageBytes
+from shared.raster.decode import ImageBytes, ImageType, RasterHeader
 
 OutOfDistributionPolicy = Literal["reject", "flag"]
 
@@ -31,40 +37,70 @@ class NotAChestCT(ProblemError):
         super().__init__(f"This does not look like a CT slice of the chest. {' '.join(self.reasons)}")
 
 
+class Prepared(NamedTuple):
+    """A slice as the network takes it, of a file of this kind with so many frames."""
+
+    tensor: SliceTensor
+    doubts: tuple[Check, ...] | None
+    """What spoke against a chest slice before the network saw it; None: it is answered whatever it shows."""
+    kind: ImageType = "png"
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What is known of one frame of a file of this kind, which has so many frames.
+
+    probabilities: float32 [C]. doubts: what speaks against its being a chest slice.
+    """
+
+    probabilities: NDArray[np.float32]
+    doubts: tuple[Check, ...]
+    kind: ImageType
+    frames: int = 1
+
+
+@dataclass(frozen=True)
 class Gate:
     """Looks at slices before and after the network, and refuses them or lets them pass with a warning."""
 
-    def __init__(self, policy: OutOfDistributionPolicy, metrics: Metrics) -> None:
-        self._policy = policy
-        self._metrics = metrics
+    policy: OutOfDistributionPolicy
+    metrics: Metrics
 
-    def look(self, body: ImageBytes, tensor: SliceTensor, limits: ChestGate) -> tuple[Check, ...]:
+    def look(
+        self, body: ImageBytes, header: RasterHeader | None, tensor: SliceTensor, limits: ChestGate
+    ) -> tuple[Check, ...]:
         """What speaks against a slice before the network has seen it. Raises NotAChestCT where such are refused.
 
-        Colour is looked for only where the other checks are not sure: that costs most of another decoding.
+        Colour is looked for only where the other checks are not sure: that costs most of another decoding. DICOM, which
+        has no header here, holds none.
         """
         if limits.image_limits is None:
             return ()
         figures = look_at(tensor)
         doubts = limits.image_limits.doubts(figures)
-        if (doubts or SURE.doubts(figures)) and is_coloured(body):
+        if header and (doubts or SURE.doubts(figures)) and is_coloured(body, header):
             doubts = ("colour", *doubts)
-        return self._judged((), doubts)
-
-    def judge(self, doubts: tuple[Check, ...], distance: float | None, limits: ChestGate) -> tuple[Check, ...]:
-        """The doubts of look(), with what the network says. Raises NotAChestCT like it."""
-        limit = limits.max_distance
-        if distance is None or limit is None or distance <= limit:  # a distance that is no number is too far
-            return doubts
-        return self._judged(doubts, ("distance",))
-
-    def _judged(self, known: tuple[Check, ...], new: tuple[Check, ...]) -> tuple[Check, ...]:
-        for doubt in new:
-            self._metrics.doubts.labels(doubt).inc()
-        doubts = (*known, *new)
-        if doubts and self._policy == "reject":
+        if doubts and self._is_refused(doubts):
             raise NotAChestCT(doubts)
         return doubts
+
+    def judge(self, slice_: Prepared, outputs: Outputs, row: int, limits: ChestGate) -> Predicted | NotAChestCT:
+        """What the network's outputs say of the slice that is this row of them: its answer, or why it has none."""
+        doubts, limit = slice_.doubts or (), limits.max_distance
+        if slice_.doubts is not None and limit is not None and DISTANCE_NAME in outputs:
+            distance = float(outputs[DISTANCE_NAME][row])
+            if not distance <= limit:  # one that is no number is too far
+                doubts = (*doubts, "distance")
+                if self._is_refused(("distance",)):
+                    return NotAChestCT(doubts)  # not raised: its traceback would hold the batch
+        return Predicted(outputs[OUTPUT_NAME][row], doubts, slice_.kind, slice_.frames)
+
+    def _is_refused(self, doubts: tuple[Check, ...]) -> bool:
+        """Count new doubts, and say what follows from them."""
+        for doubt in doubts:
+            self.metrics.doubts.labels(doubt).inc()
+        return self.policy == "reject"
 
 
 def reasons_of(doubts: tuple[Check, ...]) -> list[str]:

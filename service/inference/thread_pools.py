@@ -39,26 +39,26 @@ class WorkerPool(Executor):
     def __init__(self, count: int, name: str, niceness: int = 0) -> None:
         """niceness: of these threads, and of those they start; 19 is what runs when nobody else wants a core."""
         self._niceness = niceness
-        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._work: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = SimpleQueue()
         for number in range(count):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 
     def submit(self, fn: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
         """Call fn in the next free thread."""
         future: Future[Answer] = Future()
-        self._work.put((future, lambda: fn(*args, **kwargs)))
+        self._work.put((future, fn, args, kwargs))
         return future
 
     def _run(self) -> None:
         if self._niceness:
             give_way(self._niceness)
         while True:
-            future, call = self._work.get()
+            future, fn, args, kwargs = self._work.get()
             try:
-                future.set_result(call())
+                future.set_result(fn(*args, **kwargs))
             except BaseException as error:
                 future.set_exception(error)
-            del future, call  # the next may be long in coming, and these hold a batch
+            del future, fn, args, kwargs  # the next may be long in coming, and these hold a batch
 
 
 class BoundedPool:

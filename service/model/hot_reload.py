@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,6 +56,7 @@ def fingerprint(version_dir: Path) -> Fingerprint:
     return tuple(files)
 
 
+@dataclass(eq=False)
 class HotReload:
     """Which version serves, and why not another.
 
@@ -64,33 +65,26 @@ class HotReload:
     on_load(outcome, version) is told of every attempt.
     """
 
-    def __init__(
-        self,
-        model_dir: Path,
-        load: Callable[[Path], ServingModel],
-        *,
-        stop_loading: Callable[[], None],
-        poll_interval_s: float,
-        on_load: Callable[[str, int], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._model_dir = model_dir
-        self._load = load
-        self._stop_loading = stop_loading
-        self._poll_interval_s = poll_interval_s
-        self._on_load = on_load
-        self._clock = clock
+    model_dir: Path
+    load: Callable[[Path], ServingModel]
+    _: KW_ONLY
+    stop_loading: Callable[[], None]
+    poll_interval_s: float
+    on_load: Callable[[str, int], None]
+    clock: Callable[[], float] = time.monotonic
+    serving: ServingModel | None = field(default=None, init=False)
+    loading: int | None = field(default=None, init=False)
+    versions: tuple[int, ...] = field(default=(), init=False)
+    pin: int | None = field(default=None, init=False)
+    failures: dict[int, LoadFailure] = field(default_factory=dict, init=False)
+    complaint: str | None = field(default=None, init=False)
+    """Why another version than the wanted one serves; None where all is as wanted."""
+    last_poll: float | None = field(default=None, init=False)
+    _turn: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hot-reload", daemon=True)
-        self.serving: ServingModel | None = None
-        self.loading: int | None = None
-        self.versions: tuple[int, ...] = ()
-        self.pin: int | None = None
-        self.failures: dict[int, LoadFailure] = {}
-        self.complaint: str | None = None
-        """Why another version than the wanted one serves; None where all is as wanted."""
-        self.last_poll: float | None = None
-        self._turn = 0
 
     def start(self) -> None:
         """Begin polling."""
@@ -99,12 +93,12 @@ class HotReload:
     def stop(self, patience_s: float = _LET_GO_S) -> bool:
         """End polling, and a load that is under way; False where a stalled poll did not end within patience_s."""
         self._stop.set()
-        self._stop_loading()
+        self.stop_loading()
         self._thread.join(patience_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        repository = self._model_dir.parent
+        repository = self.model_dir.parent
         with suppress(OSError):  # the first look says why it cannot be read
             if not repository.is_dir():
                 extra = {"model_repository": str(repository.absolute())}
@@ -114,15 +108,15 @@ class HotReload:
                 self.poll()
             except Exception:
                 log.exception("a look at the repository failed")
-            self._stop.wait(self._poll_interval_s)
+            self._stop.wait(self.poll_interval_s)
 
     def poll(self) -> None:
         """Look once, and load until nothing more is wanted: after a bad version the next best is tried at once."""
         is_first_look = True
         while not self._stop.is_set():
             try:
-                self.versions = published_versions(self._model_dir)
-                policy = read_policy(self._model_dir)
+                self.versions = published_versions(self.model_dir)
+                policy = read_policy(self.model_dir)
             except OSError as error:
                 self.complaint = f"the repository cannot be read: {error.strerror}"
                 break
@@ -139,16 +133,16 @@ class HotReload:
                 self.complaint = f"{decision.complaint}: {failure.reason}" if failure else decision.complaint
                 break
             self._try(decision.load)
-        self.last_poll = self._clock()
+        self.last_poll = self.clock()
 
     def _try(self, version: int) -> None:
-        version_dir = self._model_dir / str(version)
+        version_dir = self.model_dir / str(version)
         seen: Fingerprint = ()
         self.loading = version
-        started = self._clock()
+        started = self.clock()
         try:
             seen = fingerprint(version_dir)
-            model = self._load(version_dir)
+            model = self.load(version_dir)
         except ArtifactError as error:
             self._failed(version, str(error), seen)
         except MachineTrouble as error:
@@ -166,8 +160,8 @@ class HotReload:
             self.failures.pop(version, None)
             self.complaint = None  # what is still not as wanted is found next; what no longer holds is never told
             self.serving = model  # the one swap; requests that took the old model finish with it
-            self._on_load("loaded", version)
-            log.info("model loaded", extra={"model_version": version, "load_s": round(self._clock() - started, 3)})
+            self.on_load("loaded", version)
+            log.info("model loaded", extra={"model_version": version, "load_s": round(self.clock() - started, 3)})
         finally:
             self.loading = None
 
@@ -180,9 +174,9 @@ class HotReload:
         before = self.failures.get(version)
         attempts = before.attempts + 1 if before else 1
         backoff_s = _FIRST_RETRY_S * 2 ** min(attempts - 1, 10)
-        retry_at = None if longest_retry_s is None else self._clock() + min(longest_retry_s, backoff_s)
+        retry_at = None if longest_retry_s is None else self.clock() + min(longest_retry_s, backoff_s)
         self.failures[version] = LoadFailure(version, reason, datetime.now(UTC), seen, retry_at, attempts)
-        self._on_load("bad_content" if retry_at is None else "trouble", version)
+        self.on_load("bad_content" if retry_at is None else "trouble", version)
         log.error("model not loaded", extra={"model_version": version, "reason": reason, "attempts": attempts})
 
     def _forget_mended(self) -> None:
@@ -199,14 +193,14 @@ class HotReload:
         pinned = [number for number in others if number == self.pin]
         for version in {*pinned, *wanted, *others[self._turn : self._turn + _MOST_LOOKS]}:
             try:
-                is_same = fingerprint(self._model_dir / str(version)) == self.failures[version].fingerprint
+                is_same = fingerprint(self.model_dir / str(version)) == self.failures[version].fingerprint
             except OSError:
                 continue  # cannot be looked at now, so nothing is known to have changed
             if not is_same:
                 del self.failures[version]
 
     def _failed_now(self) -> set[int]:
-        now = self._clock()
+        now = self.clock()
         return {
             version for version, failure in self.failures.items() if failure.retry_at is None or now < failure.retry_at
         }

@@ -88,7 +88,7 @@ class ServingModel:
         """The number that every answer names."""
         return self.manifest.model_version
 
-    @property
+    @functools.cached_property
     def chest_gate(self) -> ChestGate:
         """What this version refuses as no chest CT slice."""
         return self.manifest.chest_gate or DEFAULT_GATE

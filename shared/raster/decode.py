@@ -107,6 +107,8 @@ class RasterHeader:
     height: int
     bit_depth: int = 8
     """Of a sample."""
+    is_grey: bool = False
+    """It has no channels that could hold a colour."""
     is_cmyk: bool = False
     has_alpha: bool = False
     is_progressive: bool = False
@@ -120,7 +122,7 @@ class RasterHeader:
     def turn(self) -> contextlib.AbstractContextManager[object]:
         """To hold while its pixels are decoded: of large images one at a time is, in the whole process.
 
-        The largest takes 384 MiB, its rows and twice its pixels in OpenCV: a few at a time would take all memory.
+        The largest takes 384 MiB, its rows and twice its pixels in OpenCV: several at a time would take all memory.
         """
         is_large = self.pixels * 4 * max(1, self.bit_depth // 8) > _LARGE_BYTES
         return _TURN if is_large else contextlib.nullcontext()
@@ -168,14 +170,19 @@ def image_type(body: ImageBytes) -> ImageType:
     raise NotAnImageType("text")
 
 
-def decode_grey(body: ImageBytes, limits: RasterLimits = DEFAULT_LIMITS, window: Window = WHOLE_16_BIT) -> GreySlice:
+def decode_grey(
+    body: ImageBytes,
+    limits: RasterLimits = DEFAULT_LIMITS,
+    window: Window = WHOLE_16_BIT,
+    header: RasterHeader | None = None,
+) -> GreySlice:
     """Decode a whole JPEG or PNG (8 or 16 bit, the still picture of an animated one) to one grey channel.
 
     EXIF orientation is applied, alpha is composited over black, CMYK is converted. window: which of the 65,536 values
-    of 16 bits are seen; 8 bits stay as they are. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels,
-    TooSmall or Undecodable.
+    of 16 bits are seen; 8 bits stay as they are. header: what read_header() said within these limits, where it was
+    asked before. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels, TooSmall or Undecodable.
     """
-    header = read_header(body, limits)
+    header = header or read_header(body, limits)
     try:
         with header.turn():
             if header.kind == "jpeg":
@@ -195,7 +202,9 @@ def _jpeg_header(body: ImageBytes) -> RasterHeader:
     except ValueError as error:
         raise Undecodable(str(error)) from error
     is_cmyk = colourspace in ("CMYK", "YCCK")
-    return RasterHeader("jpeg", width, height, is_cmyk=is_cmyk, is_progressive=progressive)
+    return RasterHeader(
+        "jpeg", width, height, is_grey=colourspace == "Gray", is_cmyk=is_cmyk, is_progressive=progressive
+    )
 
 
 def _decode_jpeg(body: ImageBytes, header: RasterHeader, limits: RasterLimits) -> GreySlice:
@@ -211,7 +220,7 @@ def _decode_jpeg(body: ImageBytes, header: RasterHeader, limits: RasterLimits) -
 
 # --- PNG --------------------------------------------------------------------------------------------------------------
 
-_GREY, _HAS_ALPHA = 0, (4, 6)  # colour types: grey; grey and alpha, RGB and alpha (PNG 3rd edition, 11.2.1)
+_GREY, _GREY_ALPHA, _COLOUR_ALPHA = 0, 4, 6  # colour types, PNG 3rd edition, 11.2.1
 
 
 def _png_header(body: ImageBytes) -> RasterHeader:
@@ -219,7 +228,8 @@ def _png_header(body: ImageBytes) -> RasterHeader:
     if len(body) < 33 or body[12:16] != b"IHDR":
         raise Undecodable("the PNG header is incomplete")
     width, height, bit_depth, colour_type = struct.unpack_from(">IIBB", body, 16)
-    return RasterHeader("png", width, height, bit_depth, has_alpha=colour_type in _HAS_ALPHA)
+    is_grey, has_alpha = colour_type in (_GREY, _GREY_ALPHA), colour_type in (_GREY_ALPHA, _COLOUR_ALPHA)
+    return RasterHeader("png", width, height, bit_depth, is_grey=is_grey, has_alpha=has_alpha)
 
 
 def _decode_png(body: ImageBytes, header: RasterHeader, window: Window) -> GreySlice:

@@ -100,7 +100,7 @@ def _segments(body: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
 def _end_of_coded(body: bytes | bytearray, at: int) -> int | None:
     """Where the next marker is that is none of coded data; None where there is none.
 
-    The expression, which no other thread can interrupt, looks at the first bytes only; for few it is faster.
+    The expression, which no other thread can interrupt, looks at the first bytes only: over a short way it is faster.
     """
     if first := _MARKER_AFTER_SCAN.search(body, at, at + _LOOKED_AT):
         return first.start()

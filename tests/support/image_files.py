@@ -17,8 +17,8 @@ Chunk = tuple[bytes, bytes]
 
 def smooth_colours() -> NDArray[np.uint8]:
     """uint8 [64, 96, 3]: all hues and depths, without detail that JPEG would blur."""
-    few = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return np.asarray(cv2.resize(few, (96, 64), interpolation=cv2.INTER_CUBIC), np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def jpeg(pixels: Pixels, mode: str | None = None, **options: object) -> bytes:

@@ -22,7 +22,7 @@ class ModelRepository:
         return self.model_dir / str(version)
 
     def publish(self, version: int, **manifest_changes: Any) -> Path:
-        """Publish as the trainer does: written aside, then renamed. Changes are merged into the manifest."""
+        """Publish as the trainer does: written beside, then renamed. Changes are merged into the manifest."""
         folder = self.prepare(version, **manifest_changes)
         folder.rename(self.version_dir(version))
         return self.version_dir(version)
@@ -45,7 +45,7 @@ class ModelRepository:
         self.change_manifest(folder, files={name: digest.model_dump() for name, digest in digest_files(folder).items()})
 
     def pin(self, version: int | None) -> None:
-        """Write policy.json as the trainer's verbs do: aside, then renamed."""
-        aside = self.model_dir / ".tmp-policy"
-        aside.write_text(json.dumps({"pin": version}), "utf-8")
-        aside.rename(self.model_dir / "policy.json")
+        """Write policy.json as the trainer's verbs do: beside, then renamed."""
+        beside = self.model_dir / ".tmp-policy"
+        beside.write_text(json.dumps({"pin": version}), "utf-8")
+        beside.rename(self.model_dir / "policy.json")

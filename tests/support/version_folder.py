@@ -1,4 +1,4 @@
-"""A version's folder as the trainer leaves it, with a network of a few bytes that nothing loads."""
+"""A version's folder as the trainer leaves it, with a network of some bytes that nothing loads."""
 
 import json
 from datetime import UTC, datetime

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.imaging import body_box
+from shared.body import body_box
 from shared.raster.decode import GreySlice
 from trainer.data.dataset import FolderIndex, Slices
 from trainer.data.input_pipeline import read_files

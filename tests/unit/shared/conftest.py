@@ -9,7 +9,7 @@ from tests.support.version_folder import write_version
 
 @pytest.fixture
 def version(tmp_path: Path) -> Path:
-    """<tmp>/lung-ct/3 in the layout of a published version; its network is a few bytes that nothing loads here."""
+    """<tmp>/lung-ct/3 in the layout of a published version; its network is some bytes that nothing loads here."""
     folder = tmp_path / "lung-ct" / "3"
     write_version(folder)
     return folder

@@ -132,7 +132,7 @@ def test_a_missing_golden_file_is_refused(version: Path) -> None:
 
 
 def test_a_golden_file_that_unpacks_to_too_much_is_refused_unread(version: Path) -> None:
-    """A few KB of zeros in ZIP would fill the memory: the directory's sizes are added up before anything unpacks."""
+    """Some KB of zeros in ZIP would fill the memory: the directory's sizes are added up before anything unpacks."""
     bomb = npz(GOOD | {"images.npy": bytes(MAX_GOLDEN_BYTES + 1)})
     assert len(bomb) < MAX_GOLDEN_BYTES // 500
     (version / GOLDEN_FILE).write_bytes(bomb)

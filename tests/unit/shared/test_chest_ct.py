@@ -11,7 +11,7 @@ from benchmarks.inputs.chest_gate_pictures import packaged_photographs
 from shared.chest_ct import ImageLimits, look_at
 from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.colour import is_coloured
-from shared.raster.decode import GreySlice, decode_grey
+from shared.raster.decode import GreySlice, decode_grey, read_header
 from tests.support.slices import grey_slice, jpeg_slice, png_slice
 from trainer.phantoms.phantom import draw_phantom
 
@@ -60,9 +60,11 @@ def test_colour_is_seen_and_empty_colour_channels_are_not() -> None:
     grey = grey_slice(1)
     coloured = cv2.applyColorMap(grey, cv2.COLORMAP_JET)
     for extension in (".jpg", ".png"):
-        assert is_coloured(cv2.imencode(extension, coloured)[1].tobytes())
-        assert not is_coloured(cv2.imencode(extension, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))[1].tobytes())
-    assert not any(map(is_coloured, (jpeg_slice(), png_slice(), b"DICM" * 64)))
+        body = cv2.imencode(extension, coloured)[1].tobytes()
+        assert is_coloured(body, read_header(body))
+        body = cv2.imencode(extension, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))[1].tobytes()
+        assert not is_coloured(body, read_header(body))
+    assert not any(is_coloured(body, read_header(body)) for body in (jpeg_slice(), png_slice()))
 
 
 @pytest.mark.real_data

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from shared.imaging import PreprocessingSpec, body_box, read_slice, to_tensor
-from shared.raster.decode import RasterLimits, SliceError, TooManyPixels, decode_grey
+from shared.body import body_box
+from shared.imaging import PreprocessingSpec, to_tensor
+from shared.raster.decode import decode_grey
 from shared.window import LUNG_WINDOW
 from tests.support.image_files import jpeg, png
 from trainer.phantoms.phantom import draw_phantom, nodule_mask
@@ -135,18 +136,8 @@ def test_scaling_keeps_the_range() -> None:
     assert (tensor.min(), tensor.max()) == (0, 255)
 
 
-def test_bytes_and_pixels_take_one_path() -> None:
-    """read_slice is decoding and to_tensor and nothing else; limits and errors pass through."""
-    body = png(scene())
-    assert np.array_equal(read_slice(body, SPEC), to_tensor(scene(), SPEC))
-    with pytest.raises(TooManyPixels):
-        read_slice(body, SPEC, RasterLimits(max_pixels=1000))
-    with pytest.raises(SliceError):
-        read_slice(body[:-1], SPEC)
-
-
 def digest(body: bytes) -> str:
-    return hashlib.sha256(read_slice(body, SPEC).tobytes()).hexdigest()
+    return hashlib.sha256(to_tensor(decode_grey(body), SPEC).tobytes()).hexdigest()
 
 
 def test_every_thread_and_process_gives_the_same_tensor() -> None:
@@ -212,7 +203,7 @@ def test_the_largest_bright_area_is_the_body() -> None:
 
 
 def test_a_thin_bridge_does_not_join_table_and_body() -> None:
-    """Where skin touches the table along a few pixels, the box still ends at the body."""
+    """Where skin touches the table along some pixels, the box still ends at the body."""
     touching = scene()
     touching[370:395, 254:259] = 160
     assert body_box(touching)[1] <= 380

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.answers.prediction import prediction_of
-from service.inference.predictor import Predicted
+from service.inference.chest_gate import Predicted
 from shared.decisions import DecisionRules
 from tests.support.decision_rules import NAMES, rules
 from tests.support.fake_model import fake_model

@@ -171,7 +171,6 @@ def break_(house: House, monkeypatch: pytest.MonkeyPatch, *, is_bug: bool) -> No
         raise RuntimeError("out of registers")
 
     if is_bug:
-        monkeypatch.setattr(house.state.predictor, "_decode", broken)
         monkeypatch.setattr(house.state.predictor.decoder, "decode", broken)
     else:
         monkeypatch.setattr(house.engine, "infer", broken)

@@ -46,7 +46,7 @@ async def test_no_batch_is_larger_than_the_batch_size() -> None:
 
 
 @scenario
-async def test_a_few_are_computed_one_after_the_other() -> None:
+async def test_as_many_as_take_no_longer_are_computed_one_after_the_other() -> None:
     """As long as no more wait than are faster alone, each gets all workers: nothing runs beside it."""
     bench = Bench(workers=2, in_flight=4, single_threshold=5)
     tasks = await bench.start("m", *range(6))

@@ -115,20 +115,6 @@ async def test_a_caller_that_stops_waiting_for_a_place_is_passed_over() -> None:
 
 
 @scenario
-async def test_drained_returns_when_no_place_is_taken() -> None:
-    """Whoever waits for the end waits exactly as long as a place is held."""
-    bench = Bench()
-    await asyncio.wait_for(bench.batcher.drained(), 1)
-    (task,) = await bench.start("m", 1)
-    waiting = asyncio.create_task(bench.batcher.drained())
-    await settle()
-    assert not waiting.done()
-    await bench.executor.finish()
-    await task
-    await asyncio.wait_for(waiting, 1)
-
-
-@scenario
 async def test_a_batch_that_does_not_come_back_is_seen() -> None:
     """oldest_batch_s grows while a batch is computed and is 0 when none is."""
     bench = Bench()

@@ -116,7 +116,7 @@ def test_a_batch_of_nothing_decodable_never_asks_the_engine() -> None:
     run(story)
 
 
-def test_huge_images_are_decoded_aside() -> None:
+def test_huge_images_are_decoded_apart() -> None:
     """While huge images are decoded, a small one that came later is answered."""
 
     async def story(desk: Desk) -> None:

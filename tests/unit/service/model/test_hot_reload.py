@@ -320,8 +320,8 @@ def test_a_fingerprint_sees_what_a_repair_changes(tmp_path: Path) -> None:
 
 
 def test_a_repository_full_of_bad_versions_is_looked_at_in_turn(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of two hundred bad versions is tried once; a look at the repository then costs a few dozen folders, and an
-    old version that was mended, wherever it stands, is found within a few looks.
+    """Each of two hundred bad versions is tried once; a look at the repository then costs dozens of folders, and an
+    old version that was mended, wherever it stands, is found within some looks.
     """
     for version in range(1, 201):
         shelf.publish(version)

@@ -27,7 +27,7 @@ every_kind = pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 
 
 def cuts(body: bytes) -> list[int]:
-    """Lengths to cut a file at: all through the headers and the end, and every few bytes between."""
+    """Lengths to cut a file at: all through the headers and the end, and every so many bytes between."""
     start = scan_data_start(body)
     return sorted({*range(0, start, 5), *range(start, len(body), 19), *range(len(body) - 64, len(body))})
 
@@ -118,7 +118,7 @@ def test_the_first_exif_segment_counts() -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_progressive_files_are_told_by_their_header(name: str) -> None:
-    """The service decodes them aside, because each of their scans costs as much as a whole image."""
+    """The service decodes them apart, because each of their scans costs as much as a whole image."""
     body = BODIES[name]
     assert is_progressive(body) == name.startswith("progressive")
     assert is_progressive(body[: scan_data_start(body)]) == name.startswith("progressive")

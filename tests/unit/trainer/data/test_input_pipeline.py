@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from shared.classes import LUNG_CT_CLASSES
-from shared.imaging import PreprocessingSpec, read_slice
+from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.decode import decode_grey
+from shared.slices import SliceDecoder
 from shared.window import Window
 from tests.support.dicom_files import ct_file, hounsfield
 from tests.support.image_files import png
@@ -20,15 +21,15 @@ from trainer.progress import with_progress
 
 
 def test_slices_are_what_the_service_would_see(phantom_folder: Path) -> None:
-    """Every row is shared.imaging.read_slice of its file, in the order of the index, for any number of threads."""
-    spec = PreprocessingSpec(height=64, width=64)
+    """Every row is what SliceDecoder and to_tensor() make of its file, in order, for any number of threads."""
+    spec, decoder = PreprocessingSpec(height=64, width=64), SliceDecoder()
     index = index_folder(phantom_folder, LUNG_CT_CLASSES)
     one, many = read_dataset(index, spec, threads=1), read_dataset(index, spec, threads=5)
     np.testing.assert_array_equal(one.images, many.images)
     assert one.digests == many.digests
     assert one.files == many.files
     for file, image in zip(one.files, one.images, strict=True):
-        np.testing.assert_array_equal(image, read_slice((phantom_folder / file).read_bytes(), spec))
+        np.testing.assert_array_equal(image, to_tensor(decoder.decode((phantom_folder / file).read_bytes()).grey, spec))
     assert one.images.dtype == np.uint8
     assert len(one) == 24
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from shared.body import body_box
 from shared.classes import LUNG_CT_CLASSES
-from shared.imaging import body_box
 from shared.raster.decode import decode_grey
 from trainer.phantoms.anatomy import AROUND, Level, chest_of
 from trainer.phantoms.canvas import Canvas
