@@ -88,6 +88,7 @@ def test_a_batch_without_files_is_refused(service: RunningService) -> None:
             assert "'files'" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_items_wait_where_a_single_request_would_be_refused(tiny_network_repository: Path) -> None:
     """With a queue of two, several long batches and single requests at once: no item fails for want of room."""
     with serving(tiny_network_repository, max_queue=2) as narrow:

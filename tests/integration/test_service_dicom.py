@@ -157,6 +157,7 @@ def test_a_file_without_pixels_is_refused(service: RunningService) -> None:
     assert refused(service, file.getvalue())[:2] == (422, "no-pixel-data")
 
 
+@pytest.mark.slow
 def test_every_file_that_pydicom_ships_gets_an_answer_or_a_problem(tiny_network_repository: Path) -> None:
     """Scanners' and toolkits' files, good and bad: none breaks anything, none is called a CT slice that is not.
 
@@ -313,6 +314,7 @@ def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path: Path) -> No
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/predict", "/render"])
 def test_damaged_files_break_nothing(service: RunningService, path: str) -> None:
     """200 of each way in, by a stated seed (the benchmark sends 10,000). Good files in between are answered."""

@@ -135,6 +135,7 @@ def test_without_a_model_there_is_no_explanation(tmp_path: Path) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.slow
 def test_other_versions_and_engines_explain_alike(attentive_repository: Path, attentive: RunningService) -> None:
     """TensorFlow gives OpenVINO's map."""
     with serving(attentive_repository, engine="tensorflow") as running:

@@ -191,6 +191,7 @@ def test_a_stalled_volume_stalls_no_answer(repository: ModelRepository) -> None:
         assert service.wait_end() == 0
 
 
+@pytest.mark.slow
 def test_memory_is_given_back_after_a_swap(repository: ModelRepository) -> None:
     """After a few swaps the service holds about as much memory as after the first ones."""
     repository.publish(1)

@@ -38,7 +38,7 @@ for name in ("image/jpeg", "image/png"):
 schemathesis.openapi.format("binary", IMAGES)
 
 
-@pytest.fixture(scope="module", params=["with keys", "without keys"])
+@pytest.fixture(scope="module", params=["with keys", pytest.param("without keys", marks=pytest.mark.slow)])
 def documented(
     request: pytest.FixtureRequest, tiny_network_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:
@@ -76,6 +76,7 @@ def test_the_document_keeps_its_promises(documented: RunningService, subtests: p
                 keep_promises(operation, GenerationMode.NEGATIVE)
 
 
+@pytest.mark.slow
 def test_every_phase_of_the_command_line(documented: RunningService, tmp_path: Path) -> None:
     """What Schemathesis tries by itself: the examples, the limits of every schema, and requests at random."""
     program = Path(sys.executable).with_name("schemathesis")

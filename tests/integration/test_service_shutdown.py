@@ -176,6 +176,7 @@ def test_an_end_in_the_middle_of_the_start_leaves_nothing(tiny_network_repositor
     assert not any(child.is_running() for child in children)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_no_temporary_file_outlives_a_load(tiny_network_repository: Path, tmp_path: Path, number: int) -> None:
     """Ended while TensorFlow loads, which cannot be hurried: nothing is left; killed: nothing after the next start."""

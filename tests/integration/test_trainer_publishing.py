@@ -106,6 +106,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_repository_valid(processes: ForkServerContext, tmp_path: Path) -> None:
     """SIGKILL while each file is written, and right after a version appeared: a reader never sees a bad version, the
     numbers have no gap, and the next publication removes what was left.
@@ -141,6 +142,7 @@ def publish_small(repository: Path, seed: int) -> int:
     return publish_untrained(repository, seed, preprocessing=SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_file_bytes", [500, 5_000, 40_000])
 def test_no_room_is_a_clear_error_and_nothing_is_lost(
     processes: ForkServerContext, tmp_path: Path, max_file_bytes: int

@@ -125,7 +125,7 @@ def test_synthesized_slices_are_not_taken_for_patients(model_dir: Path, tmp_path
     assert read_manifest(model_dir / "1").warnings[0] == PHANTOM_WARNING
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_run_says_so_and_leaves_nothing_behind(
     phantom_folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -174,6 +174,7 @@ def test_real_slices_train_and_publish(real_slices: Path, model_dir: Path, capsy
     assert "cases were guessed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_person_reads_our_lines_and_no_others(phantom_folder: Path, tmp_path: Path) -> None:
     """Of a whole run in a process of its own, standard error holds what the trainer says, and nothing of TensorFlow,
     Keras, absl or Python.
