@@ -13,6 +13,8 @@ from tests.support.model_repository import ModelRepository
 from tests.support.serving import DEADLINE_S, RunningService, serving, wait_until
 from tests.support.slices import jpeg_slice
 
+pytestmark = pytest.mark.slow
+
 Breakage = Callable[[ModelRepository, Path], None]
 
 WEIGHTS = "variables/variables.data-00000-of-00001"
