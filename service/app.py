@@ -114,7 +114,7 @@ def build_state(settings: ServiceSettings, metrics: Metrics, reload: HotReload) 
         watched=(*([lambda: keys.complaint] if keys else []), *(() if is_closed else ledger_trouble), *ledger_damage),
         required=ledger_trouble if is_closed else (),
     )
-    metrics.queue_depth.set_function(lambda: predictor.batcher.depth)
+    metrics.queue_depth.set_function(lambda: predictor.batcher.places.held)
     metrics.inflight_bytes.set_function(lambda: budget.held)
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")

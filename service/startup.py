@@ -120,4 +120,4 @@ def _serve_http(
         raise UnusableSetting(f"LUNGCT_LEDGER_KEY_FILE: {error}") from error
     code = 0 if serve_http(state, early) else 1
     batcher = state.predictor.batcher
-    return code, not batcher.depth and not batcher.oldest_batch_s
+    return code, not batcher.places.held and not batcher.oldest_batch_s

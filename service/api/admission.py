@@ -15,11 +15,10 @@ from service.api.problems import DeadlineExceeded, UploadTooSlow
 from service.api.state import AppState
 from service.api.uploads import EmptyPart, read_raw
 from service.errors import ProblemError
-from service.inference.batching import MicroBatcher, QueueFull
+from service.inference.places import Places, QueueFull
 from service.model.serving_model import ServingModel
 
 Model = TypeVar("Model", bound=ServingModel | None)
-Batcher = MicroBatcher[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,15 @@ class Admitted(Generic[Model]):
 
 @overload
 def admitted(
-    state: AppState, request: Request, batcher: Batcher
+    state: AppState, request: Request, places: Places
 ) -> AbstractAsyncContextManager[Admitted[ServingModel]]: ...
 @overload
 def admitted(state: AppState, request: Request) -> AbstractAsyncContextManager[Admitted[ServingModel | None]]: ...
 @asynccontextmanager
-async def admitted(state: AppState, request: Request, batcher: Batcher | None = None) -> AsyncIterator[Admitted[Any]]:
+async def admitted(state: AppState, request: Request, places: Places | None = None) -> AsyncIterator[Admitted[Any]]:
     """Hold for the one slice of a request what it needs until it is answered: its time, its bytes, its place.
 
-    batcher: where it takes a place; None where it needs neither that nor a model. What runs inside is cancelled when
+    places: where it takes one; None where it needs neither that nor a model. What runs inside is cancelled when
     the caller is gone or its time is up. Raises a ProblemError where the slice cannot be taken or was not answered in
     time, and ClientDisconnect.
     """
@@ -52,10 +51,10 @@ async def admitted(state: AppState, request: Request, batcher: Batcher | None = 
     what = "The body did not arrive"
     try:
         async with asyncio.timeout(timeout_s) as limit:
-            if state.readiness.is_closed or (batcher is not None and state.reload.serving is None):
+            if state.readiness.is_closed or (places is not None and state.reload.serving is None):
                 raise state.unavailable()  # before the body is read; looked at again after
-            if batcher is not None and batcher.is_full:
-                raise QueueFull(batcher.retry_after_s())
+            if places is not None and places.held >= places.most:
+                raise QueueFull(places.retry_after_s())
             begin_digest = state.digests.begin if state.digests else None
             body = (request.stream(), request.headers, state.budget, state.settings.max_upload_bytes, begin_digest)
             if request.headers.get("content-type", "").lower().startswith(MEDIA_TYPE):
@@ -67,16 +66,16 @@ async def admitted(state: AppState, request: Request, batcher: Batcher | None = 
             if not content:
                 raise EmptyPart
             model = state.reload.serving
-            if batcher is not None:
+            if places is not None:
                 if model is None:
                     raise state.unavailable()
-                batcher.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
+                places.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
             try:
                 async with cancelled_when_gone(request):
                     yield Admitted(content, model, facts)
             finally:
-                if batcher is not None:
-                    batcher.release()
+                if places is not None:
+                    places.release()
     except TimeoutError:
         if not limit.expired():  # not ours
             raise

@@ -86,12 +86,12 @@ async def _predict_item(
     try:
         async with asyncio.timeout(timeout_s) as limit:
             content = part.content
-            await batcher.reserve_when_free()
+            await batcher.places.reserve_when_free()
             try:
                 model = state.model()
                 predicted = await state.predictor.predict(content, model, frame, waits=True)
             finally:
-                batcher.release()
+                batcher.places.release()
         result = state.answer(model, predicted, facts, request_id, frame)
         return BatchItem(index=index, file_name=part.file_name, status=200, result=result)
     except Exception as error:  # whatever is wrong with one item is that item's answer

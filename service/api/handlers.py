@@ -28,7 +28,7 @@ class Handlers:
     async def predict(self, request: Request) -> Response:
         """Send a JPEG, PNG or DICOM slice as the form field `file`, or as the raw body."""
         state, frame = self._state, frame_of(request)
-        async with admitted(state, request, state.predictor.batcher) as slice_:
+        async with admitted(state, request, state.predictor.batcher.places) as slice_:
             predicted = await state.predictor.predict(slice_.content, slice_.model, frame)
         prediction = state.answer(slice_.model, predicted, slice_.facts, request.state.request_id, frame)
         request.state.log = {"model_version": prediction.model_version, "prediction": prediction.prediction}
@@ -85,7 +85,7 @@ class Handlers:
         if state.reload.serving is not None:
             index_of_class(state.reload.serving, class_name)  # before the body is read; looked at again after
         drawn = None if picture == "json" else DEFAULT_OPACITY if opacity is None else opacity
-        async with admitted(state, request, state.explainer.batcher) as slice_:
+        async with admitted(state, request, state.explainer.batcher.places) as slice_:
             model = slice_.model
             explanation = await state.explainer.explain(model, Question(slice_.content, frame, class_name, drawn))
         prediction = prediction_of(model.manifest, explanation.predicted, request.state.request_id, frame)

@@ -25,8 +25,9 @@ from service.api.uploads import (
 )
 from service.errors import InvalidRequest
 from service.explain.overlay import DEFAULT_OPACITY
-from service.inference.batching import BatchFailed, QueueFull
+from service.inference.batching import BatchFailed
 from service.inference.chest_gate import NotAChestCT
+from service.inference.places import QueueFull
 from service.ledger.writer import LedgerUnavailable
 from service.schemas import ExplanationAnswer, Health
 from service.settings import PublicPart

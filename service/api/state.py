@@ -48,7 +48,7 @@ class AppState:
     def unavailable(self) -> ProblemError:
         """Why no request is taken now: the service ends, or has no model. What was taken is finished."""
         if self.readiness.is_closed:
-            return Draining(retry_after_s=max(1.0, self.predictor.batcher.expected_wait_s))
+            return Draining(retry_after_s=max(1.0, self.predictor.batcher.places.expected_wait_s))
         reason = "; ".join(self.readiness.health().reasons)
         return NoModel(f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from service.errors import InvalidRequest
 from service.explain.occlusion import occlusion_grid
 from service.explain.overlay import draw_overlay
-from service.inference.batching import MicroBatcher, QueueFull
+from service.inference.batching import MicroBatcher
 from service.inference.chest_gate import Gate, Predicted, warning_of
+from service.inference.places import Places, QueueFull
 from service.inference.scoring import Encoded, Preparer
 from service.inference.thread_pools import WorkerPool
 from service.metrics import Metrics
@@ -83,7 +84,7 @@ class Explainer:
             in_flight=1,
             batch_size=1,
             single_threshold=lambda _: 1,
-            max_queue=settings.max_explain_queue,
+            places=Places(settings.max_explain_queue),
             observer=_Observer(metrics),
         )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.health.readiness import Readiness
-from service.inference.batching import BatchFailed, QueueFull
+from service.inference.batching import BatchFailed
 from service.inference.chest_gate import Prepared
+from service.inference.places import QueueFull
 from service.inference.predictor import Predictor
 from service.model.hot_reload import HotReload
 from shared.artifact import Golden, GoldenMismatch
@@ -48,7 +49,7 @@ class SelfCheck:
         if model is None:
             return
         try:
-            batcher.reserve(patience_s=self.interval_s)
+            batcher.places.reserve(patience_s=self.interval_s)
         except QueueFull:
             return  # enough others ask
         try:
@@ -56,7 +57,7 @@ class SelfCheck:
         except BatchFailed:
             return
         finally:
-            batcher.release()
+            batcher.places.release()
         known = Golden(images=model.golden.images[:1], probabilities=model.golden.probabilities[:1])
         try:
             if isinstance(answer, Exception):

@@ -16,6 +16,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from service.errors import ProblemError, ProblemKind
+from service.inference.places import Places
 from service.logging_config import REQUEST_ID
 
 log = logging.getLogger("lungct.batching")
@@ -23,15 +24,6 @@ log = logging.getLogger("lungct.batching")
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-class QueueFull(ProblemError):
-    """No room, or no hope of an answer before the deadline; retry_after_s says when there may be."""
-
-    kind = ProblemKind("queue-full", 503, "Overloaded", lambda: QueueFull(1.3))
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"The queue is full; try again in {retry_after_s:.1f} s.", retry_after_s=retry_after_s)
 
 
 class BatchFailed(ProblemError):
@@ -67,7 +59,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     compute(key, items) runs in the executor and returns one answer an item, in order. So does compute_single, which
     gets a single item and has all workers to itself; up to single_threshold(key) items are as fast one after the other
     as in batches. in_flight is how many full batches may be on their way: more than workers, so that no worker waits
-    for its next one.
+    for its next one. places: what callers take before they submit an item.
     """
 
     compute: Callable[[Key, Sequence[Item]], Sequence[Answer]]
@@ -78,21 +70,11 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     in_flight: int
     batch_size: int
     single_threshold: Callable[[Key], int]
-    max_queue: int
+    places: Places
     observer: Observer
     _queue: deque[_Waiting[Key, Item, Answer]] = field(default_factory=deque, init=False)
-    _held: int = field(default=0, init=False)
-    _room: deque[asyncio.Future[None]] = field(default_factory=deque, init=False)
-    _seconds_per_item: float = field(default=0.0, init=False)
     _running: dict[Future[Sequence[Answer]], float] = field(default_factory=dict, init=False)
     _is_alone: bool = field(default=False, init=False)
-
-    # --- admission ----------------------------------------------------------------------------------------------------
-
-    @property
-    def depth(self) -> int:
-        """Items accepted and not yet answered."""
-        return self._held
 
     @property
     def round_size(self) -> int:
@@ -104,57 +86,6 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         """For how long the oldest batch now computed has been in the function; 0 when none is."""
         return time.monotonic() - min(self._running.values()) if self._running else 0.0
 
-    @property
-    def expected_wait_s(self) -> float:
-        """How long what is accepted now will take, by the measured rate; 0 before the first batch."""
-        return self._held * self._seconds_per_item
-
-    @property
-    def is_full(self) -> bool:
-        """Whether reserve() would fail even for a patient caller."""
-        return self._held >= self.max_queue
-
-    def reserve(self, patience_s: float) -> None:
-        """Take a place for one item, to be given back by release().
-
-        Raises QueueFull where every place is taken, or where by the measured rate the answer would come later than
-        patience_s from now: computing it would only delay those who can still be served.
-        """
-        if self._held >= self.max_queue or self._held * self._seconds_per_item > patience_s:
-            raise QueueFull(self.retry_after_s())
-        self._held += 1
-
-    async def reserve_when_free(self) -> None:
-        """Like reserve(), but wait for a place, first come first served."""
-        if not self.is_full:
-            self._held += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._room.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release()  # the place was handed over in the moment of cancellation
-            if turn in self._room:
-                self._room.remove(turn)
-            raise
-
-    def release(self) -> None:
-        """Give a reserved place back; the first in line takes it over, so that nobody can slip in before."""
-        while self._room:
-            turn = self._room.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._held -= 1
-
-    def retry_after_s(self) -> float:
-        """When half of what is held now will be done, by the measured rate."""
-        return max(0.05, self.expected_wait_s / 2)
-
-    # --- computing ----------------------------------------------------------------------------------------------------
-
     async def submit(self, key: Key, item: Item) -> Answer:
         """The answer for one item whose place is reserved.
 
@@ -163,8 +94,13 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         """
         loop = asyncio.get_running_loop()
         waiting: _Waiting[Key, Item, Answer] = _Waiting(key, item, loop.time(), loop.create_future(), REQUEST_ID.get())
+        is_lone = not self._queue and not self._running
         self._queue.append(waiting)
-        self._dispatch()
+        if is_lone:  # as _dispatch() would find, in more steps
+            self._is_alone = self.single_threshold(key) >= 1
+            self._start(1)
+        else:
+            self._dispatch()
         try:
             return await waiting.answer
         except asyncio.CancelledError:
@@ -251,7 +187,8 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         if error is None:
             # exponential moving average over about ten batches; those that ran beside it shared the time
             pace = seconds / (len(batch) * (len(self._running) + 1))
-            self._seconds_per_item += (pace - self._seconds_per_item) * (0.1 if self._seconds_per_item else 1.0)
+            known = self.places.seconds_per_item
+            self.places.seconds_per_item += (pace - known) * (0.1 if known else 1.0)
             for waiting, answer in zip(batch, done.result(), strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)
@@ -264,4 +201,5 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                     failure = BatchFailed()
                     failure.__cause__ = error
                     waiting.answer.set_exception(failure)
-        self._dispatch()
+        if self._queue:
+            self._dispatch()

@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from service.inference.batching import MicroBatcher
 from service.inference.chest_gate import Gate, Predicted
+from service.inference.places import Places
 from service.inference.scoring import Encoded, Item, Preparer, Scorer
 from service.inference.thread_pools import BoundedPool, WorkerPool
 from service.metrics import Metrics
@@ -47,7 +48,7 @@ class Predictor:
             in_flight=options.in_flight,
             batch_size=options.max_batch_size,
             single_threshold=attrgetter("single_threshold"),
-            max_queue=settings.max_queue,
+            places=Places(settings.max_queue),
             observer=metrics,
         )
 

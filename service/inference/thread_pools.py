@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from service.inference.batching import QueueFull
+from service.inference.places import QueueFull
 
 Answer = TypeVar("Answer")
 

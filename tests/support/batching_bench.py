@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from service.inference.batching import MicroBatcher
+from service.inference.places import Places
 
 Batcher = MicroBatcher[Any, Any, Any]
 
@@ -98,17 +99,17 @@ class Bench:
             in_flight=in_flight or workers,
             batch_size=batch_size,
             single_threshold=lambda _: single_threshold,
-            max_queue=max_queue,
+            places=Places(max_queue),
             observer=self.observed,
         )
 
     async def ask(self, key: Any, item: Any) -> Any:
         """As a caller does: a place, the answer, the place back."""
-        self.batcher.reserve(patience_s=1e9)
+        self.batcher.places.reserve(patience_s=1e9)
         try:
             return await self.batcher.submit(key, item)
         finally:
-            self.batcher.release()
+            self.batcher.places.release()
 
     async def start(self, key: Any, *items: Any) -> list[asyncio.Task[Any]]:
         """Callers that have submitted and wait."""

@@ -18,7 +18,8 @@ from service.api.problems import (
     problem_response,
 )
 from service.errors import ProblemError, ProblemKind
-from service.inference.batching import BatchFailed, QueueFull
+from service.inference.batching import BatchFailed
+from service.inference.places import QueueFull
 from service.metrics import Metrics
 from shared.raster.decode import NotAnImageType, SliceError, TooSmall, Undecodable
 from tests.support.problem_table import DOCUMENT, with_table

@@ -10,7 +10,7 @@ import pytest
 
 from service.health.readiness import Readiness
 from service.health.self_check import SelfCheck
-from service.inference.batching import QueueFull
+from service.inference.places import QueueFull
 from service.inference.predictor import Predictor
 from service.metrics import Metrics
 from service.model.serving_model import LoadOptions, ServingModel
@@ -46,7 +46,7 @@ class Bench:
 
     def check(self) -> None:
         asyncio.run(asyncio.wait_for(self.self_check.check(), 60))
-        assert self.predictor.batcher.depth == 0
+        assert self.predictor.batcher.places.held == 0
 
 
 def test_a_right_answer_is_well() -> None:
@@ -82,12 +82,12 @@ def test_failures_and_recovery_are_counted_as_anybodys() -> None:
 def test_without_a_model_or_a_place_nothing_is_asked() -> None:
     """No model, or a queue that others fill: the check passes by."""
     bench = Bench()
-    bench.predictor.batcher.reserve(patience_s=1)
+    bench.predictor.batcher.places.reserve(patience_s=1)
     try:
-        bench.predictor.batcher.reserve(patience_s=1)
+        bench.predictor.batcher.places.reserve(patience_s=1)
     except QueueFull:
         asyncio.run(bench.self_check.check())
-    bench.predictor.batcher.release()
+    bench.predictor.batcher.places.release()
     bench.reload.serving = None
     bench.check()
     assert bench.engine.sizes == []
@@ -146,4 +146,4 @@ def test_what_nobody_foresaw_does_not_end_it(caplog: pytest.LogCaptureFixture) -
 
     asyncio.run(asyncio.wait_for(story(), 60))
     assert caplog.records[0].exc_info is not None
-    assert bench.predictor.batcher.depth == 0
+    assert bench.predictor.batcher.places.held == 0

@@ -167,13 +167,13 @@ async def test_a_cancelled_caller_is_not_computed() -> None:
     for gone in (1, 4, 7):
         tasks[gone].cancel()
     await settle()
-    assert bench.batcher.depth == 5
+    assert bench.batcher.places.held == 5
     while bench.executor.pending:
         await bench.executor.finish()
     assert bench.function.batches == [("m", [0]), ("m", [2, 3, 5, 6])]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) is tuple for answer in answers] == [item not in {1, 4, 7} for item in range(8)]
-    assert bench.batcher.depth == 0
+    assert bench.batcher.places.held == 0
 
 
 @scenario
@@ -190,7 +190,7 @@ async def test_who_goes_while_the_function_hangs_leaves_nothing_behind() -> None
         seen = [weakref.ref(body) for body in bodies]
         tasks = await bench.start("m", *bodies)
         bodies.clear()
-        waiting = [asyncio.create_task(bench.batcher.reserve_when_free()) for _ in range(100)]
+        waiting = [asyncio.create_task(bench.batcher.places.reserve_when_free()) for _ in range(100)]
         await settle()
         for task in (*tasks, *waiting):
             task.cancel()
@@ -200,9 +200,9 @@ async def test_who_goes_while_the_function_hangs_leaves_nothing_behind() -> None
         waiting.clear()
         await settle()
         assert [body() for body in seen] == [None] * 3
-        while bench.batcher.depth > 1:
-            bench.batcher.release()  # of those who got a place
-    assert not bench.batcher._room
+        while bench.batcher.places.held > 1:
+            bench.batcher.places.release()  # of those who got a place
+    assert not bench.batcher.places._room
     assert not bench.batcher._queue
 
 
@@ -220,7 +220,7 @@ async def test_who_goes_while_computed_costs_no_look_at_what_was_sent() -> None:
     await asyncio.wait([task])
     assert task.cancelled()
     await bench.executor.finish()
-    assert bench.batcher.depth == 0
+    assert bench.batcher.places.held == 0
 
 
 @scenario
@@ -250,7 +250,7 @@ async def test_a_caller_cancelled_during_compute_leaves_its_neighbours() -> None
     await bench.executor.finish()
     assert [await tasks[index] for index in (0, 1, 3)] == [("m", index) for index in (0, 1, 3)]
     assert tasks[2].cancelled()
-    assert bench.batcher.depth == 0
+    assert bench.batcher.places.held == 0
 
 
 @scenario
@@ -269,7 +269,7 @@ async def test_a_failing_function_answers_its_batch_and_the_next_works() -> None
     assert "engine" not in str(failed.value)
     assert await asyncio.gather(*others) == [("m", item) for item in range(4)]
     assert [type(error) for error in bench.observed.errors] == [RuntimeError, type(None)]
-    assert bench.batcher.depth == 0
+    assert bench.batcher.places.held == 0
 
 
 @scenario

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.inference.batching import BatchFailed, MicroBatcher
+from service.inference.places import Places
 from tests.support.batching_bench import Batcher, Bench, Function, Observed, settle
 
 
@@ -41,11 +42,11 @@ class Crowd:
             await asyncio.sleep(0)
 
     async def _ask(self, key: str, item: int) -> Any:
-        await self.bench.batcher.reserve_when_free()
+        await self.bench.batcher.places.reserve_when_free()
         try:
             return await self.bench.batcher.submit(key, item)
         finally:
-            self.bench.batcher.release()
+            self.bench.batcher.places.release()
 
     async def _finish_a_batch(self) -> None:
         function, pending = self.bench.function, self.bench.executor.pending
@@ -84,7 +85,7 @@ def test_no_interleaving_loses_or_mixes_an_answer(seed: int) -> None:
         assert failed <= crowd.failed
         rest = [outcomes[item] for item in outcomes.keys() - answered.keys() - failed]
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in rest)
-        assert crowd.bench.batcher.depth == 0
+        assert crowd.bench.batcher.places.held == 0
 
     asyncio.run(asyncio.wait_for(story(), 60))
 
@@ -97,19 +98,20 @@ def test_real_threads_lose_nothing() -> None:
         with ThreadPoolExecutor(2) as executor:
             batcher: Batcher = MicroBatcher(
                 function, function.alone, executor,
-                workers=2, in_flight=2, batch_size=8, single_threshold=lambda _: 3, max_queue=50, observer=observed,
+                workers=2, in_flight=2, batch_size=8, single_threshold=lambda _: 3, places=Places(50),
+                observer=observed,
             )  # fmt: skip
 
             async def ask(item: int) -> Any:
-                await batcher.reserve_when_free()
+                await batcher.places.reserve_when_free()
                 try:
                     return await batcher.submit(item % 3, item)
                 finally:
-                    batcher.release()
+                    batcher.places.release()
 
             answers = await asyncio.gather(*(ask(item) for item in range(600)))
             assert answers == [(item % 3, item) for item in range(600)]
-            assert batcher.depth == 0
+            assert batcher.places.held == 0
 
     asyncio.run(asyncio.wait_for(story(), 60))
     assert sum(observed.sizes) == len(observed.waits) == 600

@@ -40,11 +40,11 @@ def _ask(model: ServingModel, *bodies: bytes, **settings: Any) -> list[Any]:
         predictor = Predictor(ServiceSettings(**settings), Metrics(), LoadOptions("openvino", "f32", 1, 4))
 
         async def one(body: bytes) -> Any:
-            predictor.batcher.reserve(60)
+            predictor.batcher.places.reserve(60)
             try:
                 return await predictor.predict(body, model)
             finally:
-                predictor.batcher.release()
+                predictor.batcher.places.release()
 
         return await asyncio.gather(*map(one, bodies), return_exceptions=True)
 

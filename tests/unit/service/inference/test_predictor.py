@@ -29,11 +29,11 @@ class Desk:
         self.model = fake_model(self.engine)
 
     async def ask(self, body: bytes) -> np.ndarray:
-        self.predictor.batcher.reserve(patience_s=60)
+        self.predictor.batcher.places.reserve(patience_s=60)
         try:
             return (await self.predictor.predict(body, self.model)).probabilities
         finally:
-            self.predictor.batcher.release()
+            self.predictor.batcher.places.release()
 
     async def ask_together(self, *bodies: bytes) -> list[Any]:
         """Callers that share a batch: they wait while a first one is computed."""
@@ -91,7 +91,7 @@ def test_what_breaks_unforeseen_in_decoding_touches_no_neighbour() -> None:
             await asyncio.sleep(0.001)
         neighbour = asyncio.create_task(desk.ask(jpeg_slice(1)))
         await asyncio.sleep(0)
-        desk.predictor.batcher.reserve(patience_s=60)
+        desk.predictor.batcher.places.reserve(patience_s=60)
         broken: Any = object()  # as a bug of a library would: neither bytes nor a tensor
         strange = asyncio.create_task(desk.predictor.batcher.submit(desk.model, broken))
         await asyncio.sleep(0.01)

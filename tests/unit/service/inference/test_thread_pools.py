@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.inference.batching import QueueFull
+from service.inference.places import QueueFull
 from service.inference.thread_pools import BoundedPool
 from tests.support.batching_bench import scenario, settle
 

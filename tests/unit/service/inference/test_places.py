@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.inference.batching import QueueFull
+from service.inference.places import QueueFull
 from tests.support.batching_bench import Bench, scenario, settle
 
 
@@ -14,13 +14,13 @@ async def test_a_full_queue_refuses_at_once() -> None:
     """No place beyond the limit; a place given back is taken again."""
     bench = Bench(max_queue=3)
     for _ in range(3):
-        bench.batcher.reserve(patience_s=1)
-    assert bench.batcher.is_full
+        bench.batcher.places.reserve(patience_s=1)
+    assert bench.batcher.places.held == bench.batcher.places.most
     with pytest.raises(QueueFull):
-        bench.batcher.reserve(patience_s=1)
-    bench.batcher.release()
-    bench.batcher.reserve(patience_s=1)
-    assert bench.batcher.depth == 3
+        bench.batcher.places.reserve(patience_s=1)
+    bench.batcher.places.release()
+    bench.batcher.places.reserve(patience_s=1)
+    assert bench.batcher.places.held == 3
 
 
 @scenario
@@ -39,15 +39,15 @@ async def test_retry_after_follows_the_measured_rate() -> None:
         return bench
 
     fast, slow = await measured(0.01), await measured(0.05)
-    assert Bench().batcher.retry_after_s() > 0  # before anything was measured
+    assert Bench().batcher.places.retry_after_s() > 0  # before anything was measured
     for bench, seconds in ((fast, 0.01), (slow, 0.05)):
         for _ in range(40):
-            bench.batcher.reserve(patience_s=1e9)
-        assert bench.batcher.expected_wait_s >= 40 * seconds * 0.9
+            bench.batcher.places.reserve(patience_s=1e9)
+        assert bench.batcher.places.expected_wait_s >= 40 * seconds * 0.9
         with pytest.raises(QueueFull) as full:
-            bench.batcher.reserve(patience_s=1e9)
+            bench.batcher.places.reserve(patience_s=1e9)
         assert full.value.retry_after_s >= 40 * seconds / 2 * 0.9
-    assert slow.batcher.retry_after_s() > 2 * fast.batcher.retry_after_s()
+    assert slow.batcher.places.retry_after_s() > 2 * fast.batcher.places.retry_after_s()
 
 
 @scenario
@@ -61,35 +61,35 @@ async def test_who_cannot_be_served_in_time_is_not_admitted() -> None:
     await bench.executor.finish()
     await task
     for _ in range(10):
-        bench.batcher.reserve(patience_s=10)
+        bench.batcher.places.reserve(patience_s=10)
     with pytest.raises(QueueFull):
-        bench.batcher.reserve(patience_s=0.1)
-    bench.batcher.reserve(patience_s=10)
-    assert bench.batcher.depth == 11
+        bench.batcher.places.reserve(patience_s=0.1)
+    bench.batcher.places.reserve(patience_s=10)
+    assert bench.batcher.places.held == 11
 
 
 @scenario
 async def test_the_patient_get_places_first_come_first_served() -> None:
     """A place goes to who has waited longest; a newcomer cannot slip in before."""
     bench = Bench(max_queue=1)
-    bench.batcher.reserve(patience_s=1)
+    bench.batcher.places.reserve(patience_s=1)
     served: list[int] = []
 
     async def wait(number: int) -> None:
-        await bench.batcher.reserve_when_free()
+        await bench.batcher.places.reserve_when_free()
         served.append(number)
 
     tasks = [asyncio.create_task(wait(number)) for number in range(3)]
     await settle()
     for expected in range(3):
-        bench.batcher.release()
+        bench.batcher.places.release()
         with pytest.raises(QueueFull):  # between the handing over and the waiting caller's turn
-            bench.batcher.reserve(patience_s=1)
+            bench.batcher.places.reserve(patience_s=1)
         await settle()
         assert served == list(range(expected + 1))
-        assert bench.batcher.depth == 1
-    bench.batcher.release()
-    assert bench.batcher.depth == 0
+        assert bench.batcher.places.held == 1
+    bench.batcher.places.release()
+    assert bench.batcher.places.held == 0
     await asyncio.gather(*tasks)
 
 
@@ -97,21 +97,21 @@ async def test_the_patient_get_places_first_come_first_served() -> None:
 async def test_a_caller_that_stops_waiting_for_a_place_is_passed_over() -> None:
     """Cancelled before or in the moment of the handing over, the place goes to the next in line and is not lost."""
     bench = Bench(max_queue=1)
-    bench.batcher.reserve(patience_s=1)
-    tasks = [asyncio.create_task(bench.batcher.reserve_when_free()) for _ in range(4)]
+    bench.batcher.places.reserve(patience_s=1)
+    tasks = [asyncio.create_task(bench.batcher.places.reserve_when_free()) for _ in range(4)]
     await settle()
     tasks[0].cancel()
     await settle()
-    bench.batcher.release()  # goes to 1 ...
+    bench.batcher.places.release()  # goes to 1 ...
     tasks[1].cancel()  # ... who is gone before it knows
     await settle()
     assert [task.done() for task in tasks] == [True, True, True, False]
     assert tasks[2].exception() is None
-    assert bench.batcher.depth == 1
-    bench.batcher.release()
+    assert bench.batcher.places.held == 1
+    bench.batcher.places.release()
     await tasks[3]
-    bench.batcher.release()
-    assert bench.batcher.depth == 0
+    bench.batcher.places.release()
+    assert bench.batcher.places.held == 0
 
 
 @scenario
