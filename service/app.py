@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from service.answers.warnings import DISCLAIMER
 from service.api.exception_handlers import ProblemAnswers
-from service.api.fast_path import DirectRoute, FastPath
+from service.api.fast_path import FastPath
 from service.api.handlers import Handlers
 from service.api.middleware.auth import KeyAuth
 from service.api.middleware.ledger import LedgerMiddleware
@@ -21,7 +22,7 @@ from service.api.pages import add_pages
 from service.api.render import Renderer
 from service.api.routes import build_router
 from service.api.state import AppState
-from service.api.uploads import ByteBudget
+from service.api.uploads import ByteBudget, Intake
 from service.auth.api_keys import ApiKeys
 from service.explain.explainer import Explainer
 from service.health.readiness import Readiness
@@ -75,13 +76,16 @@ def create_app(state: AppState) -> ASGIApp:
         redirect_slashes=False,  # it would lead to whatever the caller's Host names
         lifespan=lifespan,
     )
-    handlers = Handlers(state)
-    app.include_router(build_router(state, handlers))
+    router = build_router(state, Handlers(state))
+    app.include_router(router)
     add_pages(app)
     answers = ProblemAnswers(state.metrics)
     answers.add_to(app)
-    endpoints = {"/predict": handlers.predict, "/predict/batch": handlers.predict_batch, "/render": handlers.render}
-    direct = {settings.root_path + path: DirectRoute(path, endpoint) for path, endpoint in endpoints.items()}
+    direct = {
+        settings.root_path + route.path: route
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.name in ("predict", "predict_batch", "render")
+    }
     fast_path = FastPath(app, direct, answers.of)
     guarded: ASGIApp = fast_path
     add_keys(app, settings.public, are_set=state.keys is not None)
@@ -95,13 +99,30 @@ def create_app(state: AppState) -> ASGIApp:
 
 def build_state(settings: ServiceSettings, metrics: Metrics, reload: HotReload) -> AppState:
     """The parts, wired; none but reload is started. Raises KeysError or OSError where keys are set and of no use."""
-    keys = _api_keys(settings, metrics)
-    digests = _input_digests(settings)
-    ledger = _ledger(settings, metrics, digests)
-    ledger_trouble = (lambda: ledger.trouble and f"the ledger cannot be written: {ledger.trouble}",) if ledger else ()
-    ledger_damage = (lambda: ledger.damage and f"the ledger is damaged: {ledger.damage}",) if ledger else ()
-    is_closed = settings.ledger_policy == "closed"
-    budget = ByteBudget(settings.max_inflight_bytes)
+    keys = ledger = digests = None
+    watched: list[Callable[[], str | None]] = []
+    required: list[Callable[[], str | None]] = []
+    if settings.api_keys_file is not None or settings.api_keys.strip():
+        keys = ApiKeys(settings.api_keys_file, settings.api_keys, poll_interval_s=settings.poll_interval_s)
+        metrics.api_keys.set_function(lambda: len(keys.callers))
+        watched.append(lambda: keys.complaint)
+    if settings.ledger_dir is not None:
+        digests = InputDigests(settings.ledger_key_file.read_bytes().strip() if settings.ledger_key_file else None)
+        ledger = Ledger(
+            settings.ledger_dir,
+            settings.ledger_policy,
+            metrics,
+            opening={"service": VERSION, "policy": settings.ledger_policy, "input_key": digests.key_id},
+            max_file_bytes=settings.ledger_max_file_bytes,
+            sync_interval_s=settings.ledger_sync_interval_s,
+            timeout_s=settings.ledger_timeout_s,
+        )
+        trouble_of = required if settings.ledger_policy == "closed" else watched
+        trouble_of.append(lambda: ledger.trouble and f"the ledger cannot be written: {ledger.trouble}")
+        watched.append(lambda: ledger.damage and f"the ledger is damaged: {ledger.damage}")
+    intake = Intake(
+        ByteBudget(settings.max_inflight_bytes), settings.max_upload_bytes, digests.begin if digests else None
+    )
     predictor = Predictor(settings, metrics, load_options(settings))
     readiness = Readiness(
         reload=reload,
@@ -111,45 +132,14 @@ def build_state(settings: ServiceSettings, metrics: Metrics, reload: HotReload) 
         stale_after_s=max(30.0, 10 * settings.poll_interval_s),
         unchecked_after_s=3 * settings.self_check_interval_s + settings.request_timeout_s,
         clock=time.monotonic,
-        watched=(*([lambda: keys.complaint] if keys else []), *(() if is_closed else ledger_trouble), *ledger_damage),
-        required=ledger_trouble if is_closed else (),
+        watched=watched,
+        required=required,
     )
     metrics.queue_depth.set_function(lambda: predictor.batcher.places.held)
-    metrics.inflight_bytes.set_function(lambda: budget.held)
+    metrics.inflight_bytes.set_function(lambda: intake.budget.held)
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
     metrics.degraded.set_function(lambda: readiness.health().status == "degraded")
     explainer = Explainer(settings, metrics, predictor.decoder)
     renderer = Renderer(predictor.decoder)
-    return AppState(settings, reload, predictor, explainer, renderer, readiness, budget, metrics, keys, ledger, digests)
-
-
-def _api_keys(settings: ServiceSettings, metrics: Metrics) -> ApiKeys | None:
-    if settings.api_keys_file is None and not settings.api_keys.strip():
-        return None
-    return ApiKeys(
-        settings.api_keys_file,
-        settings.api_keys,
-        poll_interval_s=settings.poll_interval_s,
-        on_change=metrics.api_keys.set,
-    )
-
-
-def _input_digests(settings: ServiceSettings) -> InputDigests | None:
-    if settings.ledger_dir is None:
-        return None
-    return InputDigests(settings.ledger_key_file.read_bytes().strip() if settings.ledger_key_file else None)
-
-
-def _ledger(settings: ServiceSettings, metrics: Metrics, digests: InputDigests | None) -> Ledger | None:
-    if settings.ledger_dir is None or digests is None:
-        return None
-    return Ledger(
-        settings.ledger_dir,
-        settings.ledger_policy,
-        metrics,
-        opening={"service": VERSION, "policy": settings.ledger_policy, "input_key": digests.key_id},
-        max_file_bytes=settings.ledger_max_file_bytes,
-        sync_interval_s=settings.ledger_sync_interval_s,
-        timeout_s=settings.ledger_timeout_s,
-    )
+    return AppState(settings, reload, predictor, explainer, renderer, readiness, intake, metrics, keys, ledger)

@@ -32,6 +32,10 @@ _PREDICTION: JsonDict = {
 }
 
 
+def _with_examples(*examples: JsonDict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [*examples]})
+
+
 def _is_none(value: object) -> bool:
     """Left out where there is none; null elsewhere means that the model gives no such thing."""
     return value is None
@@ -49,7 +53,7 @@ class Decision(BaseModel):
 class Prediction(BaseModel):
     """The answer for one slice."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_PREDICTION]})
+    model_config = _with_examples(_PREDICTION)
 
     prediction: str = Field(description="The most probable class.")
     confidence: float = Field(ge=0, le=1, description="Its probability, as the model gives it.")
@@ -86,22 +90,18 @@ class SliceSize(BaseModel):
 class ExplanationAnswer(BaseModel):
     """Where the model looked."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "class_name": "Normal cases",
-                    "method": "class-activation",
-                    "note": NOTE,
-                    "grid": [[0.0, 0.12, 0.0], [0.31, 1.0, 0.05], [0.0, 0.2, 0.0]],
-                    "box": {"left": 31.5, "top": -14.0, "width": 449.0, "height": 449.0},
-                    "slice": {"width": 512, "height": 512},
-                    "prediction": _PREDICTION,
-                    "model_version": 3,
-                    "request_id": _REQUEST_ID,
-                    "warnings": ["Research and education only: not for diagnosis."],
-                }
-            ]
+    model_config = _with_examples(
+        {
+            "class_name": "Normal cases",
+            "method": "class-activation",
+            "note": NOTE,
+            "grid": [[0.0, 0.12, 0.0], [0.31, 1.0, 0.05], [0.0, 0.2, 0.0]],
+            "box": {"left": 31.5, "top": -14.0, "width": 449.0, "height": 449.0},
+            "slice": {"width": 512, "height": 512},
+            "prediction": _PREDICTION,
+            "model_version": 3,
+            "request_id": _REQUEST_ID,
+            "warnings": ["Research and education only: not for diagnosis."],
         }
     )
 
@@ -153,26 +153,22 @@ class BatchItem(BaseModel):
 class BatchAnswer(BaseModel):
     """One item for each file, in order."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+    model_config = _with_examples(
+        {
+            "results": [
+                {"index": 0, "file_name": "slice-01.dcm", "status": 200, "result": _PREDICTION},
                 {
-                    "results": [
-                        {"index": 0, "file_name": "slice-01.dcm", "status": 200, "result": _PREDICTION},
-                        {
-                            "index": 1,
-                            "file_name": "photo.gif",
-                            "status": 415,
-                            "problem": {
-                                "type": "urn:lungct:problem:not-an-image-type",
-                                "title": "Not a JPEG, PNG or DICOM",
-                                "status": 415,
-                                "detail": "Expected a JPEG, PNG or DICOM image, got a GIF image.",
-                                "request_id": _REQUEST_ID,
-                            },
-                        },
-                    ]
-                }
+                    "index": 1,
+                    "file_name": "photo.gif",
+                    "status": 415,
+                    "problem": {
+                        "type": "urn:lungct:problem:not-an-image-type",
+                        "title": "Not a JPEG, PNG or DICOM",
+                        "status": 415,
+                        "detail": "Expected a JPEG, PNG or DICOM image, got a GIF image.",
+                        "request_id": _REQUEST_ID,
+                    },
+                },
             ]
         }
     )
@@ -183,24 +179,20 @@ class BatchAnswer(BaseModel):
 class Health(BaseModel):
     """Whether the service can answer, and what an operator should look at."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"status": "ok", "service_version": VERSION, "model_version": 3, "reasons": []},
-                {
-                    "status": "degraded",
-                    "service_version": VERSION,
-                    "model_version": 2,
-                    "reasons": ["version 3 is bad: golden.npz is missing"],
-                },
-                {
-                    "status": "unavailable",
-                    "service_version": VERSION,
-                    "model_version": None,
-                    "reasons": ["no valid model version is published yet"],
-                },
-            ]
-        }
+    model_config = _with_examples(
+        {"status": "ok", "service_version": VERSION, "model_version": 3, "reasons": []},
+        {
+            "status": "degraded",
+            "service_version": VERSION,
+            "model_version": 2,
+            "reasons": ["version 3 is bad: golden.npz is missing"],
+        },
+        {
+            "status": "unavailable",
+            "service_version": VERSION,
+            "model_version": None,
+            "reasons": ["no valid model version is published yet"],
+        },
     )
 
     status: Literal["ok", "degraded", "unavailable"]
@@ -221,41 +213,34 @@ class Failure(BaseModel):
 class ModelInfo(BaseModel):
     """The version that serves, and what else is in the repository."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+    model_config = _with_examples(
+        {
+            "model_name": "lung-ct",
+            "model_version": 2,
+            "engine": "openvino 2026.4.1",
+            "loaded_at": "2026-11-23T04:59:55.776243Z",
+            "versions": [1, 2, 3, 4],
+            "loading": 4,
+            "pinned": 4,
+            "failures": [
                 {
-                    "model_name": "lung-ct",
-                    "model_version": 2,
-                    "engine": "openvino 2026.4.1",
-                    "loaded_at": "2026-11-23T04:59:55.776243Z",
-                    "versions": [1, 2, 3, 4],
-                    "loading": 4,
-                    "pinned": 4,
-                    "failures": [
-                        {
-                            "model_version": 3,
-                            "reason": "golden.npz is missing",
-                            "at": "2026-11-23T05:12:31.004512Z",
-                            "retried": False,
-                        }
-                    ],
-                    "warnings": ["Research and education only: not for diagnosis."],
-                    "health": {"status": "ok", "service_version": VERSION, "model_version": 2, "reasons": []},
-                    "ledger": False,
-                    "documents": ["model-info/card", "model-info/figures/confusion_matrix.png"],
-                    "manifest": {
-                        "schema_version": 1,
-                        "model_name": "lung-ct",
-                        "model_version": 2,
-                        "architecture": "cnn",
-                        "classes": {
-                            "names": ["Normal cases", "Benign cases", "Malignant cases"],
-                            "target": "Malignant cases",
-                        },
-                    },
+                    "model_version": 3,
+                    "reason": "golden.npz is missing",
+                    "at": "2026-11-23T05:12:31.004512Z",
+                    "retried": False,
                 }
-            ]
+            ],
+            "warnings": ["Research and education only: not for diagnosis."],
+            "health": {"status": "ok", "service_version": VERSION, "model_version": 2, "reasons": []},
+            "ledger": False,
+            "documents": ["model-info/card", "model-info/figures/confusion_matrix.png"],
+            "manifest": {
+                "schema_version": 1,
+                "model_name": "lung-ct",
+                "model_version": 2,
+                "architecture": "cnn",
+                "classes": {"names": ["Normal cases", "Benign cases", "Malignant cases"], "target": "Malignant cases"},
+            },
         }
     )
 

@@ -22,7 +22,19 @@ def serve_http(state: AppState, early: EarlySignals) -> bool:
 
     early: whether a signal came before this.
     """
-    server = DrainingServer(_uvicorn_config(state), state, early)
+    settings = state.settings
+    config = uvicorn.Config(
+        create_app(state),
+        http=http_protocol(state.metrics),  # type: ignore[arg-type] # called, never subclassed
+        ws="none",
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.grace_period_s)),
+    )
+    server = DrainingServer(config, state, early)
     collect_rarely()
     server.run()
     return server.started or early.came
@@ -67,18 +79,3 @@ class DrainingServer(uvicorn.Server):
             self._state.readiness.is_closed = True
             return True
         return await super().on_tick(counter)
-
-
-def _uvicorn_config(state: AppState) -> uvicorn.Config:
-    settings = state.settings
-    return uvicorn.Config(
-        create_app(state),
-        http=http_protocol(state.metrics),  # type: ignore[arg-type] # called, never subclassed
-        ws="none",
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.grace_period_s)),
-    )

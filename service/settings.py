@@ -46,8 +46,7 @@ class ServiceSettings(BaseSettings):
     max_files: int = Field(default=256, ge=1, description="Most files in one POST /predict/batch.")
 
     ood_policy: Literal["reject", "flag"] = Field(
-        default="reject",
-        description="What does not look like a chest CT slice: answer 422, or answer with a warning.",
+        default="reject", description="What does not look like a chest CT slice: answer 422, or answer with a warning."
     )
     self_check_interval_s: float = Field(
         default=10.0, gt=0, description="Time between questions with known answers that the service asks its model."

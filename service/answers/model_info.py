@@ -1,6 +1,6 @@
 """What serves, and what else is published."""
 
-from service.answers.warnings import model_warnings
+from service.answers.warnings import DISCLAIMER
 from service.model.hot_reload import HotReload
 from service.schemas import Failure, Health, ModelInfo
 from shared.artifact import MODEL_CARD_FILE
@@ -22,7 +22,7 @@ def model_info(model_name: str, reload: HotReload, health: Health, *, has_ledger
             Failure(model_version=one.version, reason=one.reason, at=one.at, retried=one.retry_at is not None)
             for one in failures
         ],
-        warnings=model_warnings(serving.manifest) if serving else [],
+        warnings=[DISCLAIMER, *serving.manifest.warnings] if serving else [],
         health=health,
         ledger=has_ledger,
         documents=[_address(name) for name in serving.documents] if serving else [],

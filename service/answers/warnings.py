@@ -12,17 +12,12 @@ UNMEASURED_ON_EXPORTS = (
 )
 
 
-def model_warnings(manifest: Manifest) -> list[str]:
-    """What is true of every answer of a model."""
-    return [DISCLAIMER, *manifest.warnings]
-
-
 def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None) -> list[str]:
     """What is true of the answer for one slice, which is the frame that was asked for.
 
     The manifest counts the formats of the training slices; older ones count none and knew no DICOM.
     """
-    warnings = model_warnings(manifest)
+    warnings = [DISCLAIMER, *manifest.warnings]
     if predicted.kind == "dicom":
         if not manifest.trained_on("dicom"):
             warnings.append(UNMEASURED_ON_DICOM)
@@ -30,4 +25,4 @@ def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None) -> 
         warnings.append(UNMEASURED_ON_EXPORTS)
     if predicted.frames > 1:
         warnings.append(f"The file has {predicted.frames} frames; this answer is for frame {frame or 1} alone.")
-    return warnings + warning_of(predicted.doubts)
+    return warnings + warning_of(predicted.doubts) if predicted.doubts else warnings

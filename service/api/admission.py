@@ -8,12 +8,11 @@ from typing import Any, Generic, TypeVar, overload
 
 from fastapi import Request
 
-from service.api.disconnect import cancelled_when_gone
 from service.api.middleware.ledger import begin_facts
 from service.api.multipart import MEDIA_TYPE, read_file
 from service.api.problems import DeadlineExceeded, UploadTooSlow
 from service.api.state import AppState
-from service.api.uploads import EmptyPart, read_raw
+from service.api.uploads import EmptyPart, cancelled_when_gone, read_raw
 from service.errors import ProblemError
 from service.inference.places import Places, QueueFull
 from service.model.serving_model import ServingModel
@@ -55,26 +54,23 @@ async def admitted(state: AppState, request: Request, places: Places | None = No
                 raise state.unavailable()  # before the body is read; looked at again after
             if places is not None and places.held >= places.most:
                 raise QueueFull(places.retry_after_s())
-            begin_digest = state.digests.begin if state.digests else None
-            body = (request.stream(), request.headers, state.budget, state.settings.max_upload_bytes, begin_digest)
-            if request.headers.get("content-type", "").lower().startswith(MEDIA_TYPE):
-                content, digest = await read_file(*body)
-            else:
-                content, digest = await read_raw(*body)
+            is_form = request.headers.get("content-type", "").lower().startswith(MEDIA_TYPE)
+            content = await (read_file if is_form else read_raw)(request.stream(), request.headers, state.intake)
             late, what = DeadlineExceeded, "No answer"
-            facts = begin_facts(request, digest) if digest else {}
+            facts = begin_facts(request, content.digest) if content.digest else {}
             if not content:
                 raise EmptyPart
             model = state.reload.serving
-            if places is not None:
+            async with cancelled_when_gone(request):
+                if places is None:
+                    yield Admitted(content, model, facts)
+                    return
                 if model is None:
                     raise state.unavailable()
                 places.reserve((limit.when() or 0) - asyncio.get_running_loop().time())
-            try:
-                async with cancelled_when_gone(request):
+                try:
                     yield Admitted(content, model, facts)
-            finally:
-                if places is not None:
+                finally:
                     places.release()
     except TimeoutError:
         if not limit.expired():  # not ours

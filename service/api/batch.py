@@ -7,13 +7,12 @@ from typing import Any
 
 from fastapi import Request
 
-from service.api.disconnect import cancelled_when_gone
 from service.api.middleware.ledger import begin_facts
 from service.api.multipart import SLACK_BYTES, SLACK_PARTS, Part, read_parts
 from service.api.params import frame_of
 from service.api.problems import FORESEEN, DeadlineExceeded, UploadTooSlow, problem_body, problem_of
 from service.api.state import AppState
-from service.api.uploads import NoFiles, TooManyFiles
+from service.api.uploads import NoFiles, TooManyFiles, cancelled_when_gone
 from service.schemas import BatchItem
 
 log = logging.getLogger("lungct.batch")
@@ -32,11 +31,9 @@ async def predict_files(state: AppState, request: Request) -> list[BatchItem]:
     parts = read_parts(
         request.stream(),
         request.headers,
-        state.budget,
-        max_part_bytes=settings.max_upload_bytes,
+        state.intake,
         max_body_bytes=settings.max_files * (settings.max_upload_bytes + SLACK_BYTES),
         max_parts=settings.max_files + SLACK_PARTS,
-        begin_digest=state.digests.begin if state.digests else None,
     )
 
     def start(part: Part) -> None:

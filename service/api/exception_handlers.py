@@ -15,7 +15,7 @@ from service.api.problems import (
     problem_response,
     refused,
 )
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, ProblemError
 from service.metrics import Metrics
 
 CLIENT_GONE = 499
@@ -34,6 +34,12 @@ class ProblemAnswers:
             return Response(status_code=CLIENT_GONE)
         if isinstance(error, FORESEEN):
             return refused(request.scope, problem_of(error), self._metrics)
+        if isinstance(error, HTTPException):
+            return refused(request.scope, _of_http(error), self._metrics)
+        if isinstance(error, RequestValidationError):
+            # which parameter, and what was expected; never what came
+            detail = " ".join(f"{one['loc'][-1]}: {one['msg']}." for one in error.errors())
+            return refused(request.scope, InvalidRequest(detail), self._metrics)
         try:
             raise error
         finally:
@@ -41,29 +47,20 @@ class ProblemAnswers:
 
     def add_to(self, app: FastAPI) -> None:
         """Have FastAPI answer like this where itself finds something wrong."""
-        for kind in (*FORESEEN, ClientDisconnect):
+        for kind in (*FORESEEN, ClientDisconnect, HTTPException, RequestValidationError):
             app.add_exception_handler(kind, self._foreseen)
-        app.add_exception_handler(HTTPException, self._http)
-        app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(Exception, self._unforeseen)
 
     async def _foreseen(self, request: Request, error: Exception) -> Response:
         return self.of(request, error)
 
-    async def _http(self, request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.kind.status:
-            allowed = (error.headers or {}).get("Allow", "")
-            if allowed == "GET":
-                allowed = "GET, HEAD"  # as service.api.fast_path answers it
-            return refused(request.scope, MethodNotAllowed(allowed), self._metrics)
-        return refused(request.scope, NotFound(), self._metrics)
-
-    async def _invalid(self, request: Request, error: Exception) -> Response:
-        found = error.errors() if isinstance(error, RequestValidationError) else []
-        # which parameter, and what was expected; never what came
-        detail = " ".join(f"{one['loc'][-1]}: {one['msg']}." for one in found)
-        return refused(request.scope, InvalidRequest(detail), self._metrics)
-
     async def _unforeseen(self, request: Request, _: Exception) -> Response:
         """Starlette raises the exception again after this answer, so that RequestLog logs it."""
         return problem_response(InternalError(), request.state.request_id)
+
+
+def _of_http(error: HTTPException) -> ProblemError:
+    if error.status_code != MethodNotAllowed.kind.status:
+        return NotFound()
+    allowed = (error.headers or {}).get("Allow", "")
+    return MethodNotAllowed("GET, HEAD" if allowed == "GET" else allowed)  # as service.api.fast_path answers it

@@ -1,33 +1,24 @@
 """What uvicorn calls: predictions go straight to their endpoint, everything else through FastAPI."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-@dataclass(frozen=True)
-class DirectRoute:
-    """What scope["route"] is for a request that Front answered; path is without the root path, as in FastAPI's."""
-
-    path: str
-    endpoint: Endpoint
-
 
 @dataclass(frozen=True)
 class FastPath:
-    """ASGI. direct: what answers a POST to a path.
+    """ASGI. direct: FastAPI's route for a POST to a path.
 
     FastAPI documents these addresses like any other. But nine of its layers surround an endpoint, and where that takes
     the request and makes the response itself they do nothing, for a quarter of the event loop's time.
     """
 
     app: ASGIApp
-    direct: Mapping[str, DirectRoute]
+    direct: Mapping[str, APIRoute]
     as_problem: Callable[[Request, Exception], Response]
     """The answer that an exception means. Raises what it does not know."""
 
@@ -40,7 +31,7 @@ class FastPath:
         scope["route"] = route
         request = Request(scope, receive)
         try:
-            response = await route.endpoint(request)
+            response: Response = await route.endpoint(request)
         except Exception as error:  # raised again where nobody knows it
             response = self.as_problem(request, error)
         await response(scope, receive, send)

@@ -12,6 +12,7 @@ from service.api.params import frame_of, number_of, parameter_of
 from service.api.state import AppState
 from service.explain.explainer import Explanation, Question, index_of_class
 from service.explain.overlay import DEFAULT_OPACITY
+from service.ledger.facts import facts_of
 from service.schemas import NOTE, BatchAnswer, ExplanationAnswer, GridBox, Prediction, SliceSize
 from shared.window import LUNG_WINDOW
 
@@ -53,11 +54,11 @@ class Handlers:
         level, width = number_of(request, "level", *_LEVELS), number_of(request, "width", *_WIDTHS)
         async with admitted(state, request) as slice_:
             window = slice_.model.manifest.preprocessing.window if slice_.model else LUNG_WINDOW
-            rendered = await state.renderer.render(slice_.content, window, frame, level, width)
-        headers = {FRAMES_HEADER: str(rendered.frames), "Cache-Control": "no-store"}
-        if rendered.window is not None:
-            headers |= {LEVEL_HEADER: f"{rendered.window.level:g}", WIDTH_HEADER: f"{rendered.window.width:g}"}
-        return Response(rendered.png, media_type="image/png", headers=headers)
+            png, frames, shown_in = await state.renderer.render(slice_.content, window, frame, level, width)
+        headers = {FRAMES_HEADER: str(frames), "Cache-Control": "no-store"}
+        if shown_in is not None:
+            headers |= {LEVEL_HEADER: f"{shown_in.level:g}", WIDTH_HEADER: f"{shown_in.width:g}"}
+        return Response(png, media_type="image/png", headers=headers)
 
     async def explain(
         self,
@@ -89,7 +90,8 @@ class Handlers:
             model = slice_.model
             explanation = await state.explainer.explain(model, Question(slice_.content, frame, class_name, drawn))
         prediction = prediction_of(model.manifest, explanation.predicted, request.state.request_id, frame)
-        state.note(slice_.facts, model, prediction)
+        if slice_.facts:
+            slice_.facts.update(facts_of(model, prediction))
         request.state.log = {"model_version": model.version, "explained_by": explanation.method}
         if explanation.overlay is not None:
             return Response(explanation.overlay, media_type="image/png", headers={"X-Note": NOTE})

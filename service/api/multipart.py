@@ -1,24 +1,15 @@
 """A form (multipart/form-data, RFC 7578) → its parts, each as soon as it is complete."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from service.api.numbers import whole_number
-from service.api.uploads import (
-    ByteBudget,
-    Content,
-    EmptyPart,
-    MalformedMultipart,
-    NothingSent,
-    TooManyBytes,
-    WrongField,
-)
+from service.api.params import whole_number
+from service.api.uploads import Content, EmptyPart, Intake, MalformedMultipart, NothingSent, TooManyBytes, WrongField
 from service.errors import ProblemError
-from service.ledger.facts import Digest
 
 MEDIA_TYPE = "multipart/form-data"
 SLACK_BYTES = 64 * 1024
@@ -31,25 +22,15 @@ _MAX_FILE_NAME = 255  # characters; what file systems take
 class Part:
     """One field of a form, as it arrived."""
 
-    def __init__(
-        self,
-        field: str,
-        budget: ByteBudget,
-        max_bytes: int,
-        digest: Digest | None = None,
-        *,
-        file_name: str | None = None,
-    ) -> None:
-        """digest: is fed with the bytes while they arrive and lie in the processor's cache."""
+    def __init__(self, field: str, intake: Intake, file_name: str | None = None) -> None:
         self.field = field
         self.file_name = file_name
         """As the sender calls it, cut; for the sender alone: it may name a patient."""
-        self.digest = digest
         self.error: ProblemError | None = None
-        self._budget = budget
-        self._max_bytes = max_bytes
-        self.held = Content(budget)
+        self._intake = intake
+        self.held = Content(intake)
         """What came so far."""
+        self.digest = self.held.digest
 
     @property
     def content(self) -> bytearray:
@@ -65,30 +46,18 @@ class Part:
         if self.error:
             return
         try:
-            if len(self.held) + len(chunk) > self._max_bytes:
-                raise TooManyBytes(self._max_bytes)
             self.held.take(chunk)
         except ProblemError as error:
             self.close()
             self.error = error.with_traceback(None)  # whose frames hold the bytes
-        else:
-            if self.digest is not None:
-                self.digest.update(chunk)
 
     def close(self) -> None:
         """Let go of the bytes. They leave the budget once whoever else works on them has let them go, too."""
-        self.held = Content(self._budget)
+        self.held = Content(self._intake)
 
 
 async def read_parts(
-    stream: AsyncIterator[bytes],
-    headers: Mapping[str, str],
-    budget: ByteBudget,
-    *,
-    max_part_bytes: int,
-    max_body_bytes: int,
-    max_parts: int,
-    begin_digest: Callable[[], Digest] | None = None,
+    stream: AsyncIterator[bytes], headers: Mapping[str, str], intake: Intake, *, max_body_bytes: int, max_parts: int
 ) -> AsyncGenerator[Part]:
     """Each part of a form, as soon as it is complete; none where the body is no form.
 
@@ -97,50 +66,38 @@ async def read_parts(
     """
     content_type, options = parse_options_header(headers.get("content-type"))
     if content_type != MEDIA_TYPE.encode():
-        return
+        async for chunk in stream:
+            if chunk:
+                return
+        raise NothingSent
     announced = whole_number(headers.get("content-length", ""))
     if announced is not None and announced > max_body_bytes:
-        raise TooManyBytes(max_part_bytes)  # before the first byte is read; what is not announced is counted below
-    parser = _Form(options.get(b"boundary"), budget, max_part_bytes, max_parts, begin_digest)
-    received = 0
+        raise TooManyBytes(intake.max_bytes)  # before the first byte is read; what is not announced is counted below
+    form, received = _Form(options.get(b"boundary"), intake, max_parts), 0
     try:
         async for chunk in stream:
             received += len(chunk)
             if received > max_body_bytes:
-                raise TooManyBytes(max_part_bytes)
-            parser.feed(chunk)
-            while parser.complete:
-                yield parser.complete.popleft()
-        parser.finish()
-        while parser.complete:
-            yield parser.complete.popleft()
+                raise TooManyBytes(intake.max_bytes)
+            form.feed(chunk)
+            while form.complete:
+                yield form.complete.popleft()
+        form.finish()
     finally:
-        parser.close()
+        form.close()
 
 
-async def read_file(
-    stream: AsyncIterator[bytes],
-    headers: Mapping[str, str],
-    budget: ByteBudget,
-    max_bytes: int,
-    begin_digest: Callable[[], Digest] | None = None,
-) -> tuple[Content, Digest | None]:
-    """What the one field `file` of a form holds, and its digest; other fields are ignored.
+async def read_file(stream: AsyncIterator[bytes], headers: Mapping[str, str], intake: Intake) -> Content:
+    """What the one field `file` of a form holds; other fields are ignored.
 
     Raises WrongField, what is wrong with the file, or like read_parts().
     """
     wanted: Part | None = None
-    parts = read_parts(
-        stream,
-        headers,
-        budget,
-        max_part_bytes=max_bytes,
-        max_body_bytes=max_bytes + SLACK_BYTES,
-        max_parts=1 + SLACK_PARTS,
-        begin_digest=begin_digest,
-    )
+    max_body_bytes, max_parts = intake.max_bytes + SLACK_BYTES, 1 + SLACK_PARTS
     try:
-        async with aclosing(parts):
+        async with aclosing(
+            read_parts(stream, headers, intake, max_body_bytes=max_body_bytes, max_parts=max_parts)
+        ) as parts:
             async for part in parts:
                 if part.field != "file":
                     part.close()
@@ -157,24 +114,16 @@ async def read_file(
         if wanted is not None:
             wanted.close()
         raise
-    return wanted.held, wanted.digest
+    return wanted.held
 
 
 class _Form:
     """A multipart parser's callbacks, gathered into parts."""
 
-    def __init__(
-        self,
-        boundary: bytes | None,
-        budget: ByteBudget,
-        max_bytes: int,
-        max_parts: int,
-        begin_digest: Callable[[], Digest] | None,
-    ) -> None:
+    def __init__(self, boundary: bytes | None, intake: Intake, max_parts: int) -> None:
         if not boundary:
             raise MalformedMultipart("its Content-Type names no boundary")
-        self._budget, self._max_bytes, self._max_parts = budget, max_bytes, max_parts
-        self._begin_digest = begin_digest
+        self._intake, self._max_parts = intake, max_parts
         self._current: Part | None = None
         self.complete: deque[Part] = deque()
         self._count = 0
@@ -244,8 +193,7 @@ class _Form:
                 self._file_name = options[b"filename"].decode("utf-8", "replace")[:_MAX_FILE_NAME]
 
     def _headers_finished(self) -> None:
-        digest = self._begin_digest and self._begin_digest()
-        self._current = Part(self._field, self._budget, self._max_bytes, digest, file_name=self._file_name)
+        self._current = Part(self._field, self._intake, self._file_name)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:

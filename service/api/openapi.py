@@ -21,6 +21,7 @@ from service.api.uploads import (
     NothingSent,
     TooManyBytes,
     TooManyBytesInFlight,
+    TooManyFiles,
     WrongField,
 )
 from service.errors import InvalidRequest
@@ -34,6 +35,23 @@ from service.settings import PublicPart
 from shared.dicom.errors import DecoderUnavailable, Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster.decode import NotAnImageType, TooManyPixels, TooSmall, Undecodable
 
+Responses = dict[int | str, dict[str, Any]]
+"""By status, as FastAPI takes them."""
+
+
+def _query(name: str, description: str, **schema: object) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _body(field: str, field_schema: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+    form = {"type": "object", "required": [field], "properties": {field: field_schema}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}, **raw}}
+
+
+def _header(description: str, kind: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
 _BYTES = {"type": "string", "format": "binary"}  # OpenAPI 3.0's word for bytes, which generators of clients know
 _IMAGE = {**_BYTES, "description": "A JPEG, PNG or DICOM slice."}
 _RAW_IMAGES = {
@@ -41,90 +59,61 @@ _RAW_IMAGES = {
     # the last one for generators that know bytes of no other type; whatever type is sent, the bytes say what they are
     for kind in ("image/jpeg", "image/png", "application/dicom", "application/octet-stream")
 }
-FRAME = {
-    "name": "frame",
-    "in": "query",
-    "description": "Which frame of a multi-frame DICOM file, counted from 1.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "default": 1},
-}
-OPACITY = {
-    "name": "opacity",
-    "in": "query",
-    "description": "Of the colour where the map is strongest; for png.",
-    "schema": {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_OPACITY},
-}
-WINDOW = [
-    {
-        "name": name,
-        "in": "query",
-        "description": f"{what} of the window: in Hounsfield units for DICOM, in sample values for 16-bit PNG.",
-        "schema": {"type": "number", "minimum": least, "maximum": 1e6},
-    }
-    for name, what, least in (("level", "Middle", -1e6), ("width", "Extent", 1))
-]
-_PNG = {"schema": {**_BYTES, "contentMediaType": "image/png"}, "example": "the bytes of a PNG file"}
-RENDERED: dict[str, Any] = {
-    "description": "The slice as 8-bit grey PNG.",
-    "content": {"image/png": _PNG},
-    "headers": {
-        FRAMES_HEADER: {"description": "Frames of the file.", "schema": {"type": "integer"}},
-        LEVEL_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},
-        WIDTH_HEADER: {"description": "Of the window applied; absent for 8 bits.", "schema": {"type": "number"}},
-    },
-}
-PREDICT_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": {"file": _IMAGE}}},
-        **_RAW_IMAGES,
-    },
-}
-BATCH_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["files"],
-                "properties": {"files": {"type": "array", "minItems": 1, "items": _IMAGE}},
-            }
-        }
-    },
-}
-UNAVAILABLE = (QueueFull, TooManyBytesInFlight, NoModel, Draining, LedgerUnavailable, DecoderUnavailable)
-BODY_PROBLEMS = (NothingSent, WrongField, MalformedMultipart, UploadTooSlow)
-SLICE_PROBLEMS = (
+_PNG = {"image/png": {"schema": {**_BYTES, "contentMediaType": "image/png"}, "example": "the bytes of a PNG file"}}
+_WINDOW = "of the window: in Hounsfield units for DICOM, in sample values for 16-bit PNG."
+_APPLIED = "Of the window applied; absent for 8 bits."
+
+SLICE_BODY = _body("file", _IMAGE, _RAW_IMAGES)
+BATCH_BODY = _body("files", {"type": "array", "minItems": 1, "items": _IMAGE}, {})
+FRAME = _query(
+    "frame",
+    "Which frame of a multi-frame DICOM file, counted from 1.",
+    type="integer", minimum=1, maximum=2**31 - 1, default=1,
+)  # fmt: skip
+OPACITY = _query(
+    "opacity",
+    "Of the colour where the map is strongest; for png.",
+    type="number", minimum=0, maximum=1, default=DEFAULT_OPACITY,
+)  # fmt: skip
+LEVEL = _query("level", f"Middle {_WINDOW}", type="number", minimum=-1e6, maximum=1e6)
+WIDTH = _query("width", f"Extent {_WINDOW}", type="number", minimum=1, maximum=1e6)
+
+_UNAVAILABLE = (QueueFull, TooManyBytesInFlight, NoModel, Draining, LedgerUnavailable, DecoderUnavailable)
+_BODY_PROBLEMS = (NothingSent, WrongField, MalformedMultipart, UploadTooSlow)
+_SLICE_PROBLEMS = (
     EmptyPart, TooManyBytes, TooManyPixels, NotAnImageType, Undecodable, TooSmall, NotCt, Localizer, NoPixelData,
     UnreadPixels, NoSuchFrame, NotAChestCT, InvalidRequest, BatchFailed, InternalError, DeadlineExceeded,
 )  # fmt: skip
-RENDER_PROBLEMS = (
-    *(error for error in SLICE_PROBLEMS if error is not BatchFailed),
-    *(error for error in UNAVAILABLE if error is not NoModel),
-)
-EXPLANATION: dict[int | str, dict[str, Any]] = {
+PREDICT_PROBLEMS = (*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE)
+BATCH_PROBLEMS = (*_BODY_PROBLEMS, TooManyFiles, TooManyBytes, InvalidRequest, InternalError, *_UNAVAILABLE)
+RENDER_PROBLEMS = tuple(error for error in PREDICT_PROBLEMS if error not in (BatchFailed, NoModel))
+RENDERED: Responses = {
+    200: {
+        "description": "The slice as 8-bit grey PNG.",
+        "content": _PNG,
+        "headers": {
+            FRAMES_HEADER: _header("Frames of the file.", "integer"),
+            LEVEL_HEADER: _header(_APPLIED, "number"),
+            WIDTH_HEADER: _header(_APPLIED, "number"),
+        },
+    }
+}
+EXPLANATION: Responses = {
     200: {
         "description": "The slice, coloured where what speaks for the class lies; or the grid, with its place",
         "model": ExplanationAnswer,
-        "content": {"image/png": _PNG},
-        "headers": {"X-Note": {"description": "What the map is, and is not.", "schema": {"type": "string"}}},
+        "content": _PNG,
+        "headers": {"X-Note": _header("What the map is, and is not.", "string")},
     }
 }
-ALIVE: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "alive"}}}}}
-METRICS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            "text/plain": {
-                "schema": {"type": "string"},
-                "example": "# HELP lungct_queue_depth Slices accepted and not yet answered.\n"
-                "# TYPE lungct_queue_depth gauge\nlungct_queue_depth 2.0\n",
-            }
-        }
-    }
+ALIVE: Responses = {200: {"content": {"application/json": {"example": {"status": "alive"}}}}}
+HEALTH_503: Responses = {503: {"model": Health, "description": "No answers can be given now"}}
+_METRICS = "# HELP lungct_queue_depth Slices accepted and not yet answered.\n# TYPE lungct_queue_depth gauge\n"
+METRICS: Responses = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": f"{_METRICS}lungct_queue_depth 2.0\n"}}}
 }
-CARD: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# Model card\n"}}}
-}
-FIGURE: dict[int | str, dict[str, Any]] = {200: {"description": "The figure.", "content": {"image/png": _PNG}}}
+CARD: Responses = {200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# Model card\n"}}}}
+FIGURE: Responses = {200: {"description": "The figure.", "content": _PNG}}
 FIGURE_NAME = {
     "name": "name",
     "in": "path",
@@ -133,7 +122,6 @@ FIGURE_NAME = {
     "schema": {"type": "string"},
     "example": "confusion_matrix.png",
 }
-HEALTH_503: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No answers can be given now"}}
 
 _SCHEME = "ApiKey"
 _SECURITY = {

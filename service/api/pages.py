@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _STATIC = Path(__file__).parents[1] / "static"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
@@ -28,9 +28,8 @@ _ASKED_EACH_TIME = {"Cache-Control": "no-cache"}  # 304 as long as nothing chang
 def add_pages(app: FastAPI) -> None:
     """Serve both pages, from files of installed packages."""
     # a third of the bytes before the first paint
-    files = GZipMiddleware(StaticFiles(directory=_STATIC), minimum_size=1000)
-    app.mount("/static", _Headed(files, PAGE_POLICY), name="static")
-    app.mount("/swagger", _Headed(StaticFiles(directory=_SWAGGER), DOCS_POLICY), name="swagger")
+    app.mount("/static", GZipMiddleware(_Files(_STATIC, PAGE_POLICY), minimum_size=1000), name="static")
+    app.mount("/swagger", _Files(_SWAGGER, DOCS_POLICY), name="swagger")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -45,17 +44,14 @@ def _headers(policy: str) -> Mapping[str, str]:
     return {"Content-Security-Policy": policy, **_ASKED_EACH_TIME}
 
 
-class _Headed:
-    """ASGI: an application whose answers carry a policy."""
+class _Files(StaticFiles):
+    """A folder whose files carry a policy."""
 
-    def __init__(self, app: ASGIApp, policy: str) -> None:
-        self._app = app
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in _headers(policy).items()]
+    def __init__(self, folder: Path, policy: str) -> None:
+        super().__init__(directory=folder)
+        self._headers = _headers(policy)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(self._headers)
+        return response

@@ -1,7 +1,7 @@
 """Every problem that a caller can meet, and how it is told: as RFC 9457 problem details."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Response
@@ -116,7 +116,7 @@ class DeadlineExceeded(ProblemError):
 
 # --- of the slice, found while it was decoded -------------------------------------------------------------------------
 
-_OF_DECODING: Mapping[type[Exception], ProblemKind] = {
+OF_DECODING: Mapping[type[Exception], ProblemKind] = {
     TooManyPixels: ProblemKind(
         "too-many-pixels", 413, "Too many pixels", lambda: TooManyPixels(30000, 30000, 16777216)
     ),
@@ -137,7 +137,7 @@ _OF_DECODING: Mapping[type[Exception], ProblemKind] = {
     DecoderUnavailable: ProblemKind("decoder-unavailable", 503, "No decoder", DecoderUnavailable),
 }
 
-FORESEEN: tuple[type[Exception], ...] = (ProblemError, *_OF_DECODING)
+FORESEEN: tuple[type[Exception], ...] = (ProblemError, *OF_DECODING)
 """What problem_of() knows, subclasses included. Whatever else is raised is a bug, and whoever answers it logs it."""
 
 
@@ -145,7 +145,7 @@ def problem_of(error: Exception) -> ProblemError:
     """The problem that an exception means to the caller. One that is not foreseen tells nothing of itself."""
     if isinstance(error, ProblemError):
         return error
-    if isinstance(error, tuple(_OF_DECODING)):
+    if isinstance(error, tuple(OF_DECODING)):
         return ProblemError(str(error), kind=kind_of(type(error)), retry_after_s=getattr(error, "retry_after_s", None))
     return InternalError()
 
@@ -154,24 +154,12 @@ def kind_of(error: type[Exception]) -> ProblemKind:
     """Of a class of exceptions that is foreseen, or of the one that it is derived from."""
     if issubclass(error, ProblemError):
         return error.kind
-    return next(_OF_DECODING[one] for one in error.__mro__ if one in _OF_DECODING)
-
-
-def all_problems() -> list[type[Exception]]:
-    """A class for each kind there is, by status and name, as far as their modules are imported."""
-    errors = [*_OF_DECODING, *(one for one in _below(ProblemError) if "kind" in vars(one))]
-    return sorted(errors, key=lambda error: (kind_of(error).status, kind_of(error).name))
+    return next(OF_DECODING[one] for one in error.__mro__ if one in OF_DECODING)
 
 
 def example_of(error: type[Exception]) -> ProblemError:
     """A problem of that class as a caller may meet it."""
     return problem_of((kind_of(error).example or error)())
-
-
-def _below(parent: type[ProblemError]) -> Iterator[type[ProblemError]]:
-    for child in parent.__subclasses__():
-        yield child
-        yield from _below(child)
 
 
 # --- told -------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 from service.explain.png import encode_png
 from service.inference.thread_pools import BoundedPool
@@ -12,17 +11,6 @@ from shared.window import Window
 
 _PLACES, _THREADS = 32, 4  # of low priority; one that waits for a costly file leaves the others
 _LARGE_PIXELS = 1024 * 1024  # a slice has a quarter of that
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A picture for display."""
-
-    png: bytes
-    frames: int
-    """Of the file."""
-    window: Window | None
-    """In which it is shown; None where its samples have 8 bits."""
 
 
 class Renderer:
@@ -35,16 +23,17 @@ class Renderer:
 
     async def render(
         self, body: ImageBytes, window: Window, frame: int | None, level: float | None, width: float | None
-    ) -> Rendered:
-        """One frame, counted from 1, in the window or with another level or width.
+    ) -> tuple[bytes, int, Window | None]:
+        """A PNG of one frame, counted from 1, in the window or with another level or width.
 
-        Raises SliceError or DecoderUnavailable, and QueueFull where too many wait.
+        And how many frames the file has, and the window that is shown: None where its samples have 8 bits. Raises
+        SliceError or DecoderUnavailable, and QueueFull where too many wait.
         """
         return await self._pool.run(self._render, body, window, frame, level, width)
 
     def _render(
         self, body: ImageBytes, window: Window, frame: int | None, level: float | None, width: float | None
-    ) -> Rendered:
+    ) -> tuple[bytes, int, Window | None]:
         decoded = self._decoder.decode(body, window, frame=frame, level=level, width=width)
         with self._one_large if decoded.grey.size > _LARGE_PIXELS else nullcontext():
-            return Rendered(encode_png(decoded.grey), decoded.frames, decoded.window)
+            return encode_png(decoded.grey), decoded.frames, decoded.window

@@ -6,14 +6,14 @@ from typing import Any
 from service.answers.prediction import prediction_of
 from service.api.problems import Draining, NoModel
 from service.api.render import Renderer
-from service.api.uploads import ByteBudget
+from service.api.uploads import Intake
 from service.auth.api_keys import ApiKeys
 from service.errors import ProblemError
 from service.explain.explainer import Explainer
 from service.health.readiness import Readiness
 from service.inference.chest_gate import Predicted
 from service.inference.predictor import Predictor
-from service.ledger.facts import InputDigests, facts_of
+from service.ledger.facts import facts_of
 from service.ledger.writer import Ledger
 from service.metrics import Metrics
 from service.model.hot_reload import HotReload
@@ -32,13 +32,11 @@ class AppState:
     explainer: Explainer
     renderer: Renderer
     readiness: Readiness
-    budget: ByteBudget
+    intake: Intake
     metrics: Metrics
     keys: ApiKeys | None = None
     """Where callers must name themselves."""
     ledger: Ledger | None = None
-    digests: InputDigests | None = None
-    """Where there is a ledger."""
 
     def check_available(self) -> None:
         """Raises Draining or NoModel where the service takes no request that needs a model."""
@@ -64,10 +62,6 @@ class AppState:
         """The answer for one slice, which is the frame that was asked for: counted, and noted in its facts."""
         prediction = prediction_of(model.manifest, predicted, request_id, frame)
         self.metrics.predictions.labels(prediction.prediction).inc()
-        self.note(facts, model, prediction)
-        return prediction
-
-    def note(self, facts: dict[str, Any], model: ServingModel, prediction: Prediction) -> None:
-        """Add an answer to the facts of its slice, where there is a ledger."""
-        if self.ledger is not None:
+        if facts:  # there is a ledger
             facts.update(facts_of(model, prediction))
+        return prediction

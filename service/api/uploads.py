@@ -1,15 +1,22 @@
-"""What a request sends → image bytes, counted while they arrive.
+"""What a request sends: image bytes, counted while they arrive; and then, that its sender is gone.
 
 Whatever Content-Length says, no more than the limits is ever held: for one image, for all requests together.
 """
 
+import asyncio
 import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hmac import HMAC
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from service.errors import ProblemError, ProblemKind
-from service.ledger.facts import Digest
 
 _SEARCH_EVERY_S = 1.0
 
@@ -101,54 +108,55 @@ class ByteBudget:
             self.held -= count
 
 
+@dataclass(frozen=True)
+class Intake:
+    """What every image that comes in is held against."""
+
+    budget: ByteBudget
+    max_bytes: int
+    """Of one image."""
+    begin_digest: Callable[[], HMAC] | None = None
+    """A digest of nothing yet, where there is a ledger: fed while the bytes arrive and lie in the processor's cache."""
+
+
 class Content(bytearray):
     """Image bytes, in the budget for as long as anybody holds them: a request, a queue, or a thread whose caller left.
 
     So nobody can forget to count them. Whoever keeps an exception keeps what its frames hold.
     """
 
-    __slots__ = ("_budget", "_counted")
+    __slots__ = ("_counted", "_intake", "digest")
 
-    def __init__(self, budget: ByteBudget) -> None:
+    def __init__(self, intake: Intake) -> None:
         super().__init__()
-        self._budget = budget
+        self._intake = intake
         self._counted = 0
+        self.digest = intake.begin_digest() if intake.begin_digest else None
 
     def take(self, chunk: bytes | memoryview) -> None:
-        """Append. Raises TooManyBytesInFlight, taking nothing, where the budget has no room."""
-        self._budget.take(len(chunk))
+        """Append. Raises TooManyBytes, or TooManyBytesInFlight where the budget has no room, taking nothing."""
+        if len(self) + len(chunk) > self._intake.max_bytes:
+            raise TooManyBytes(self._intake.max_bytes)
+        self._intake.budget.take(len(chunk))
         self._counted += len(chunk)
         self += chunk
+        if self.digest is not None:
+            self.digest.update(chunk)
 
     def __del__(self) -> None:
-        self._budget.give_back(self._counted)
+        self._intake.budget.give_back(self._counted)
 
 
-async def read_raw(
-    stream: AsyncIterator[bytes],
-    headers: Mapping[str, str],
-    budget: ByteBudget,
-    max_bytes: int,
-    begin_digest: Callable[[], Digest] | None = None,
-) -> tuple[Content, Digest | None]:
-    """The whole body as one image, and the digest that was begun for it.
-
-    Raises NothingSent, TooManyBytes, or TooManyBytesInFlight.
-    """
+async def read_raw(stream: AsyncIterator[bytes], headers: Mapping[str, str], intake: Intake) -> Content:
+    """The whole body as one image. Raises NothingSent, TooManyBytes, or TooManyBytesInFlight."""
     announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > max_bytes:
-        raise TooManyBytes(max_bytes)  # before the first byte is read; what is not announced is counted below
-    digest = begin_digest and begin_digest()
-    content = Content(budget)
+    if announced.isdecimal() and int(announced[:20]) > intake.max_bytes:
+        raise TooManyBytes(intake.max_bytes)  # before the first byte is read; what is not announced is counted below
+    content = Content(intake)
     try:
         async for chunk in stream:
-            if not chunk:
-                continue
-            if len(content) + len(chunk) > max_bytes:
-                raise TooManyBytes(max_bytes)
-            content.take(chunk)
-            if digest is not None:
-                digest.update(chunk)
+            if chunk:
+                content.take(chunk)
         if not content:
             raise NothingSent
     except ProblemError as error:
@@ -157,4 +165,40 @@ async def read_raw(
     except BaseException:
         del content
         raise
-    return content, digest
+    return content
+
+
+@asynccontextmanager
+async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
+    """Cancel what runs inside as soon as the caller disconnects, and raise ClientDisconnect then.
+
+    To be entered once the body has been read to its end: it consumes the messages that follow.
+    """
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("cancelled_when_gone() needs a running task")
+    is_inside = True
+    watch: asyncio.Future[Message] = asyncio.ensure_future(request.receive())
+
+    def heard(watched: asyncio.Future[Message]) -> None:
+        nonlocal watch
+        # may be called late: a callback that is due is called although it was removed
+        if not is_inside or watched.cancelled():
+            return
+        if watched.exception() is None and watched.result()["type"] != "http.disconnect":
+            watch = asyncio.ensure_future(request.receive())
+            watch.add_done_callback(heard)
+        else:
+            task.cancel()
+
+    watch.add_done_callback(heard)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if watch.done() and not watch.cancelled() and task.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
+    finally:
+        is_inside = False
+        watch.remove_done_callback(heard)
+        watch.cancel()

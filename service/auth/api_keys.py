@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _LONGEST_KEY = 256  # bytes; more is not hashed
 _WORDS = (2, 3)
-
-FileStatus = tuple[int, int, int] | None
 
 
 class KeysError(ValueError):
@@ -52,8 +50,8 @@ def key_line(name: str, key: str, limit: Limit | None = None) -> str:
     """The line of the key file for a key. Raises KeysError where the name is not one word of letters, digits, '._-'."""
     if not _NAME.fullmatch(name):
         raise KeysError(f"expected a name of up to 64 letters, digits, dots, dashes and underscores, got {name!r}")
-    words = [name, f"sha256:{hashlib.sha256(key.encode()).hexdigest()}", *([str(limit)] if limit else [])]
-    return " ".join(words)
+    line = f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    return f"{line} {limit}" if limit else line
 
 
 def parse_keys(lines: Iterable[str]) -> tuple[Caller, ...]:
@@ -86,26 +84,18 @@ class ApiKeys:
     in `complaint`. What was used of a limit is remembered throughout.
     """
 
-    def __init__(
-        self,
-        file: Path | None,
-        fixed: str,
-        *,
-        poll_interval_s: float,
-        on_change: Callable[[int], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, file: Path | None, fixed: str, *, poll_interval_s: float) -> None:
         """fixed: lines as in the file, separated by line ends or semicolons. Raises KeysError where they are wrong."""
         self._file = file
         self._fixed = parse_keys(fixed.replace(";", "\n").splitlines())
         if fixed.strip() and not self._fixed:
             raise KeysError("it holds no key")
         self.poll_interval_s = poll_interval_s
-        self._on_change = on_change
         self._from_file: tuple[Caller, ...] = ()
         self._remembered: tuple[Caller, ...] = ()
         """Those of the file, and those that were and have used some of their limit."""
         self._is_unread = file is not None
-        self._seen: FileStatus = None
+        self._seen: tuple[int, int, int] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="api-keys", daemon=True)
         self.callers = self._fixed
@@ -121,11 +111,8 @@ class ApiKeys:
     def find(self, key: bytes) -> Caller | None:
         """Who holds the key. Every hash is compared, each in constant time."""
         digest = hashlib.sha256(key[:_LONGEST_KEY]).digest() if len(key) <= _LONGEST_KEY else b""
-        found = None
-        for caller in self.callers:
-            if hmac.compare_digest(caller.digest, digest):
-                found = caller
-        return found
+        found = [caller for caller in self.callers if hmac.compare_digest(caller.digest, digest)]
+        return found[-1] if found else None
 
     def start(self) -> None:
         """Begin to look at the file, where there is one."""
@@ -139,30 +126,24 @@ class ApiKeys:
     def poll(self) -> None:
         """Look once: read the file where its time, size or inode changed."""
         if self._file is None:
-            self._on_change(len(self.callers))
             return
         try:
             status = self._file.stat()
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen == self._seen:
                 return
-            lines = self._file.read_text("utf-8-sig").splitlines()
+            self._seen = seen
+            self._put_in_force(parse_keys(self._file.read_text("utf-8-sig").splitlines()))
         except OSError as error:
             self._seen, self._from_file, self._is_unread = None, (), True
             self._complain(f"the key file cannot be read: {error.strerror}")
         except UnicodeDecodeError:
-            self._seen = seen
             self._complain("the key file cannot be understood: it is no UTF-8 text")
-        else:
-            self._seen = seen
-            try:
-                self._put_in_force(parse_keys(lines))
-            except KeysError as error:
-                self._complain(f"the key file cannot be understood: {error}")
+        except KeysError as error:
+            self._complain(f"the key file cannot be understood: {error}")
         before, self.callers = self.callers, (*self._fixed, *self._from_file)
         if before != self.callers:
             log.info("keys in force", extra={"callers": [caller.name for caller in self.callers]})
-        self._on_change(len(self.callers))
 
     def _put_in_force(self, news: Sequence[Caller]) -> None:
         """A key keeps what it has used of its limit: in another line, with another limit, and while it is away."""

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FIRST_PREVIOUS = "0" * 64
-"""What the very first line hangs on."""
-
 LONGEST_LINE = 64 * 1024
 """Bytes of a line with its line end, at most; what is longer was not written by a ledger."""
 
@@ -56,7 +53,8 @@ class Link:
         return cls(int(found[1]), found[2])
 
 
-START = Link(0, FIRST_PREVIOUS)
+START = Link(0, "0" * 64)
+"""What the very first line hangs on."""
 
 
 def write_line(before: Link, facts: Mapping[str, Any]) -> tuple[bytes, Link]:

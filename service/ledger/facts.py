@@ -3,20 +3,10 @@
 import hashlib
 import hmac
 import secrets
-from typing import Any, Protocol
+from typing import Any
 
 from service.model.serving_model import ServingModel
 from service.schemas import Prediction
-
-
-class Digest(Protocol):
-    """What hashlib and hmac make."""
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        """Take more bytes."""
-
-    def hexdigest(self) -> str:
-        """Of all bytes so far."""
 
 
 class InputDigests:
@@ -28,13 +18,10 @@ class InputDigests:
 
     def __init__(self, key: bytes | None) -> None:
         key = key or secrets.token_bytes(32)
-        self._empty = hmac.new(key, digestmod=hashlib.sha256)
+        self.begin = hmac.new(key, digestmod=hashlib.sha256).copy
+        """A digest of nothing yet, to be fed while an input arrives."""
         self.key_id = hmac.new(key, b"key id", hashlib.sha256).hexdigest()[:16]
         """Tells lines of one key from those of another, and nothing of the key."""
-
-    def begin(self) -> Digest:
-        """A digest of nothing yet, to be fed while an input arrives."""
-        return self._empty.copy()
 
 
 def facts_of(model: ServingModel, prediction: Prediction) -> dict[str, Any]:

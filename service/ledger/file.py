@@ -3,9 +3,11 @@
 import errno
 import fcntl
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,12 @@ log = logging.getLogger("lungct.ledger")
 Facts = Mapping[str, Any]
 
 
-class Torn(Exception):
-    """A write ended before its end. whole: so many of its lines stand, and count."""
+class Torn(OSError):
+    """A write ended before its end, for the reason of `cause`. whole: so many of its lines stand, and count."""
 
     def __init__(self, whole: int, cause: OSError) -> None:
-        super().__init__(whole)
+        super().__init__(cause.errno, cause.strerror)
         self.whole = whole
-        self.cause = cause
 
 
 class Moved(OSError):
@@ -36,7 +37,7 @@ class LedgerFile:
     """
 
     def __init__(
-        self, folder: Path, *, max_bytes: int, sync_interval_s: float, observe_sync: Callable[[float], None]
+        self, folder: Path, max_bytes: int, sync_interval_s: float, observe_sync: Callable[[float], None]
     ) -> None:
         """observe_sync: is told how many seconds each flush took."""
         self._folder = folder
@@ -86,23 +87,21 @@ class LedgerFile:
             raise Moved(errno.ESTALE, f"{self._path.name} was changed by somebody else")
 
     def append(self, lines: Sequence[Facts]) -> None:
-        """Write one line for each, all with one write(). Raises Torn, or OSError where no next file can be made."""
+        """Write one line for each, all with one write(). Raises Torn, or OSError where nothing was written."""
         self.check_place()
         if self._size >= self._max_bytes:
             self._next_file()
-        contents, ends, links = [], [0], [self.link]
+        contents, links = [], [self.link]
         for facts in lines:
-            content, link = write_line(links[-1], facts)
-            contents.append(content)
+            line, link = write_line(links[-1], facts)
+            contents.append(line)
             links.append(link)
-            ends.append(ends[-1] + len(content))
-        written = 0
-        content = b"".join(contents)
+        written, content = 0, b"".join(contents)
         try:
             while written < len(content):
                 written += os.write(self._fd, content[written:] if written else content)
         except OSError as error:
-            whole = sum(end <= written for end in ends[1:])
+            whole = sum(end <= written for end in accumulate(map(len, contents)))
             self.link = links[whole]
             raise Torn(whole, error) from error
         finally:
@@ -112,17 +111,21 @@ class LedgerFile:
         self.link = links[-1]
 
     def sync(self) -> None:
-        """Flush to the disk."""
+        """Flush to the disk what is not there for sure."""
+        if self._unsynced_since is None:
+            return
         started = time.perf_counter()
         os.fsync(self._fd)
         self._unsynced_since = None
         self._observe_sync(time.perf_counter() - started)
 
-    def seconds_to_sync(self) -> float | None:
-        """Until the next flush is due, 0 or less where it is; None where nothing waits for one."""
-        if self._unsynced_since is None:
-            return None
-        return self._unsynced_since + self._sync_interval_s - time.monotonic()
+    def seconds_to_sync(self) -> float:
+        """Until the next flush is due, 0 or less where it is; infinite where nothing waits for one."""
+        return (
+            math.inf
+            if self._unsynced_since is None
+            else self._unsynced_since + self._sync_interval_s - time.monotonic()
+        )
 
     def close(self) -> None:
         """Let the file go, not the folder: nobody else may write there. open() goes on."""

@@ -16,13 +16,13 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from service.errors import ProblemError, ProblemKind
-from service.ledger.entry import Entry, tell, tell_written
 from service.ledger.file import Facts, LedgerFile, Torn
 from service.metrics import Metrics
 from service.settings import LedgerPolicy
@@ -46,6 +46,18 @@ class LedgerUnavailable(ProblemError):
     retry_after_s = 1.0
 
 
+Written = asyncio.Future[bool | None]
+"""Whether a line is; None where it took too long."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The line of one answer on its way."""
+
+    facts: Facts
+    written: Written | None = None
+
+
 class Ledger:
     """A folder of ledger files, written by one process at a time."""
 
@@ -65,16 +77,11 @@ class Ledger:
         self._metrics = metrics
         self._opening = opening
         self._flushes_each = sync_interval_s == 0
-        self._file = LedgerFile(
-            folder,
-            max_bytes=max_file_bytes,
-            sync_interval_s=sync_interval_s,
-            observe_sync=metrics.ledger_sync_seconds.observe,
-        )
+        self._file = LedgerFile(folder, max_file_bytes, sync_interval_s, metrics.ledger_sync_seconds.observe)
         self._timeout_s = timeout_s
-        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
-        self._gathered: list[Entry] = []
-        self._owed: list[Entry] = []
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._gathered: list[_Entry] = []
+        self._owed: list[_Entry] = []
         self._lock = threading.Lock()
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -120,28 +127,28 @@ class Ledger:
         Raises LedgerUnavailable, where it is closed and they are not.
         """
         now, loop = _now(), asyncio.get_running_loop()
-        entries = [Entry({"time": now, **facts}) for facts in lines]
+        entries = [_Entry({"time": now, **facts}) for facts in lines]
         if self.policy == "open":
             if self._queue.qsize() + len(self._gathered) + len(entries) > _MOST_WAITING:
                 self._lose(len(entries))
-                return
-            self._gather(entries, loop)
+            else:
+                self._gather(entries, loop)
             return
         self.check()
         entries[-1].written = written = loop.create_future()
         self._gather(entries, loop)
-        patience = loop.call_later(self._timeout_s, tell, written, None)  # asyncio.timeout() costs thrice as much
+        patience = loop.call_later(self._timeout_s, _tell, [written], None)  # asyncio.timeout() costs thrice as much
         try:
             is_written = await written
         finally:
             patience.cancel()
         if is_written is None:
             # the caller is told that there is no answer, so lines that say otherwise must not stand alone
-            self._queue.put(Entry({"time": now, "event": "withdrawn", "request_id": lines[-1].get("request_id")}))
+            self._queue.put(_Entry({"time": now, "event": "withdrawn", "request_id": lines[-1].get("request_id")}))
         if not is_written:
             raise LedgerUnavailable
 
-    def _gather(self, entries: list[Entry], loop: asyncio.AbstractEventLoop) -> None:
+    def _gather(self, entries: list[_Entry], loop: asyncio.AbstractEventLoop) -> None:
         """Slices of a batch are answered in one turn of the loop: the thread is woken once for all their lines."""
         if not self._gathered:
             loop.call_soon(self._hand_over)
@@ -172,10 +179,9 @@ class Ledger:
             is_last = self._is_ending
             try:
                 self._turn(waiting)
-            except OSError as error:
-                self._fail(error, waiting)
             except Exception as error:
-                log.exception("the ledger broke")
+                if not isinstance(error, OSError):
+                    log.exception("the ledger broke")
                 self._fail(error, waiting)
             if is_last and self._queue.empty():
                 self._file.leave()
@@ -183,12 +189,11 @@ class Ledger:
             if self.complaint and not is_last:
                 time.sleep(_RETRY_S)
 
-    def _take(self) -> list[Entry]:
+    def _take(self) -> list[_Entry]:
         """What waits, or after a while nothing; some of what nobody waits for is gathered first."""
-        taken: list[Entry | None] = [*self._owed]
-        self._owed = []
-        due_s = self._file.seconds_to_sync()
-        patience_s = _IDLE_S if due_s is None else max(0.001, min(_IDLE_S, due_s))
+        taken: list[_Entry | None] = [*self._owed]
+        self._owed.clear()
+        patience_s = max(0.001, min(_IDLE_S, self._file.seconds_to_sync()))
         with suppress(Empty):
             taken.append(self._queue.get(timeout=patience_s))
             if self.policy == "open" and not self._is_ending:
@@ -197,7 +202,7 @@ class Ledger:
                 taken.append(self._queue.get_nowait())
         return [entry for entry in taken if entry is not None]
 
-    def _turn(self, waiting: list[Entry]) -> None:
+    def _turn(self, waiting: list[_Entry]) -> None:
         """Write everything that waits, taking it out of the list, and flush where it is time."""
         self._busy_since = time.monotonic()
         try:
@@ -205,20 +210,18 @@ class Ledger:
                 self._open()
             elif not waiting:
                 self._file.check_place()
-            unauthorized = self._unauthorized
-            if count := unauthorized - self._unauthorized_told:
+            if count := self._unauthorized - self._unauthorized_told:
                 self._event("refused", problem="unauthorized", count=count)
-                self._unauthorized_told = unauthorized
+                self._unauthorized_told += count
             while waiting:
                 self._write_group(waiting)
-            due_s = self._file.seconds_to_sync()
-            if due_s is not None and (self._is_ending or due_s <= 0):
+            if self._is_ending or self._file.seconds_to_sync() <= 0:
                 self._file.sync()
             self._anchor()
         finally:
             self._busy_since = None
 
-    def _write_group(self, waiting: list[Entry]) -> None:
+    def _write_group(self, waiting: list[_Entry]) -> None:
         group, done = waiting[:_MOST_AT_ONCE], 0
         try:
             self._file.append([entry.facts for entry in group])
@@ -227,18 +230,15 @@ class Ledger:
             done = len(group)
         except Torn as torn:
             done = torn.whole
-            raise torn.cause from None
+            raise
         finally:
             self._metrics.ledger_lines.inc(done)
             self._metrics.ledger_sequence.set(self._file.link.seq)
-            tell_written(group[:done], is_written=True)
+            _tell_written(group[:done], is_written=True)
             del waiting[:done]
 
     def _event(self, event: str, **facts: Any) -> None:
-        try:
-            self._file.append([{"time": _now(), "event": event, **facts}])
-        except Torn as torn:
-            raise torn.cause from None
+        self._file.append([{"time": _now(), "event": event, **facts}])
         self._metrics.ledger_sequence.set(self._file.link.seq)
 
     def _open(self) -> None:
@@ -257,7 +257,7 @@ class Ledger:
         self.complaint = None
         self._metrics.ledger_up.set(1)
 
-    def _fail(self, error: Exception, waiting: list[Entry]) -> None:
+    def _fail(self, error: Exception, waiting: list[_Entry]) -> None:
         """Whoever waits hears it; the next turn opens the ledger anew."""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         if isinstance(error, BlockingIOError):
@@ -269,7 +269,7 @@ class Ledger:
         self._file.close()
         self._owed = [entry for entry in waiting if "event" in entry.facts]
         answers = [entry for entry in waiting if "event" not in entry.facts]
-        tell_written(answers, is_written=False)
+        _tell_written(answers, is_written=False)
         if self.policy == "open":
             self._lose(len(answers))
 
@@ -284,3 +284,16 @@ class Ledger:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _tell_written(entries: list[_Entry], *, is_written: bool) -> None:
+    """Let those who wait go on; one call into the event loop for all of them."""
+    if waited_for := [entry.written for entry in entries if entry.written is not None]:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            waited_for[0].get_loop().call_soon_threadsafe(_tell, waited_for, is_written)
+
+
+def _tell(waited_for: list[Written], is_written: bool | None) -> None:  # noqa: FBT001 - a callback's
+    for written in waited_for:
+        if not written.done():
+            written.set_result(is_written)

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from itertools import cycle
 
 from service.api.multipart import read_parts
-from service.api.uploads import ByteBudget
+from service.api.uploads import ByteBudget, Intake
 from service.errors import ProblemError
 from tests.fuzz.target import Reader, Target, run
 
@@ -58,9 +58,12 @@ async def _outcome(pieces: Sequence[bytes], content_type: str, held: int) -> Out
 
     budget = ByteBudget(held)
     parts = read_parts(
-        stream(), {"content-type": content_type}, budget,
-        max_part_bytes=_MAX_PART_BYTES, max_body_bytes=_MAX_BODY_BYTES, max_parts=8,
-    )  # fmt: skip
+        stream(),
+        {"content-type": content_type},
+        Intake(budget, _MAX_PART_BYTES),
+        max_body_bytes=_MAX_BODY_BYTES,
+        max_parts=8,
+    )
     found: list[tuple[str | None, bytes | str]] = []
     try:
         async with aclosing(parts):

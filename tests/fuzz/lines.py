@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from service.api.params import frame_of, number_of
-from service.api.uploads import ByteBudget, read_raw
+from service.api.uploads import ByteBudget, Intake, read_raw
 from service.auth.api_keys import ApiKeys, KeysError, key_line, make_key, parse_keys
 from service.auth.rate_limit import Limit
 from service.errors import ProblemError
@@ -92,7 +92,7 @@ def _content_length(text: bytes) -> None:
 
     async def read() -> int:
         headers = {"content-length": text.decode("latin-1"), "content-type": "image/png"}
-        return len((await read_raw(nothing(), headers, ByteBudget(100), 50))[0])
+        return len(await read_raw(nothing(), headers, Intake(ByteBudget(100), 50)))
 
     try:
         assert run(read()) == 1

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from service.api.problems import all_problems, example_of, kind_of
+from service.api.problems import example_of, kind_of
+from tests.support.problem_table import all_problems
 from tests.support.serving import RunningService, serving
 from tests.support.slices import jpeg_slice, png_bomb, tiny_png
 

@@ -4,15 +4,29 @@ Name, status and example are the code's. What a problem means is the document's;
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.api.connection import http_protocol
-from service.api.problems import all_problems, example_of, kind_of
+from service.api.problems import OF_DECODING, example_of, kind_of
 from service.app import create_app
+from service.errors import ProblemError
 
 assert http_protocol, create_app  # with them everything is imported that can be wrong
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 _ROW = re.compile(r"^\| `([a-z-]+)` \| \d{3} \| (.+?) \| .+ \|\n", re.MULTILINE)
+
+
+def all_problems() -> list[type[Exception]]:
+    """A class for each kind there is, by status and name, as far as their modules are imported."""
+    errors = [*OF_DECODING, *(one for one in _below(ProblemError) if "kind" in vars(one))]
+    return sorted(errors, key=lambda error: (kind_of(error).status, kind_of(error).name))
+
+
+def _below(parent: type[ProblemError]) -> Iterator[type[ProblemError]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _below(child)
 
 
 def with_table(text: str) -> str:

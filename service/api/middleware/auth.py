@@ -81,8 +81,11 @@ class KeyAuth:
         if caller is None:
             if is_public(scope["path"][self._root_length :], self._public):
                 await self._app(scope, receive, send)
+            elif self._keys.is_closed:
+                await self._refuse(scope, receive, send, KeysUnavailable(retry_after_s=self._keys.poll_interval_s))
             else:
-                await self._refuse(scope, receive, send, self._unknown(is_key_there=key is not None))
+                detail = "That key is not known here." if key is not None else None
+                await self._refuse(scope, receive, send, Unauthorized(detail))
             return
         state = scope["state"]
         state["caller"] = caller
@@ -102,11 +105,6 @@ class KeyAuth:
             await self._refuse(scope, receive, send_with_limit, problem)
         else:
             await self._app(scope, receive, send_with_limit)
-
-    def _unknown(self, *, is_key_there: bool) -> ProblemError:
-        if self._keys.is_closed:
-            return KeysUnavailable(retry_after_s=self._keys.poll_interval_s)
-        return Unauthorized("That key is not known here." if is_key_there else None)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, problem: ProblemError) -> None:
         if route := self._app.direct.get(scope["path"]):

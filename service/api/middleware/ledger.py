@@ -1,6 +1,7 @@
 """That the lines of an answer are in the ledger before it leaves."""
 
 from contextlib import suppress
+from hmac import HMAC
 from typing import Any
 
 from starlette.requests import Request
@@ -8,12 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware.auth import Unauthorized
 from service.api.problems import InternalError, refused
-from service.ledger.facts import Digest
 from service.ledger.writer import Ledger, LedgerUnavailable
 from service.metrics import Metrics
 
 
-def begin_facts(request: Request, digest: Digest) -> dict[str, Any]:
+def begin_facts(request: Request, digest: HMAC) -> dict[str, Any]:
     """The facts of one slice of a request, in the order in which slices come; its answer is added by whoever has it."""
     facts = {"input": digest.hexdigest()}
     request.scope["state"].setdefault("ledger", []).append(facts)
@@ -59,9 +59,7 @@ class LedgerMiddleware:
         try:
             await self._app(scope, receive, send_recorded)
         except Exception:
-            if (
-                not is_over
-            ):  # the answer to a bug says nothing of the input: it leaves even where this cannot be written
+            if not is_over:  # the answer to a bug says nothing of the input: it leaves even where this is not written
                 scope["state"]["log"] = {"problem": InternalError.kind.name}
                 with suppress(LedgerUnavailable):
                     await self._record(scope, InternalError.kind.status)

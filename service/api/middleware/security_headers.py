@@ -31,10 +31,8 @@ _READABLE = (
 def secure(headers: list[tuple[bytes, bytes]]) -> None:
     """Add what every answer carries."""
     headers.extend(SECURITY_HEADERS)
-    for name, _ in headers:
-        if name == _CSP:
-            return
-    headers.append(_NO_FRAMES)
+    if _CSP not in dict(headers):
+        headers.append(_NO_FRAMES)
 
 
 class CrossOrigin(CORSMiddleware):

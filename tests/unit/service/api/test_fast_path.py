@@ -16,7 +16,7 @@ class BrokenError(Exception):
     """What a bug raises."""
 
 
-def unknown(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Front's
+def unknown(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastPath's
     """An answer to no error."""
     raise error
 

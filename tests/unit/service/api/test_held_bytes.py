@@ -39,7 +39,7 @@ class House:
 
     @property
     def held(self) -> int:
-        return self.state.budget.held
+        return self.state.intake.budget.held
 
     async def ask(self, path: str, body: bytes, *, gone: asyncio.Event | None = None) -> tuple[int, bytes]:
         """Status and body of the answer; 0 where there is none. gone: when the caller hangs up."""

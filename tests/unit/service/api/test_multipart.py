@@ -11,6 +11,7 @@ from service.api.multipart import Part, read_parts
 from service.api.uploads import (
     ByteBudget,
     EmptyPart,
+    Intake,
     MalformedMultipart,
     NothingSent,
     TooManyBytes,
@@ -39,7 +40,7 @@ def read(
 ) -> Received:
     """All parts of a body that arrives in these chunks, or the whole body; checks that nothing is held in the end."""
     held = budget or ByteBudget(10_000)
-    before = held.held
+    before, intake = held.held, Intake(held, max_part_bytes)
 
     async def stream() -> AsyncIterator[bytes]:
         for chunk in chunks:
@@ -47,11 +48,9 @@ def read(
 
     async def story() -> Received:
         if not headers.get("content-type", "").startswith("multipart/form-data"):
-            return [(None, bytes((await read_raw(stream(), headers, held, max_part_bytes))[0]))]
+            return [(None, bytes(await read_raw(stream(), headers, intake)))]
         received: Received = []
-        async for one in read_parts(
-            stream(), headers, held, max_part_bytes=max_part_bytes, max_body_bytes=max_body_bytes, max_parts=10
-        ):
+        async for one in read_parts(stream(), headers, intake, max_body_bytes=max_body_bytes, max_parts=10):
             try:
                 received.append((one.field, bytes(one.content)))
             except ProblemError as error:
@@ -106,8 +105,8 @@ def test_a_file_is_called_as_its_sender_calls_it() -> None:
         async def stream() -> AsyncIterator[bytes]:
             yield body
 
-        budget = ByteBudget(10_000)
-        parts = read_parts(stream(), FORM, budget, max_part_bytes=1000, max_body_bytes=5000, max_parts=10)
+        intake = Intake(ByteBudget(10_000), 1000)
+        parts = read_parts(stream(), FORM, intake, max_body_bytes=5000, max_parts=10)
         return [one.file_name async for one in parts]
 
     unnamed = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n'
@@ -171,7 +170,7 @@ def test_a_raw_body_too_large_is_refused_while_it_arrives() -> None:
 
     budget = ByteBudget(10_000)
     with pytest.raises(TooManyBytes):
-        asyncio.run(read_raw(stream(), {}, budget, 1000))
+        asyncio.run(read_raw(stream(), {}, Intake(budget, 1000)))
     assert (read_chunks, budget.held) == (11, 0)
 
 
@@ -184,14 +183,14 @@ def test_content_length_is_believed_only_where_it_refuses() -> None:
 
     async def story() -> None:
         announced = FORM | {"content-length": "5001"}
-        budget = ByteBudget(10_000)
-        parts = read_parts(never(), announced, budget, max_part_bytes=1000, max_body_bytes=5000, max_parts=10)
+        intake = Intake(ByteBudget(10_000), 1000)
+        parts = read_parts(never(), announced, intake, max_body_bytes=5000, max_parts=10)
         with pytest.raises(TooManyBytes):
             await anext(parts)
         with pytest.raises(TooManyBytes):
-            await read_raw(never(), {"content-length": "1001"}, budget, 1000)
+            await read_raw(never(), {"content-length": "1001"}, intake)
         with pytest.raises(TooManyBytes):
-            await read_raw(never(), {"content-length": "9" * 5000}, budget, 1000)
+            await read_raw(never(), {"content-length": "9" * 5000}, intake)
 
     asyncio.run(story())
     for announced in ("10", "0", "-1", "many", "", "²"):
@@ -233,7 +232,7 @@ def test_bytes_in_flight_are_bounded_over_all_requests() -> None:
 def test_bytes_are_given_back_by_the_last_who_holds_them() -> None:
     """A closed part's bytes stay counted while a thread, an array or a view of them is left, and no longer."""
     budget = ByteBudget(100)
-    one = Part("file", budget, 50)
+    one = Part("file", Intake(budget, 50))
     one.append(memoryview(b"12345"))
     content = one.content
     view = memoryview(content)[1:3]
@@ -250,7 +249,7 @@ def test_bytes_are_given_back_by_the_last_who_holds_them() -> None:
 def test_bytes_that_nobody_can_reach_refuse_nobody() -> None:
     """Before a caller is refused, what only unreachable objects hold is found; not for every caller anew."""
     budget = ByteBudget(10)
-    one = Part("file", budget, 10)
+    one = Part("file", Intake(budget, 10))
     one.append(memoryview(b"1234567890"))
     circle = [one.content]
     circle.append(circle)  # type: ignore[arg-type]
@@ -265,7 +264,7 @@ def test_bytes_that_nobody_can_reach_refuse_nobody() -> None:
 def test_a_part_is_closed_once() -> None:
     """Closing a part again gives nothing back twice, and its content is gone."""
     budget = ByteBudget(100)
-    one = Part("file", budget, 50)
+    one = Part("file", Intake(budget, 50))
     one.append(memoryview(b"12345"))
     assert (budget.held, bytes(one.content)) == (5, b"12345")
     one.close()
@@ -292,13 +291,11 @@ def test_a_body_that_breaks_off_gives_its_bytes_back() -> None:
         raise Gone
 
     async def broken_off() -> None:
-        async for one in read_parts(
-            stream(hang_up), FORM, budget, max_part_bytes=5000, max_body_bytes=9000, max_parts=10
-        ):
+        async for one in read_parts(stream(hang_up), FORM, Intake(budget, 5000), max_body_bytes=9000, max_parts=10):
             one.close()
 
     async def not_wanted() -> None:
-        parts = read_parts(stream(lambda: None), FORM, budget, max_part_bytes=5000, max_body_bytes=9000, max_parts=10)
+        parts = read_parts(stream(lambda: None), FORM, Intake(budget, 5000), max_body_bytes=9000, max_parts=10)
         async for one in parts:
             one.close()
             break
@@ -308,7 +305,7 @@ def test_a_body_that_breaks_off_gives_its_bytes_back() -> None:
         asyncio.run(broken_off())
     assert budget.held == 0
     with pytest.raises(Gone):
-        asyncio.run(read_raw(stream(hang_up), {}, budget, 5000))
+        asyncio.run(read_raw(stream(hang_up), {}, Intake(budget, 5000)))
     assert budget.held == 0
     asyncio.run(not_wanted())
     assert budget.held == 0

@@ -3,8 +3,7 @@
 import pytest
 from fastapi import Request
 
-from service.api.numbers import decimal_number, whole_number
-from service.api.params import MAX_QUERY_BYTES, frame_of, number_of, parameter_of
+from service.api.params import MAX_QUERY_BYTES, decimal_number, frame_of, number_of, parameter_of, whole_number
 from service.errors import InvalidRequest
 
 

@@ -10,7 +10,6 @@ from service.api.exception_handlers import ProblemAnswers
 from service.api.problems import (
     InternalError,
     NoModel,
-    all_problems,
     documented,
     example_of,
     kind_of,
@@ -22,7 +21,7 @@ from service.inference.batching import BatchFailed
 from service.inference.places import QueueFull
 from service.metrics import Metrics
 from shared.raster.decode import NotAnImageType, SliceError, TooSmall, Undecodable
-from tests.support.problem_table import DOCUMENT, with_table
+from tests.support.problem_table import DOCUMENT, all_problems, with_table
 
 ALL = all_problems()
 KINDS = [kind_of(error) for error in ALL]
