@@ -173,7 +173,7 @@ def test_pages_need_no_other_host(service: RunningService) -> None:
                 to_visit.append(f"/{target.lstrip('./')}")
         if "javascript" in answer.headers["content-type"] and path.startswith("/static/"):
             modules = re.findall(r"""(?:from|import|import\() ?["']\./([^"']+)["']""", answer.text)
-            to_visit += [f"/static/{module}" for module in modules]
+            to_visit += [f"{path.rpartition('/')[0]}/{module}" for module in modules]
             to_visit += [f"/{address}" for address in re.findall(r"""url: ["']([^"']+)""", answer.text)]
         if "css" in answer.headers["content-type"]:
             assert not re.findall(r"url\(\s*['\"]?(?:https?:)?//", answer.text), path
