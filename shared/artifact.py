@@ -41,7 +41,7 @@ DISTANCE_NAME = "chest_distance"
 """Optional output float32 [B]: distance of a slice from chest slices in features; 1 is the median of unseen ones."""
 ATTENTION_NAME = "attention"
 """Optional output float32 [B, h, w, C]: logits by place, whose mean over places is the logits."""
-UNFINISHED_PREFIX = ".tmp-"
+STAGING_PREFIX = ".tmp-"
 """A folder with this prefix is a version being written, or what a killed run left of one."""
 
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024

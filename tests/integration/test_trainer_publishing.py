@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.artifact import UNFINISHED_PREFIX, ArtifactError, read_manifest, verify_files
+from shared.artifact import STAGING_PREFIX, ArtifactError, read_manifest, verify_files
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
 from tests.support.published import publish_until_killed, publish_untrained, publish_with_little_room
@@ -72,7 +72,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def unfinished(model_dir: Path) -> list[Path]:
-    return [path for path in model_dir.glob(f"{UNFINISHED_PREFIX}*") if path.is_dir()]
+    return [path for path in model_dir.glob(f"{STAGING_PREFIX}*") if path.is_dir()]
 
 
 MOMENTS = (

@@ -91,8 +91,7 @@ class Folds:
     def split(self, fold: int) -> Split:
         """The slices that train and those that are held out in one fold."""
         is_held_out = self.fold_of == fold
-        record: dict[str, JsonValue] = {**self.record, "fold": fold}
-        return Split(np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), record, self.warnings)
+        return Split(np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), self.record, self.warnings)
 
 
 def split_by_case(slices: Slices, cases: Cases, folds: int, seed: int) -> Folds:

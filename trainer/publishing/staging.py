@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.artifact import UNFINISHED_PREFIX
+from shared.artifact import STAGING_PREFIX
 
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.EINVAL)
 """How file systems without locks on folders answer (some network shares)."""
@@ -34,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
 @contextmanager
 def staging_folder(model_dir: Path) -> Iterator[Path]:
     """A new empty folder of this process; whatever still has its name at the end is removed."""
-    folder = model_dir / f"{UNFINISHED_PREFIX}{uuid.uuid4().hex}"
+    folder = model_dir / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
     with locked(model_dir):
         folder.mkdir()
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -51,7 +51,7 @@ def remove_dead_staging(model_dir: Path) -> int:
     if not model_dir.is_dir():
         return 0
     with locked(model_dir):
-        found = [path for path in model_dir.iterdir() if path.name.startswith(UNFINISHED_PREFIX) and path.is_dir()]
+        found = [path for path in model_dir.iterdir() if path.name.startswith(STAGING_PREFIX) and path.is_dir()]
         return sum(_remove_if_dead(path) for path in found)
 
 
