@@ -55,7 +55,7 @@ class ExplainWorker:
     def infer(self, images: NDArray[np.uint8]) -> Arrays:
         """uint8 [B, H, W, 1] → outputs by name.
 
-        Raises RuntimeError where no process answers, OSError where this machine starts none.
+        Raises RuntimeError where the model cannot be computed, OSError where no process lives to answer.
         """
         for _ in range(2):  # the first may have ended just now, because nobody asked, or by somebody's hand
             connection = self._connection()
@@ -72,7 +72,7 @@ class ExplainWorker:
             if isinstance(answer, str):
                 raise RuntimeError(answer)  # noqa: TRY004 - what the process says of it
             return answer
-        raise RuntimeError("the process for explanations ended twice")
+        raise ConnectionResetError("the process for explanations ended twice")
 
     @property
     def pid(self) -> int | None:

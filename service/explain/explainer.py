@@ -116,7 +116,7 @@ class Explainer:
             return error
         try:
             outputs = model.infer_with_attention(prepared.tensor[np.newaxis])
-        except OSError:  # this machine starts no process now: neither the slice's fault nor the model's
+        except OSError:  # this machine starts or leaves no process now: neither the slice's fault nor the model's
             return QueueFull(_NO_PROCESS_S)
         predicted = self._preparer.gate.judge(prepared, outputs, 0, model.chest_gate)
         if isinstance(predicted, Exception):

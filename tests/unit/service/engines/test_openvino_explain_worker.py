@@ -100,7 +100,7 @@ def test_a_process_that_cannot_live_is_said(worker: ExplainWorker, monkeypatch: 
     """After two tries, and not never; one that lives answers the next."""
     with monkeypatch.context() as broken:
         broken.setattr("sys.executable", "/bin/false")
-        with pytest.raises(RuntimeError, match=r"ended twice"):
+        with pytest.raises(ConnectionResetError, match=r"ended twice"):
             worker.infer(IMAGES[:1])
     assert worker.infer(IMAGES[:1])[OUTPUT_NAME].shape == (1, 3)
 
