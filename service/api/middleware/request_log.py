@@ -8,7 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.exception_handlers import CLIENT_GONE
-from service.api.middleware.security_headers import secure
+from service.api.middleware.security_headers import NO_FRAMES, SECURITY_HEADERS
 from service.api.problems import InternalError, problem_response
 from service.logging_config import REQUEST_ID
 from service.metrics import Metrics
@@ -51,7 +51,9 @@ class RequestLog:
                 status = message["status"]
                 headers = message.setdefault("headers", [])
                 headers.append((_HEADER, request_id.encode()))
-                secure(headers)
+                headers.extend(SECURITY_HEADERS)
+                if NO_FRAMES[0] not in dict(headers):
+                    headers.append(NO_FRAMES)
             await send(message)
 
         try:

@@ -9,8 +9,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.problems import OriginNotAllowed
 
-_CSP = b"content-security-policy"
-
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -19,20 +17,13 @@ SECURITY_HEADERS = (
 )
 """Of every answer. Transport security (HSTS) belongs to the proxy that has the certificate."""
 
-_NO_FRAMES = (_CSP, b"frame-ancestors 'none'")
+NO_FRAMES = (b"content-security-policy", b"frame-ancestors 'none'")
 """Of every answer without a policy of its own, as pages have."""
 
 _READABLE = (
     "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy",
     "X-Image-Frames", "X-Window-Level", "X-Window-Width",
 )  # fmt: skip
-
-
-def secure(headers: list[tuple[bytes, bytes]]) -> None:
-    """Add what every answer carries."""
-    headers.extend(SECURITY_HEADERS)
-    if _CSP not in dict(headers):
-        headers.append(_NO_FRAMES)
 
 
 class CrossOrigin(CORSMiddleware):
