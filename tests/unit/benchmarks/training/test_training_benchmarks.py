@@ -62,6 +62,7 @@ def test_flips_and_shares_are_counted_against_unchanged_answers() -> None:
     assert "| x | 2/4 (50.0%) | 25.0% | 0.500 |" in table([one], "C")
 
 
+@pytest.mark.slow
 def test_every_change_has_a_row_and_the_first_one_changes_nothing(tmp_path: Path) -> None:
     """From the folder to the table, on phantoms: each slice is changed, and judged by who saw none of it."""
     write_phantoms(tmp_path, cases_per_class=4, slices_per_case=2, seed=0)
