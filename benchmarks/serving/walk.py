@@ -98,8 +98,11 @@ def walked(repository: Path, slice_: bytes) -> list[Step]:
         reload.start()
         while reload.serving is None:
             time.sleep(0.05)
-        app = create_app(build_state(settings, metrics, reload))
+        state = build_state(settings, metrics, reload)
+        app = create_app(state)
         asyncio.run(_ask(app, slice_, None))
+        while state.budget.held:  # its thread may still be about to let go
+            time.sleep(0.01)
         asyncio.run(_ask(app, slice_, walk))
         reload.stop()
     finally:

@@ -8,11 +8,12 @@ from typing import Any, Generic, TypeVar, overload
 
 from fastapi import Request
 
+from service.api.disconnect import cancelled_when_gone
 from service.api.middleware.ledger import begin_facts
 from service.api.multipart import MEDIA_TYPE, read_file
 from service.api.problems import DeadlineExceeded, UploadTooSlow
 from service.api.state import AppState
-from service.api.uploads import EmptyPart, cancelled_when_gone, read_raw
+from service.api.uploads import EmptyPart, read_raw
 from service.errors import ProblemError
 from service.inference.places import Places, QueueFull
 from service.model.serving_model import ServingModel

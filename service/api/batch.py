@@ -7,12 +7,13 @@ from typing import Any
 
 from fastapi import Request
 
+from service.api.disconnect import cancelled_when_gone
 from service.api.middleware.ledger import begin_facts
 from service.api.multipart import SLACK_BYTES, SLACK_PARTS, Part, read_parts
 from service.api.params import frame_of
 from service.api.problems import FORESEEN, DeadlineExceeded, UploadTooSlow, problem_body, problem_of
 from service.api.state import AppState
-from service.api.uploads import NoFiles, TooManyFiles, cancelled_when_gone
+from service.api.uploads import NoFiles, TooManyFiles
 from service.schemas import BatchItem
 
 log = logging.getLogger("lungct.batch")

@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from service.api.uploads import cancelled_when_gone
+from service.api.disconnect import cancelled_when_gone
 
 
 def request_that(receive: Callable[[], Awaitable[Message]]) -> Request:
