@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.model.serving_model import ServingModel
-from service.model.trial_worker import MachineTrouble, TrialFailed
+from service.model.trial_process import MachineTrouble, TrialFailed
 from shared.artifact import ArtifactError
 from shared.versions import PolicyError, decide, published_versions, read_policy
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from service.metrics import Metrics
 from service.model.hot_reload import HotReload
 from service.model.serving_model import LoadOptions, ServingModel, import_engine, load_model
-from service.model.trial_process import TrialProcess
-from service.model.trial_worker import MachineTrouble, TrialFailed, trial_load
+from service.model.trial_process import MachineTrouble, TrialFailed, TrialProcess
+from service.model.trial_worker import trial_load
 from service.scratch import require_room, room_to_convert, scratch_folder
 from service.settings import ServiceSettings
 from shared.artifact import ArtifactError

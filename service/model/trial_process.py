@@ -10,8 +10,12 @@ from contextlib import suppress
 from shared.child_process import Child
 
 
-class Ended(Exception):
-    """It was ended by end() while it worked: the service does not want its verdict any more."""
+class TrialFailed(Exception):
+    """The trial ended without a verdict on the content: it crashed, hung or could not read. Another may pass."""
+
+
+class MachineTrouble(TrialFailed):
+    """Room on a disk, files or threads of this machine are what is lacking: found early, and worth another try soon."""
 
 
 class TrialProcess:
@@ -28,10 +32,7 @@ class TrialProcess:
         return self._child.poll() is None
 
     def run(self, task: str, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-        """Give it its task, one line, and wait for its end.
-
-        Raises Ended, or subprocess.TimeoutExpired after timeout_s.
-        """
+        """Give it its task, one line, and wait for its end. Raises TrialFailed after timeout_s, or where end() came."""
         self._is_at_work = True
         with self._child:  # closes its pipes
             try:
@@ -40,7 +41,9 @@ class TrialProcess:
                         os.write(self._child.lifeline, task.encode() + b"\n")
                 stdout, stderr = self._child.communicate(timeout=timeout_s)
                 if self._child.lifeline is None:
-                    raise Ended
+                    raise TrialFailed("a trial load was ended with the service")
+            except subprocess.TimeoutExpired as error:
+                raise TrialFailed(f"a trial load took longer than {timeout_s:g} s") from error
             finally:
                 self.end()
         return subprocess.CompletedProcess(self._child.args, self._child.returncode, stdout, stderr)

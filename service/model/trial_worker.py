@@ -5,14 +5,13 @@ import json
 import logging
 import os
 import select
-import subprocess
 import sys
 import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from service.model.serving_model import LoadOptions, import_engine, prepare_model
-from service.model.trial_process import Ended, TrialProcess
+from service.model.trial_process import MachineTrouble, TrialFailed, TrialProcess
 from shared.artifact import ArtifactError
 from shared.child_process import become_expendable, end_with_parent
 
@@ -28,14 +27,6 @@ _PATIENCE_S = 30.0
 """So long a process that was started ahead waits for a version: it has 0.1 GB."""
 
 
-class TrialFailed(Exception):
-    """The trial ended without a verdict on the content: it crashed, hung or could not read. Another may pass."""
-
-
-class MachineTrouble(TrialFailed):
-    """Room on a disk, files or threads of this machine are what is lacking: found early, and worth another try soon."""
-
-
 def trial_load(
     process: TrialProcess, version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float
 ) -> LoadOptions:
@@ -45,13 +36,7 @@ def trial_load(
     content is bad, MachineTrouble where the machine lacks room, files or threads, TrialFailed where the child crashed,
     had not enough memory or took longer than timeout_s.
     """
-    task = json.dumps([str(version_dir), asdict(options), str(folder)])
-    try:
-        child = process.run(task, timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise TrialFailed(f"a trial load took longer than {timeout_s:g} s") from error
-    except Ended as error:
-        raise TrialFailed("a trial load was ended with the service") from error
+    child = process.run(json.dumps([str(version_dir), asdict(options), str(folder)]), timeout_s)
     said, code = child.stdout.decode("utf-8", "replace").strip(), child.returncode
     if not code:
         return replace(options, **json.loads(said))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.model.hot_reload import HotReload, fingerprint
-from service.model.trial_worker import MachineTrouble, TrialFailed
+from service.model.trial_process import MachineTrouble, TrialFailed
 from shared.artifact import ArtifactError
 from tests.support.serving import wait_until
 

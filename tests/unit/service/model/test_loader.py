@@ -7,8 +7,8 @@ import pytest
 
 from service.metrics import Metrics
 from service.model.loader import load_options, watch_models
-from service.model.trial_process import TrialProcess
-from service.model.trial_worker import TrialFailed, trial_load
+from service.model.trial_process import TrialFailed, TrialProcess
+from service.model.trial_worker import trial_load
 from service.settings import ServiceSettings
 from tests.support.serving import wait_until
 

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from service.model.serving_model import LoadOptions, load_model
-from service.model.trial_process import TrialProcess
-from service.model.trial_worker import TrialFailed, trial_load
+from service.model.trial_process import TrialFailed, TrialProcess
+from service.model.trial_worker import trial_load
 from shared.artifact import ArtifactError
 from tests.support.serving import wait_until
 
