@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.inference.places import QueueFull
+from service.inference.places import Places, QueueFull
 from tests.support.batching_bench import Bench, scenario, settle
 
 
@@ -23,31 +23,31 @@ async def test_a_full_queue_refuses_at_once() -> None:
     assert bench.batcher.places.held == 3
 
 
-@scenario
-async def test_retry_after_follows_the_measured_rate() -> None:
-    """What a refused caller is told grows with the queue and with the time an item takes."""
-
-    async def measured(seconds: float) -> Bench:
-        bench = Bench(max_queue=40)
-        for item in range(3):
-            (task,) = await bench.start("m", item)
-            started = time.monotonic()
-            while time.monotonic() - started < seconds:
-                await asyncio.sleep(0)
-            await bench.executor.finish()
-            await task
-        return bench
-
-    fast, slow = await measured(0.01), await measured(0.05)
-    assert Bench().batcher.places.retry_after_s() > 0  # before anything was measured
-    for bench, seconds in ((fast, 0.01), (slow, 0.05)):
+def test_retry_after_follows_the_rate() -> None:
+    """What a refused caller is told grows with the queue and with the time an item takes: half of all that is held."""
+    assert Places(40).retry_after_s() > 0  # before anything was measured
+    for seconds in (0.01, 0.05):
+        places = Places(40)
+        places.seconds_per_item = seconds
         for _ in range(40):
-            bench.batcher.places.reserve(patience_s=1e9)
-        assert bench.batcher.places.expected_wait_s >= 40 * seconds * 0.9
+            places.reserve(patience_s=1e9)
         with pytest.raises(QueueFull) as full:
-            bench.batcher.places.reserve(patience_s=1e9)
-        assert full.value.retry_after_s >= 40 * seconds / 2 * 0.9
-    assert slow.batcher.places.retry_after_s() > 2 * fast.batcher.places.retry_after_s()
+            places.reserve(patience_s=1e9)
+        assert full.value.retry_after_s == pytest.approx(20 * seconds)
+
+
+@scenario
+async def test_the_rate_is_measured() -> None:
+    """An item takes as long as its batch took from its start to its end."""
+    bench = Bench()
+    for item in range(3):
+        (task,) = await bench.start("m", item)
+        started = time.monotonic()
+        while time.monotonic() - started < 0.01:
+            await asyncio.sleep(0)
+        await bench.executor.finish()
+        await task
+    assert bench.batcher.places.seconds_per_item >= 0.01
 
 
 @scenario
