@@ -101,7 +101,7 @@ def walked(repository: Path, slice_: bytes) -> list[Step]:
         state = build_state(settings, metrics, reload)
         app = create_app(state)
         asyncio.run(_ask(app, slice_, None))
-        while state.budget.held:  # its thread may still be about to let go
+        while state.intake.budget.held:  # its thread may still be about to let go
             time.sleep(0.01)
         asyncio.run(_ask(app, slice_, walk))
         reload.stop()
