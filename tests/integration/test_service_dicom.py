@@ -91,6 +91,7 @@ def test_answers_say_what_the_model_was_not_trained_on(service: RunningService) 
     assert UNMEASURED_ON_DICOM not in predict(service, png(SLICE))["warnings"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("formats", "of_dicom", "of_png"),
     [

@@ -145,6 +145,7 @@ def test_other_versions_and_engines_explain_alike(attentive_repository: Path, at
     assert other["box"] == mine["box"]
 
 
+@pytest.mark.slow
 def test_a_new_version_explains_itself(repository: ModelRepository) -> None:
     """After a swap the map is the new version's: other weights, another map."""
     repository.publish(1)

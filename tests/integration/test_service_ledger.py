@@ -194,6 +194,7 @@ def test_a_ledger_that_is_moved_away_is_never_silent(
     assert sum("outcome" in line for line in lines_of(folder)) == 2
 
 
+@pytest.mark.slow
 def test_what_a_loss_of_power_left_is_told_and_kept(tiny_network_repository: Path, tmp_path: Path) -> None:
     """Zeros behind the last line: the service answers, health is degraded and says why, verify-ledger ends with 1."""
     for _ in range(2):

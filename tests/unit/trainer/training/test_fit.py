@@ -117,6 +117,7 @@ def test_fit_learns_and_repeats_itself() -> None:
     np.testing.assert_array_equal(probabilities, again.predict_on_batch(held_out))
 
 
+@pytest.mark.slow
 def test_light_augmentation_repeats_itself_too() -> None:
     """Jitter and MixUp hang on the seed alone: two fits give the same history to the last bit."""
     dataset = squares(30)
@@ -155,6 +156,7 @@ def test_training_stops_when_nothing_gets_better() -> None:
     assert len(history.loss) == history.best_epoch + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", ["oversample", "class-weight"])
 def test_balances_train(balance: BalanceName) -> None:
     """Both ways that keep every slice run through a fit of unequal classes, of another class set."""
