@@ -63,6 +63,7 @@ def test_it_learns(member: tuple[Member, Path], stripes: Dataset) -> None:
     assert (member[0].logits(np.arange(12)).argmax(axis=1) == stripes.labels[:12]).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_it_lies_in_a_model_as_it_was(member: tuple[Member, Path], stripes: Dataset, tmp_path: Path) -> None:
     """The assembled model gives the mean of its members' calibrated probabilities, exported too; members are networks
     of their own.
@@ -112,6 +113,7 @@ def test_curves_are_written_for_tensorboard(member: tuple[Member, Path]) -> None
     assert found["loss"] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_normalization_never_learns_and_early_layers_stay(stripes: Dataset) -> None:
     """After fitting, statistics and early kernels are the pretrained ones; late kernels and attention are not."""
     fitted = FineTuning(stripes, SETTINGS).fit(np.arange(12), None, seed=2).network
