@@ -12,12 +12,12 @@ from itertools import pairwise
 from service.early_signals import EarlySignals
 from service.model.trial_process import TrialProcess
 
-_NOT_TO_SERVE = ("make-key", "verify-ledger", "--version", "--help", "-h")
+_VERBS, _QUESTIONS = ("make-key", "verify-ledger"), ("--version", "--help", "-h")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say, and return the exit code."""
-    if not set(_NOT_TO_SERVE).isdisjoint(arguments):
+    if (arguments and arguments[0] in _VERBS) or not set(_QUESTIONS).isdisjoint(arguments):
         from service.cli import operate
 
         return operate(arguments)

@@ -20,13 +20,14 @@ class Child(subprocess.Popen[bytes]):
     Its standard input is a pipe whose other end is `lifeline`: that closes when this process ends, however it ends.
     """
 
+    lifeline: int | None = None
+
     def __init__(
         self, module: str, *arguments: str, files: Sequence[int] = (), output: int = subprocess.DEVNULL
     ) -> None:
         """files: that stay open in it. output: where both its outputs go, as for Popen. Raises OSError."""
         paths = os.pathsep.join(path or "." for path in sys.path)
         stdin, lifeline = os.pipe()
-        self.lifeline: int | None = None
         try:
             super().__init__(
                 [sys.executable, "-m", module, *arguments],
@@ -45,7 +46,7 @@ class Child(subprocess.Popen[bytes]):
 
     def kill(self) -> None:
         """End it, whatever it does; also from another thread than the one that waits for it."""
-        lifeline, self.lifeline = self.lifeline, None
+        lifeline = vars(self).pop("lifeline", None)  # in one step: another thread may do the same now
         if lifeline is not None:
             os.close(lifeline)
         super().kill()

@@ -55,10 +55,10 @@ async def admitted(state: AppState, request: Request, places: Places | None = No
                 raise state.unavailable()  # before the body is read; looked at again after
             if places is not None and places.held >= places.most:
                 raise QueueFull(places.retry_after_s())
-            is_form = request.headers.get("content-type", "").lower().startswith(MEDIA_TYPE)
+            is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE
             content = await (read_file if is_form else read_raw)(request.stream(), request.headers, state.intake)
             late, what = DeadlineExceeded, "No answer"
-            facts = begin_facts(request, content.digest) if content.digest else {}
+            facts = begin_facts(request, content.digest) if content.digest and places is not None else {}
             if not content:
                 raise EmptyPart
             model = state.reload.serving

@@ -28,7 +28,7 @@ async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
             return
         if watched.exception() is None and watched.result()["type"] != "http.disconnect":
             watch = asyncio.ensure_future(request.receive())
-            watch.add_done_callback(heard)
+            watch.add_done_callback(heard)  # noqa: F821 - deleted at the end alone
         else:
             task.cancel()
 
@@ -43,3 +43,4 @@ async def cancelled_when_gone(request: Request) -> AsyncIterator[None]:
         is_inside = False
         watch.remove_done_callback(heard)
         watch.cancel()
+        del heard  # which names itself: it would keep the request until the garbage collector comes

@@ -22,7 +22,7 @@ _MAX_FILE_NAME = 255  # characters; what file systems take
 class Part:
     """One field of a form, as it arrived."""
 
-    def __init__(self, field: str, intake: Intake, file_name: str | None = None) -> None:
+    def __init__(self, field: str | None, intake: Intake, file_name: str | None = None) -> None:
         self.field = field
         self.file_name = file_name
         """As the sender calls it, cut; for the sender alone: it may name a patient."""
@@ -64,15 +64,15 @@ async def read_parts(
     The caller closes what it gets. What is wrong with one part is in that part, which then comes at once and not at its
     end. Raises MalformedMultipart, NothingSent, or TooManyBytes for the body as a whole.
     """
+    announced = whole_number(headers.get("content-length", ""))
+    if announced is not None and announced > max_body_bytes:
+        raise TooManyBytes(intake.max_bytes)  # before the first byte is read; what is not announced is counted below
     content_type, options = parse_options_header(headers.get("content-type"))
     if content_type != MEDIA_TYPE.encode():
         async for chunk in stream:
             if chunk:
                 return
         raise NothingSent
-    announced = whole_number(headers.get("content-length", ""))
-    if announced is not None and announced > max_body_bytes:
-        raise TooManyBytes(intake.max_bytes)  # before the first byte is read; what is not announced is counted below
     form, received = _Form(options.get(b"boundary"), intake, max_parts), 0
     try:
         async for chunk in stream:
@@ -99,7 +99,7 @@ async def read_file(stream: AsyncIterator[bytes], headers: Mapping[str, str], in
             read_parts(stream, headers, intake, max_body_bytes=max_body_bytes, max_parts=max_parts)
         ) as parts:
             async for part in parts:
-                if part.field != "file":
+                if part.field not in (None, "file"):
                     part.close()
                     continue
                 if wanted is not None:
@@ -129,7 +129,7 @@ class _Form:
         self._count = 0
         self._is_ended = False
         self._name, self._value = bytearray(), bytearray()
-        self._field = ""
+        self._field: str | None = None
         self._file_name: str | None = None
         try:
             self._parser = MultipartParser(
@@ -172,7 +172,7 @@ class _Form:
         self._count += 1
         if self._count > self._max_parts:  # empty parts are few bytes to send, and work to parse
             raise MalformedMultipart(f"it has more than {self._max_parts} parts")
-        self._field, self._file_name = "", None
+        self._field = self._file_name = None
 
     def _header_begin(self) -> None:
         self._name, self._value = bytearray(), bytearray()

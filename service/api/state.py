@@ -51,7 +51,7 @@ class AppState:
         return NoModel(f"No model: {reason}.", retry_after_s=self.settings.poll_interval_s)
 
     def model(self) -> ServingModel:
-        """The model that serves now. Raises NoModel while there is none."""
+        """The model that serves now. Raises NoModel while there is none, or Draining at the end."""
         if self.reload.serving is None:
             raise self.unavailable()
         return self.reload.serving

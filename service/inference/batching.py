@@ -97,7 +97,7 @@ class MicroBatcher(Generic[Key, Item, Answer]):
         is_lone = not self._queue and not self._running
         self._queue.append(waiting)
         if is_lone:  # as _dispatch() would find, in more steps
-            self._is_alone = self.single_threshold(key) >= 1
+            self._is_alone = True
             self._start(1)
         else:
             self._dispatch()

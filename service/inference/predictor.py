@@ -68,7 +68,7 @@ class Predictor:
         elif header.pixels > _COSTLY_PIXELS or len(body) > _COSTLY_BYTES or header.is_progressive:
             pool = self._costly
         if pool:
-            item = (await pool.run(self._preparer.prepare, model, item, waits=waits))[0]
+            item = (await pool.run(self._preparer.prepare, model, item, waits=waits or pool is self._decoding))[0]
         answer = await self.batcher.submit(model, item)
         try:
             if isinstance(answer, Exception):

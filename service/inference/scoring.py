@@ -15,7 +15,7 @@ from service.inference.chest_gate import Gate, Predicted, Prepared
 from service.metrics import Metrics
 from service.model.serving_model import ServingModel
 from shared.box import Box
-from shared.imaging import to_placed_tensor
+from shared.imaging import SliceTensor, to_placed_tensor
 from shared.raster.decode import GreySlice, ImageBytes, RasterHeader
 from shared.slices import SliceDecoder
 
@@ -68,23 +68,26 @@ class Scorer:
         is_single: one slice, beside which no other batch is computed. Raises what the engine raises.
         """
         prepared: list[Prepared | Exception] = []
+        slices: list[SliceTensor] = []
+        outputs: Outputs = {}
         try:
             for item in items:
                 try:
                     prepared.append(item if isinstance(item, Prepared) else self.preparer.prepare(model, item)[0])
                 except Exception as error:  # whatever it is: raised here, it would fail the neighbours too
                     prepared.append(error)
-            tensors = [one.tensor for one in prepared if isinstance(one, Prepared)]
-            outputs: Outputs = {}
-            if tensors:
-                images, infer = np.stack(tensors), model.engine.infer_single if is_single else model.engine.infer
+            del item
+            slices = [one.tensor for one in prepared if isinstance(one, Prepared)]
+            if slices:
+                infer = model.engine.infer_single if is_single else model.engine.infer
                 started = time.perf_counter()
-                outputs = infer(images)
+                outputs = infer(np.stack(slices))
                 self.metrics.inferred(time.perf_counter() - started)
-            rows, judge = iter(range(len(tensors))), self.preparer.gate.judge
+            rows, judge = iter(range(len(slices))), self.preparer.gate.judge
             return [
                 one if isinstance(one, Exception) else judge(one, outputs, next(rows), model.chest_gate)
                 for one in prepared
             ]
         finally:
-            del prepared  # else an exception in it, its traceback and this frame would hold each other, and the body
+            # an exception among the answers leads to this frame, which must hold neither it nor its neighbours' bytes
+            del items, prepared, slices, outputs

@@ -159,7 +159,7 @@ class DicomProcess:
         with self._lock:
             try:
                 socket.send_fds(self._door or self._start(), [b"!"], files)
-            except OSError:  # the parent was ended by somebody
+            except OSError:  # the parent was ended by somebody, or did not start
                 self._end()
                 socket.send_fds(self._start(), [b"!"], files)
 

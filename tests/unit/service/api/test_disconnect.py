@@ -1,6 +1,8 @@
 """Who hangs up is no longer worked for; who does not is left alone."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -151,3 +153,28 @@ def test_other_messages_are_passed_over() -> None:
                 await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_a_request_is_gone_with_its_answer() -> None:
+    """Nothing waits for the garbage collector, which comes seldom."""
+
+    async def story() -> weakref.ref[Request]:
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            return {"type": "http.disconnect"}
+
+        request = request_that(receive)
+        async with cancelled_when_gone(request):
+            await asyncio.sleep(0)
+        return weakref.ref(request)
+
+    async def told() -> bool:
+        request = await story()
+        await asyncio.sleep(0)  # in which the watch ends
+        return request() is None
+
+    gc.disable()
+    try:
+        assert asyncio.run(told())
+    finally:
+        gc.enable()
