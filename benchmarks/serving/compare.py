@@ -24,15 +24,15 @@ from benchmarks.load.servers import (
     running,
 )
 from benchmarks.load.slices import find_workload
-from benchmarks.serving.figures import (
+from benchmarks.results.figures import (
     bare_figures,
     generator_cpu_share,
     overload_figures,
     server_figures,
     serving_ratios,
 )
-from benchmarks.serving.report import print_ratios, write_tables
-from benchmarks.serving.results import RESULTS, in_order, spread, write_results
+from benchmarks.results.report import print_ratios, write_tables
+from benchmarks.results.rows import RESULTS, in_order, spread, write_results
 from benchmarks.serving.rounds import Plan, Round, load, measure_round
 
 

@@ -27,8 +27,8 @@ from benchmarks.load.open_loop import OpenLoop, Sample
 from benchmarks.load.processes import memory_mb
 from benchmarks.load.servers import LUNGCT, PRECISION, Precision, Running, ServerFailed, in_precision, running
 from benchmarks.load.slices import find_workload
-from benchmarks.serving.report import print_ratios, write_tables
-from benchmarks.serving.results import RESULTS, spread, write_results
+from benchmarks.results.report import print_ratios, write_tables
+from benchmarks.results.rows import RESULTS, spread, write_results
 from trainer.publishing.repository import pin
 
 _BLOCK = 10

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.report import DOCUMENT, render, write_tables
-from benchmarks.serving.results import bar, holds, read_results, spread, write_results
+from benchmarks.results.report import DOCUMENT, render, write_tables
+from benchmarks.results.rows import bar, holds, read_results, spread, write_results
 
 
 def test_a_run_replaces_its_sections_and_leaves_the_others(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving.results import bar, holds, in_order
+from benchmarks.results.rows import bar, holds, in_order
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
 

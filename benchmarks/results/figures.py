@@ -6,8 +6,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.load.servers import LUNGCT, Server
+from benchmarks.results.rows import spread
 from benchmarks.serving.bare import ONE_BY_ONE
-from benchmarks.serving.results import spread
 from benchmarks.serving.rounds import Round, ServerRound
 
 _LEVEL_FIGURES = ("throughput", "p50_ms", "p99_ms", "cpu_s_per_request")

@@ -2,8 +2,8 @@ import pytest
 
 from benchmarks.load.closed_loop import LoadResult
 from benchmarks.load.servers import LUNGCT, SERVERS
+from benchmarks.results.figures import bare_figures, generator_cpu_share, server_figures, serving_ratios
 from benchmarks.serving.bare import ONE_BY_ONE
-from benchmarks.serving.figures import bare_figures, generator_cpu_share, server_figures, serving_ratios
 from benchmarks.serving.rounds import Round, ServerRound
 
 
