@@ -29,11 +29,15 @@ class Renderer:
         And how many frames the file has, and the window that is shown: None where its samples have 8 bits. Raises
         SliceError or DecoderUnavailable, and QueueFull where too many wait.
         """
-        return await self._pool.run(self._render, body, window, frame, level, width)
+        gone = threading.Event()
 
-    def _render(
-        self, body: ImageBytes, window: Window, frame: int | None, level: float | None, width: float | None
-    ) -> tuple[bytes, int, Window | None]:
-        decoded = self._decoder.decode(body, window, frame=frame, level=level, width=width)
-        with self._one_large if decoded.grey.size > _LARGE_PIXELS else nullcontext():
-            return encode_png(decoded.grey), decoded.frames, decoded.window
+        def render() -> tuple[bytes, int, Window | None]:
+            decoded = self._decoder.decode(body, window, frame=frame, level=level, width=width)
+            with self._one_large if decoded.grey.size > _LARGE_PIXELS else nullcontext():
+                # a picture takes longer to write than to read, and its caller may have left
+                return b"" if gone.is_set() else encode_png(decoded.grey), decoded.frames, decoded.window
+
+        try:
+            return await self._pool.run(render)
+        finally:
+            gone.set()
