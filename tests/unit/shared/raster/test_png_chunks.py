@@ -1,5 +1,7 @@
 import time
 import zlib
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -28,6 +30,23 @@ BODIES = {
     "palette": png(SLICE, "P"),
     "16 bit": png(SLICE.astype(np.uint16) << 8),
 }
+
+
+def least_s(call: Callable[[], object]) -> float:
+    """Processor seconds of the cheapest of three calls: what neighbours take from a core and its caches is not ours."""
+    seconds = []
+    for _ in range(3):
+        started = time.thread_time()
+        call()
+        seconds.append(time.thread_time() - started)
+    return min(seconds)
+
+
+def refused(body: bytes, why: str) -> None:
+    with pytest.raises(Undecodable, match=why):
+        decode_grey(body)
+
+
 every_kind = pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 
 
@@ -122,10 +141,7 @@ def test_endless_chunks_are_refused_before_decoding() -> None:
     """A file of nothing but empty chunks is not walked at leisure."""
     header, *rest = chunks_of(BODIES["grey"])
     bomb = png_of([header]) + png_of([(b"teXt", b"")])[8:] * 200_000 + png_of(rest)[8:]
-    started = time.thread_time()
-    with pytest.raises(Undecodable, match="too many chunks"):
-        decode_grey(bomb)
-    assert time.thread_time() - started < 1
+    assert least_s(lambda: refused(bomb, "too many chunks")) < 1
 
 
 def test_a_jpeg_in_a_pngs_clothes_is_refused() -> None:
@@ -139,11 +155,8 @@ def test_a_jpeg_in_a_pngs_clothes_is_refused() -> None:
 
 def test_rows_without_end_are_not_inflated() -> None:
     """1 MiB that inflates to 1 GiB costs nothing, behind a small picture and instead of a larger one's rows."""
-    started = time.thread_time()
-    for side in (64, 1024):
-        with pytest.raises(Undecodable, match="more than its rows"):
-            decode_grey(overfull_png(1, side))
-    assert time.thread_time() - started < 1
+    bombs = [overfull_png(1, side) for side in (64, 1024)]
+    assert sum(least_s(partial(refused, bomb, "more than its rows")) for bomb in bombs) < 0.5
 
 
 @pytest.mark.parametrize("is_interlaced", [False, True])
@@ -173,10 +186,7 @@ def test_rows_that_do_not_compress_are_read() -> None:
 def test_blocks_that_hold_nothing_are_not_inflated_for_long() -> None:
     """A block of deflate costs a decoder a table or two, whatever is in it."""
     body = png_of_empty_blocks(2048)
-    started = time.thread_time()
-    with pytest.raises(Undecodable, match="too long to inflate"):
-        decode_grey(body)
-    assert time.thread_time() - started < 1
+    assert least_s(lambda: refused(body, "too long to inflate")) < 0.5
 
 
 def test_the_first_exif_chunk_counts_and_is_not_walked_for_long() -> None:
@@ -184,9 +194,8 @@ def test_the_first_exif_chunk_counts_and_is_not_walked_for_long() -> None:
     header, *rest = chunks_of(BODIES["grey"])
     entries = b"MM\0*" + (8).to_bytes(4, "big") + b"\xff\xff" + bytes(12 * 65_535)
     body = png_of([header, (b"eXIf", exif_tiff(3)), *[(b"eXIf", entries)] * 20, *rest])
-    started = time.thread_time()
     assert np.array_equal(decode_grey(body), SLICE[::-1, ::-1])
-    assert time.thread_time() - started < 1
+    assert least_s(lambda: decode_grey(body)) < 0.2
     assert np.array_equal(decode_grey(png_of([header, (b"eXIf", entries), *rest])), SLICE)
 
 
