@@ -18,7 +18,7 @@ class Renderer:
 
     def __init__(self, decoder: SliceDecoder) -> None:
         self._decoder = decoder
-        self._one_large = threading.Lock()  # writing a PNG takes three times its pixels
+        self._one_large = threading.Lock()  # reading and writing it takes several times its pixels
         self._pool = BoundedPool("render", threads=_THREADS, places=_PLACES, low_priority=True)
 
     async def render(
@@ -32,9 +32,12 @@ class Renderer:
         gone = threading.Event()
 
         def render() -> tuple[bytes, int, Window | None]:
-            decoded = self._decoder.decode(body, window, frame=frame, level=level, width=width)
-            with self._one_large if decoded.grey.size > _LARGE_PIXELS else nullcontext():
-                # a picture takes longer to write than to read, and its caller may have left
+            header = self._decoder.read_header(body, frame)
+            with self._one_large if header and header.pixels > _LARGE_PIXELS else nullcontext():
+                if gone.is_set():  # while it waited for its turn
+                    return b"", 0, None
+                decoded = self._decoder.decode(body, window, header=header, frame=frame, level=level, width=width)
+                # a picture takes longer to write than to read, and its caller may have left meanwhile
                 return b"" if gone.is_set() else encode_png(decoded.grey), decoded.frames, decoded.window
 
         try:

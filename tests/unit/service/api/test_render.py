@@ -31,6 +31,9 @@ class Decoder:
         self.begun, self.may_end, self.ended = threading.Event(), threading.Event(), threading.Event()
         self.grey, self.frames, self.window = Grey(), 1, None
 
+    def read_header(self, *_: Any) -> None:
+        """Nothing is known of it."""
+
     def decode(self, *_: Any, **__: Any) -> "Decoder":
         self.begun.set()
         assert self.may_end.wait(20)
