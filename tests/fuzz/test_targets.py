@@ -11,6 +11,7 @@ from tests.fuzz.target import Target, TooMuchMemory
 _ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_readers_of_bytes_from_outside_keep_to_their_word() -> None:
     """Each target with its seeds, what fuzzing found, and mutations: no undeclared error, no second, no flood."""
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz", "replay", "--mutations=300"]

@@ -76,6 +76,7 @@ def test_what_is_public_by_default(guarded: RunningService) -> None:
     assert guarded.client.get("/nowhere").status_code == 401  # who may not come in is not told what is there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("public", "opened", "closed"),
     [("", ("/health",), ("/", "/docs", "/static/js/page.js", "/openapi.json", "/swagger/swagger-ui.css", *PROTECTED)),

@@ -147,6 +147,7 @@ def test_a_batch_of_bytes_beyond_the_budget_is_served_piece_by_piece(tiny_networ
         tight.wait_idle()
 
 
+@pytest.mark.slow
 def test_a_batch_that_breaks_off_leaves_nothing_behind(service: RunningService) -> None:
     """A sender that goes in the middle of a batch, or before the answer, frees all places and bytes at once."""
     head = "POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"

@@ -291,6 +291,7 @@ def _leaky_bodies() -> Iterator[bytes]:
     yield good[:at] + b"1.2.31337.7".ljust(20, b"\0") + good[at + 20 :]
 
 
+@pytest.mark.slow
 def test_no_value_of_a_tag_reaches_answers_logs_or_metrics(tmp_path: Path) -> None:
     """Not through answers and headers, nor through what pydicom, the codecs or warnings say, at the chattiest level."""
     publish_untrained(tmp_path, 1, preprocessing=PreprocessingSpec(height=32, width=32))

@@ -36,6 +36,7 @@ def test_going_while_waiting_frees_the_place_and_is_not_computed(service: Runnin
     assert service.metric("lungct_requests_total", route="/predict", status="499") > 0
 
 
+@pytest.mark.slow
 def test_neighbours_of_those_who_go_are_answered(service: RunningService) -> None:
     """While some callers hang up again and again, all who stay get their answers."""
     is_over = threading.Event()

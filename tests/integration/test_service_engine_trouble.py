@@ -72,6 +72,7 @@ def service(saboteur: Saboteur, repository: ModelRepository) -> Iterator[Running
         yield running
 
 
+@pytest.mark.slow
 def test_a_failing_engine_is_told_and_recovers(
     service: RunningService, saboteur: Saboteur, repository: ModelRepository
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_failing_engine_is_told_and_recovers(
     service.wait_ready(2)
 
 
+@pytest.mark.slow
 def test_a_hanging_engine_is_told_and_does_not_keep_the_process(service: RunningService, saboteur: Saboteur) -> None:
     """Callers get 504 at their deadline, readiness turns false, places are given back, and SIGTERM still ends it."""
     saboteur.make("hang")
@@ -127,6 +129,7 @@ def test_a_hanging_engine_is_told_and_does_not_keep_the_process(service: Running
     assert service.log_lines()[-1]["is_clean"] is False
 
 
+@pytest.mark.slow
 def test_hanging_up_beside_a_hanging_engine_holds_no_more_than_the_budget(
     saboteur: Saboteur, repository: ModelRepository
 ) -> None:

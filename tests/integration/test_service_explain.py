@@ -159,6 +159,7 @@ def test_a_new_version_explains_itself(repository: ModelRepository) -> None:
     assert before["box"] == after["box"]
 
 
+@pytest.mark.slow
 def test_a_full_queue_of_explanations_delays_no_prediction(attentive_repository: Path) -> None:
     """Beyond max_explain_queue 503 with Retry-After; predictions are answered all the while."""
     with serving(attentive_repository, max_explain_queue=1) as running, ThreadPoolExecutor(8) as pool:
@@ -291,6 +292,7 @@ def test_where_photographs_are_flagged_their_map_is_too(attentive_repository: Pa
 # --- shutdown ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_explanations_that_were_accepted_are_finished(tiny_network_repository: Path) -> None:
     """SIGTERM while some wait for their turn: all are answered, and the exit code is 0."""
     with serving(tiny_network_repository, drain_delay_s=1) as running, ThreadPoolExecutor(6) as pool:

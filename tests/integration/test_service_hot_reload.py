@@ -93,6 +93,7 @@ def test_an_empty_service_says_so_and_becomes_ready_by_itself(repository: ModelR
         assert service.metric("lungct_reloads_total", outcome="loaded") == 1
 
 
+@pytest.mark.slow
 def test_swaps_under_load_lose_and_mix_nothing(repository: ModelRepository) -> None:
     """While versions come, are pinned, unpinned and removed, every request is answered, by the version it names."""
     repository.publish(1)
@@ -122,6 +123,7 @@ def test_swaps_under_load_lose_and_mix_nothing(repository: ModelRepository) -> N
         assert service.metric("lungct_reloads_total", outcome="loaded") == 5
 
 
+@pytest.mark.slow
 def test_a_pinned_bad_version_is_never_replaced(repository: ModelRepository) -> None:
     """Pinned to a bad or missing version, a serving model stays and an empty service stays empty, and says why."""
     repository.publish(1)
@@ -146,6 +148,7 @@ def test_a_pinned_bad_version_is_never_replaced(repository: ModelRepository) -> 
         assert service.client.post("/predict", content=jpeg_slice()).json()["model_version"] == 1
 
 
+@pytest.mark.slow
 def test_a_load_that_crashes_harms_nobody(repository: ModelRepository, tmp_path: Path) -> None:
     """A trial load that crashes or exits leaves the old version answering, and is tried again until it succeeds."""
     deed, environment = _trials_that_misbehave(tmp_path)
@@ -167,6 +170,7 @@ def test_a_load_that_crashes_harms_nobody(repository: ModelRepository, tmp_path:
         assert service.health()["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_stalled_volume_stalls_no_answer(repository: ModelRepository) -> None:
     """A manifest, and then a policy, that opens but never reads: the old version goes on answering, and ends well."""
     repository.publish(1)
@@ -208,6 +212,7 @@ def test_memory_is_given_back_after_a_swap(repository: ModelRepository) -> None:
         assert max(sizes[-2:]) < 1.1 * max(sizes[:2]), sizes
 
 
+@pytest.mark.slow
 def test_both_engines_give_the_same_answers(repository: ModelRepository, service: RunningService) -> None:
     """TensorFlow over the same SavedModel answers as OpenVINO does, and neither writes into the repository."""
     repository.publish(1)

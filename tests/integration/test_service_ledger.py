@@ -88,6 +88,7 @@ def test_nothing_of_a_patient_is_in_it(ledger: Path) -> None:
     assert hashlib.sha256(jpeg_slice(1)).hexdigest() not in text
 
 
+@pytest.mark.slow
 def test_verify_ledger_finds_what_was_changed(ledger: Path, tmp_path: Path) -> None:
     """0 and an anchor for a whole one; 1 and the place for one that was changed; 2 where there is none."""
     whole = verify(str(ledger))
@@ -123,6 +124,7 @@ def test_the_last_anchor_is_in_the_log(tiny_network_repository: Path, tmp_path: 
     assert anchors[-1] == str(check_ledger(tmp_path).last)
 
 
+@pytest.mark.slow
 def test_equal_inputs_are_known_across_runs_with_a_key_file(tiny_network_repository: Path, tmp_path: Path) -> None:
     """With LUNGCT_LEDGER_KEY_FILE digests of two runs can be compared, without it they cannot."""
     key_file = tmp_path / "digest.key"
@@ -137,6 +139,7 @@ def test_equal_inputs_are_known_across_runs_with_a_key_file(tiny_network_reposit
     assert len({line["input_key"] for line in lines_of(tmp_path / "without") if "input_key" in line}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["closed", "open"])
 def test_a_ledger_that_cannot_be_written_is_never_silent(
     tiny_network_repository: Path, tmp_path: Path, policy: str
@@ -167,6 +170,7 @@ def test_a_ledger_that_cannot_be_written_is_never_silent(
     assert sum("outcome" in line for line in lines_of(folder)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["closed", "open"])
 def test_a_ledger_that_is_moved_away_is_never_silent(
     tiny_network_repository: Path, tmp_path: Path, policy: str
@@ -213,6 +217,7 @@ def test_what_a_loss_of_power_left_is_told_and_kept(tiny_network_repository: Pat
     assert f"{path.name}, line 3: " in verdict.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_service_leaves_a_line_for_every_answer(tiny_network_repository: Path, tmp_path: Path) -> None:
     """Closed, kill -9 under load: whoever got an answer finds its line, and the next run goes on in the same chain."""
     with serving(tiny_network_repository, ledger_dir=tmp_path) as service:
@@ -226,6 +231,7 @@ def test_a_killed_service_leaves_a_line_for_every_answer(tiny_network_repository
     assert check_ledger(tmp_path).problems == []
 
 
+@pytest.mark.slow
 def test_settings_that_are_wrong_are_told_at_start(tmp_path: Path) -> None:
     """Exit code 2 and a last line that names the setting, and never repeats what may be a key."""
     for name, value in {

@@ -213,6 +213,7 @@ def test_more_bytes_than_announced_do_no_harm(service: RunningService, is_form: 
     service.wait_idle()
 
 
+@pytest.mark.slow
 def test_a_body_that_never_comes_is_given_up(tiny_network_repository: Path) -> None:
     """Where less is sent than announced, and no more comes, the caller gets 408 when its time is over."""
     with serving(tiny_network_repository, request_timeout_s=0.5) as impatient:

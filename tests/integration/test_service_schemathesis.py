@@ -63,6 +63,7 @@ def keep_promises(
     case.call_and_validate(headers={"X-API-Key": KEY}, checks=CHECKS)
 
 
+@pytest.mark.slow
 def test_the_document_keeps_its_promises(documented: RunningService, subtests: pytest.Subtests) -> None:
     """Right and wrong requests are answered as documented: status, type, schema, headers, methods."""
     document = schemathesis.openapi.from_url(f"{documented.url}/openapi.json")

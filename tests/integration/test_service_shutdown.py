@@ -18,6 +18,7 @@ from tests.support.slices import jpeg_slice
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_what_comes_within_the_drain_delay_is_answered(tiny_network_repository: Path) -> None:
     """After SIGTERM: not ready, alive, predictions still answered; then the door closes and the exit code is 0."""
@@ -44,6 +45,7 @@ def test_what_comes_within_the_drain_delay_is_answered(tiny_network_repository: 
         kept.close()
 
 
+@pytest.mark.slow
 def test_no_accepted_request_is_lost_under_load(tiny_network_repository: Path) -> None:
     """Callers that ask without pause while it ends: whatever was accepted is answered; then there is no connection."""
     outcomes: list[str] = []
@@ -102,6 +104,7 @@ def _is_closed(service: RunningService) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_grace_period_bounds_the_end(tiny_network_repository: Path) -> None:
     """A caller that never ends its body cannot keep the service: it exits with 0 soon after the grace period."""
     with serving(tiny_network_repository, grace_period_s=1) as service, service.connect() as connection:

@@ -73,6 +73,7 @@ def test_help_lists_every_setting_as_option_and_variable() -> None:
         assert (f"--{name.replace('_', '-')} " in ended.stdout) == (name != "api_keys"), field
 
 
+@pytest.mark.slow
 def test_options_win_over_variables(tiny_network_repository: Path) -> None:
     """--model-repository and --host=… are taken, and the variables of the same settings are not."""
     with serving(

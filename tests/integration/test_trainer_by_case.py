@@ -20,7 +20,7 @@ from trainer.publishing.quality_gate import Verdict
 ROOT = Path(__file__).parents[2]
 QUICK = ["--network", "tiny", "--image-side", "64", "--folds", "2", "--epochs", "2"]
 
-pytestmark = pytest.mark.usefixtures("own_environment")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
 
 
 @pytest.fixture(scope="module")

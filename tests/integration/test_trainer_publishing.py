@@ -127,6 +127,7 @@ def test_a_killed_run_leaves_the_repository_valid(processes: ForkServerContext, 
     assert names_in(model_dir) == sorted(str(number) for number in range(1, last + 1))
 
 
+@pytest.mark.slow
 def test_publishers_at_once_get_different_numbers(processes: ForkServerContext, tmp_path: Path) -> None:
     """Four processes publish two versions each: eight numbers, eight valid versions, nothing left behind."""
     with (

@@ -77,6 +77,7 @@ def test_folder_in_version_out_twice_the_same(
     assert capsys.readouterr().out.startswith("Version 2\n24 slices\naccuracy ")
 
 
+@pytest.mark.slow
 def test_other_classes_from_folder_to_evaluation(
     phantom_folder: Path, model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_other_classes_from_folder_to_evaluation(
     assert list(json.loads(capsys.readouterr().out)["per_class"]) == ["Cat", "Dog"]
 
 
+@pytest.mark.slow
 def test_a_mounted_folder_without_slices_gives_the_demo(
     model_dir: Path,
     tmp_path: Path,
@@ -118,6 +120,7 @@ def test_a_mounted_folder_without_slices_gives_the_demo(
     assert "'Normal cases' has no slices" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_synthesized_slices_are_not_taken_for_patients(model_dir: Path, tmp_path: Path) -> None:
     """A run on what `synthesize` drew warns as the demo does."""
     synthesize(tmp_path / "drawn", cases_per_class=3, slices_per_case=2, seed=0)

@@ -208,6 +208,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @_ONE_FOLDER
 @given(
     facts=st.dictionaries(

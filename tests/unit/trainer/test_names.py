@@ -35,6 +35,7 @@ def folder(phantom_folder: Path, tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_an_audit_names_every_file_and_nothing_is_obeyed(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_table_of_cases_names_them_as_they_are_shown(folder: Path, tmp_path: P
     assert read_case_table(table, folder, files) == {file: f"p{row}" for row, file in enumerate(files)}
 
 
+@pytest.mark.slow
 def test_a_refusal_shows_names_in_its_one_line(folder: Path) -> None:
     """Errors of a process of its own, about files, folders and arguments, are one line that a terminal cannot obey."""
     for path in (folder / "Benign cases").glob("*"):

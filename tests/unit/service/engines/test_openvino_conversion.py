@@ -105,6 +105,7 @@ def test_fixed_precision_keeps_every_weight(version_dir: Path, tmp_path: Path) -
         assert not kinds & {"i8", "f16"}
 
 
+@pytest.mark.slow
 def test_only_explanations_are_given_attention(tmp_path: Path) -> None:
     """What predicts is compiled without it; what explains has it, for any batch, and as small weights."""
     publish_untrained(tmp_path, 1, network="cnn", has_attention=True)

@@ -169,6 +169,7 @@ def test_closed_answers_nothing_from_another_place(folder: Path, harm: Callable[
     assert lines <= 4 + 1
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_gone_is_missed_while_nobody_asks(folder: Path) -> None:
     """Without a request, too: within seconds the ledger knows, and it does not make the folder anew."""
     with running(folder) as ledger:
@@ -230,6 +231,7 @@ def test_a_second_process_stays_out_where_the_lock_file_is_gone(folder: Path) ->
     assert check_ledger(folder).problems == []
 
 
+@pytest.mark.slow
 def test_who_lost_the_folder_stays_out_of_the_next_ones(folder: Path) -> None:
     """A folder that another process made meanwhile is that process's."""
     with running(folder) as first:

@@ -81,6 +81,7 @@ def test_the_json_is_the_audit(audited: Audited, tmp_path: Path) -> None:
     assert Audit.model_validate_json((path.parent / "audit.json").read_text("utf-8")) == audited.audit
 
 
+@pytest.mark.slow
 def test_a_shortcut_is_caught(tmp_path: Path) -> None:
     """Where one class alone has wider images, their size tells the class of new cases; the noise does not."""
     random = np.random.default_rng(0)
@@ -114,6 +115,7 @@ def test_measures_are_what_they_are_called() -> None:
     assert measure(flat)[-1] == pytest.approx(8, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_verb(phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Summary or JSON on standard output, progress on standard error, two files in the folder; the slices stay."""
     before = sorted(path.name for path in phantom_folder.rglob("*"))

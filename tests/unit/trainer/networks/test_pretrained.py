@@ -33,6 +33,7 @@ def test_efficientnet_lite0_is_the_imagenet_network() -> None:
     assert features.mean() == pytest.approx(0.757322, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_chest_resnet_is_the_chest_ct_network() -> None:
     """Three feature maps agree with the volume network's on a volume of equal slices, turned as slices are shown."""
     taps = build_backbone("chest_resnet", SPEC).predict_on_batch(pattern())
@@ -55,6 +56,7 @@ def test_lite0_keeps_its_normalization_layers() -> None:
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == 49
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["keras:MobileNetV2"])
 def test_networks_of_keras_take_grey_bytes(name: str, tmp_path: Path) -> None:
     """By name, with random weights or those of a file, which give the same features again."""

@@ -65,6 +65,7 @@ def test_the_saved_model_answers_as_keras_did(published: tuple[Path, Manifest]) 
     golden.compare(load_and_predict(folder, golden.images, batch_size=3), 1e-6)
 
 
+@pytest.mark.slow
 def test_a_trained_model_leaves_its_optimizer_behind(tmp_path: Path) -> None:
     """Adam's moments would triple the files: the variables hold about four bytes a parameter and no more."""
     network = build_network("tiny", SMALL, 3)
@@ -75,6 +76,7 @@ def test_a_trained_model_leaves_its_optimizer_behind(tmp_path: Path) -> None:
     assert 4 * network.count_params() <= size < 6 * network.count_params()
 
 
+@pytest.mark.slow
 def test_versions_count_up(tmp_path: Path) -> None:
     """Each publication takes the next integer, also where one in between was taken away by hand."""
     assert [publish_untrained(tmp_path, seed=seed, preprocessing=SMALL) for seed in (1, 2)] == [1, 2]

@@ -19,7 +19,10 @@ from trainer.training.fine_tuning import FineTuning, attended, unfreeze
 from trainer.training.members import Member
 
 # Keras 3.15 converts variables in a way that NumPy 2 is about to drop
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 SETTINGS = TrainerSettings(
     network="efficientnet_lite0", learning="fine-tuning", image_side=64, epochs=4, batch_size=6, balance="batches",

@@ -105,6 +105,7 @@ def fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> tuple[Any,
 SETTINGS = TrainerSettings(network="tiny", epochs=12, image_side=32, learning_rate=0.01, patience=12)
 
 
+@pytest.mark.slow
 def test_fit_learns_and_repeats_itself() -> None:
     """The network learns an easy task, and the same seed on the same data gives the same figures to the last bit."""
     dataset = squares(60)
@@ -128,6 +129,7 @@ def test_light_augmentation_repeats_itself_too() -> None:
     assert first.loss != fit(dataset, split, SETTINGS.model_copy(update={"epochs": 2}))[1].loss
 
 
+@pytest.mark.slow
 def test_curves_of_a_network_from_scratch_are_written(tmp_path: Path) -> None:
     """Where a folder for them is given, an event file in a folder of the seed has something of each epoch."""
     settings = SETTINGS.model_copy(update={"epochs": 2, "seed": 3, "log_dir": tmp_path / "logs"})
@@ -136,6 +138,7 @@ def test_curves_of_a_network_from_scratch_are_written(tmp_path: Path) -> None:
     assert file.read_bytes().count(b"val_accuracy") == 2
 
 
+@pytest.mark.slow
 def test_the_best_epoch_s_weights_are_restored() -> None:
     """The model that fit() returns scores on the held-out slices what its history says of the best epoch."""
     dataset = squares(60)
@@ -147,6 +150,7 @@ def test_the_best_epoch_s_weights_are_restored() -> None:
     assert accuracy == pytest.approx(history.validation_accuracy[best]) == max(history.validation_accuracy)
 
 
+@pytest.mark.slow
 def test_training_stops_when_nothing_gets_better() -> None:
     """After `patience` epochs without a better one the remaining epochs are not run."""
     dataset = squares(30)
