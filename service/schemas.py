@@ -24,8 +24,10 @@ _PREDICTION: JsonDict = {
         "verdict": "negative",
         "operating_point": "high_sensitivity",
         "threshold": 0.214,
+        "reason": None,
     },
     "prediction_set": ["Normal cases"],
+    "familiarity": {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []},
     "model_version": 3,
     "request_id": _REQUEST_ID,
     "warnings": ["Research and education only: not for diagnosis."],
@@ -48,6 +50,26 @@ class Decision(BaseModel):
     verdict: Verdict = Field(description="uncertain lies between what is ruled out and what is ruled in.")
     operating_point: str = Field(description="Name of the threshold, as in /model-info under manifest.thresholds.")
     threshold: float = Field(ge=0, le=1, description="Probability of the target class from which it is called.")
+    reason: str | None = Field(
+        default=None,
+        description="Why the verdict is not what the most probable class, or the probability, suggests, in a sentence.",
+    )
+
+
+class Familiarity(BaseModel):
+    """Whether the slice is like those that the version was trained on and judged by."""
+
+    score: float = Field(
+        ge=0,
+        le=1,
+        description="Share of training slices, each seen as a new one, that are as unlike the others or more.",
+    )
+    limit: float = Field(ge=0, le=1, description="Below it a slice is unfamiliar.")
+    is_familiar: bool = Field(
+        description="If false, no figure of this version holds for the slice: by default the verdict is uncertain and "
+        "every class stays in the prediction set (LUNGCT_UNFAMILIAR_POLICY)."
+    )
+    reasons: list[str] = Field(description="What is unlike the training slices, a sentence each.")
 
 
 class Prediction(BaseModel):
@@ -65,6 +87,9 @@ class Prediction(BaseModel):
     prediction_set: list[str] | None = Field(
         description="Every class that cannot be ruled out: holds the right one for about 90 % of the slices of each "
         "class; null where the model carries no thresholds."
+    )
+    familiarity: Familiarity | None = Field(
+        default=None, description="null where the model was published without it: it answers whatever it is shown."
     )
     model_version: int = Field(description="The version that made this answer.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")

@@ -66,6 +66,8 @@ class Decision(BaseModel):
     verdict: Verdict
     operating_point: str
     threshold: float
+    reason: str | None = None
+    """In a sentence, why the verdict is not what the most probable class suggests; None where it is."""
 
 
 class DecisionRules(BaseModel):
@@ -99,27 +101,55 @@ class DecisionRules(BaseModel):
         below both the threshold and rule_out; anything between is uncertain. Raises ValueError for another number of
         probabilities than classes.
         """
-        name, probability = self.operating_point, self._by_name(probabilities)[self.target_class]
+        of_class, target, name = self._by_name(probabilities), self.target_class, self.operating_point
         threshold = self.operating_points[name].threshold
         verdict: Verdict = "uncertain"
-        if probability >= max(threshold, self.uncertain.rule_in):
+        if of_class[target] >= max(threshold, self.uncertain.rule_in):
             verdict = "positive"
-        elif probability < min(threshold, self.uncertain.rule_out):
+        elif of_class[target] < min(threshold, self.uncertain.rule_out):
             verdict = "negative"
-        return Decision(target_class=self.target_class, verdict=verdict, operating_point=name, threshold=threshold)
+        return Decision(
+            target_class=target,
+            verdict=verdict,
+            operating_point=name,
+            threshold=threshold,
+            reason=self._why(verdict, of_class),
+        )
 
     def prediction_set(self, probabilities: Sequence[float]) -> tuple[str, ...]:
         """The classes that cannot be ruled out for one slice, in class order.
 
-        Never empty: where no class reaches its minimum, the most probable one stands alone. Raises ValueError for
-        another number of probabilities than classes.
+        Those whose probability reaches their minimum; always the most probable one, and the target unless the verdict
+        is negative: a set contradicts no verdict. Raises ValueError for another number of probabilities than classes.
         """
-        of_class = self._by_name(probabilities)
-        minimum = self.prediction_sets.min_probability
-        kept = tuple(name for name, probability in of_class.items() if probability >= minimum[name])
-        return kept or (max(of_class, key=lambda name: of_class[name]),)
+        of_class, minimum = self._by_name(probabilities), self.prediction_sets.min_probability
+        never_out = {_most_probable(of_class)}
+        if self.decide(probabilities).verdict != "negative":
+            never_out.add(self.target_class)
+        return tuple(name for name, value in of_class.items() if value >= minimum[name] or name in never_out)
+
+    def _why(self, verdict: Verdict, of_class: dict[str, float]) -> str | None:
+        """Said where a verdict and the most probable class seem to contradict each other."""
+        target, top = self.target_class, _most_probable(of_class)
+        called = max(self.operating_points[self.operating_point].threshold, self.uncertain.rule_in)
+        if verdict == "positive" and top != target:
+            return (
+                f"{top} is the most probable class, and {target} is called all the same: at the operating point "
+                f"{self.operating_point} a probability of {called:.3f} is enough, because a {target} slice that is "
+                "missed weighs more than one that is called in vain."
+            )
+        if verdict == "negative" and top == target:
+            return (
+                f"{target} is the most probable class, and is not called all the same: the operating point "
+                f"{self.operating_point} asks for a probability of {called:.3f}."
+            )
+        return None
 
     def _by_name(self, probabilities: Sequence[float]) -> dict[str, float]:
         if len(probabilities) != len(self.class_names):
             raise ValueError(f"expected {len(self.class_names)} probabilities, got {len(probabilities)}")
         return {name: float(value) for name, value in zip(self.class_names, probabilities, strict=True)}
+
+
+def _most_probable(of_class: dict[str, float]) -> str:
+    return max(of_class, key=lambda name: of_class[name])

@@ -24,12 +24,15 @@ def fit_prediction_sets(
     fold_of: NDArray[np.int64],
     classes: ClassSet,
     *,
+    not_negative: NDArray[np.bool_],
     coverage: float = COVERAGE,
 ) -> PredictionSets:
     """Minimum probabilities from calibrated out-of-fold probabilities float [n, classes] of slices of every class.
 
-    What is measured was not fitted to: each fold's sets come from the minima of the other folds. A class with fewer
-    cases than the coverage needs (nine for 90 %) has the minimum 0: it is in every set, for nothing rules it out.
+    What is measured was not fitted to: each fold's sets come from the minima of the other folds. Sets are those of
+    shared.decisions: with the most probable class, and the target where not_negative, bool [n], says that the verdict
+    is not negative. A class with fewer cases than the coverage needs (nine for 90 %) has the minimum 0: it is in every
+    set, for nothing rules it out.
     """
     n_classes = len(classes.names)
     in_set = np.zeros(probabilities.shape, np.bool_)
@@ -37,9 +40,10 @@ def fit_prediction_sets(
         others = fold_of != fold
         minima = _minima(labels[others], probabilities[others], groups[others], n_classes, coverage)
         in_set[~others] = probabilities[~others] >= minima
-    empty = np.flatnonzero(~in_set.any(axis=1))  # as DecisionRules.prediction_set: the most probable class if none is
-    in_set[empty, probabilities[empty].argmax(axis=1)] = True
-    holds_label = in_set[np.arange(len(labels)), labels]
+    every = np.arange(len(labels))
+    in_set[every, probabilities.argmax(axis=1)] = True
+    in_set[not_negative, classes.names.index(classes.target)] = True
+    holds_label = in_set[every, labels]
     minima = _minima(labels, probabilities, groups, n_classes, coverage)
     return PredictionSets(
         coverage=coverage,

@@ -52,12 +52,13 @@ def choose_rules(
     """
     target = classes.names.index(classes.target)
     is_target, score = labels == target, probabilities[:, target].astype(np.float64)
-    points = {}
+    points, called = {}, {}
     for name, choose in _CHOICES.items():
         is_called = np.zeros(len(labels), np.bool_)
         for fold in np.unique(fold_of):
             others = fold_of != fold
             is_called[~others] = score[~others] >= choose(is_target[others], score[others])
+        called[name] = is_called
         sensitivity, of_sensitivity = _share(is_called, is_target, groups, seed)
         specificity, of_specificity = _share(~is_called, ~is_target, groups, seed)
         points[name] = OperatingPoint(
@@ -75,7 +76,14 @@ def choose_rules(
         uncertain=UncertainBand(
             rule_out=points[HIGH_SENSITIVITY].threshold, rule_in=points[HIGH_SPECIFICITY].threshold
         ),
-        prediction_sets=fit_prediction_sets(labels, probabilities, groups, fold_of, classes),
+        prediction_sets=fit_prediction_sets(
+            labels,
+            probabilities,
+            groups,
+            fold_of,
+            classes,
+            not_negative=called[operating_point] | called[HIGH_SENSITIVITY],
+        ),
     )
 
 

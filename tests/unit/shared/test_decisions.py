@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.decisions import DecisionRules
-from tests.support.decision_rules import NAMES, rules
+from tests.support.decision_rules import NAMES, point, rules
 
 
 def malignant(probability: float) -> list[float]:
@@ -54,14 +56,67 @@ def test_another_operating_point_can_decide() -> None:
         ([0.29, 0.11, 0.6], ("Benign cases", "Malignant cases")),
         ([0.9, 0.05, 0.05], ("Normal cases",)),
         ([0.29, 0.09, 0.49], ("Malignant cases",)),
-        ([0.25, 0.05, 0.2], ("Normal cases",)),
+        ([0.25, 0.05, 0.19], ("Normal cases",)),
+        ([0.25, 0.05, 0.2], ("Normal cases", "Malignant cases")),
     ],
 )
 def test_a_set_holds_the_classes_that_reach_their_minimum(
     probabilities: list[float], expected: tuple[str, ...]
 ) -> None:
-    """In class order; where none does, the most probable one alone, so that no set is empty."""
+    """In class order; also the most probable one, and the target unless the verdict is negative."""
     assert rules().prediction_set(probabilities) == expected
+
+
+SHARE = st.floats(0, 1)
+
+
+@st.composite
+def any_rules(draw: st.DrawFn) -> DecisionRules:
+    """Rules of any thresholds, bands and minima, deciding by any of their points."""
+    low, high = sorted((draw(SHARE), draw(SHARE)))
+    return rules(
+        operating_points={"high_sensitivity": point(draw(SHARE)), "specificity_95": point(draw(SHARE))},
+        operating_point=draw(st.sampled_from(["high_sensitivity", "specificity_95"])),
+        uncertain={"rule_out": low, "rule_in": high},
+        prediction_sets={
+            **rules().prediction_sets.model_dump(), "min_probability": {name: draw(SHARE) for name in NAMES}
+        },
+    )  # fmt: skip
+
+
+@given(any_rules(), st.tuples(SHARE, SHARE, SHARE))
+@settings(max_examples=1000, deadline=None)
+def test_no_set_contradicts_a_verdict(drawn: DecisionRules, probabilities: tuple[float, float, float]) -> None:
+    """The most probable class is in every set, and the target unless the verdict is negative; sets only grow."""
+    decision, kept = drawn.decide(probabilities), drawn.prediction_set(probabilities)
+    assert NAMES[probabilities.index(max(probabilities))] in kept
+    assert decision.verdict == "negative" or "Malignant cases" in kept
+    reached = {
+        name
+        for name, value in zip(NAMES, probabilities, strict=True)
+        if value >= drawn.prediction_sets.min_probability[name]
+    }
+    assert reached <= set(kept)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "verdict", "has_reason"),
+    [
+        ([0.35, 0.05, 0.6], "positive", False),
+        ([0.32, 0.37, 0.31], "uncertain", False),
+        ([0.9, 0.05, 0.05], "negative", False),
+    ],
+)
+def test_a_verdict_that_seems_to_contradict_the_class_says_why(
+    probabilities: list[float], verdict: str, *, has_reason: bool
+) -> None:
+    """Only there: what agrees needs no reason."""
+    decision = rules().decide(probabilities)
+    assert (decision.verdict, decision.reason is not None) == (verdict, has_reason)
+    sensitive = rules(uncertain={"rule_out": 0.2, "rule_in": 0.2}).decide([0.7, 0.05, 0.25])
+    assert sensitive.verdict == "positive"
+    assert sensitive.reason is not None
+    assert sensitive.reason.startswith("Normal cases is the most probable class, and Malignant cases is called")
 
 
 def test_rules_survive_json() -> None:

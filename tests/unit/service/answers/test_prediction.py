@@ -22,7 +22,7 @@ def _answer(probabilities: tuple[float, float, float], thresholds: DecisionRules
     ("probabilities", "verdict", "kept"),
     [
         ((0.85, 0.1, 0.05), "negative", [NAMES[0], NAMES[1]]),
-        ((0.7, 0.05, 0.25), "uncertain", [NAMES[0]]),
+        ((0.7, 0.05, 0.25), "uncertain", [NAMES[0], NAMES[2]]),
         ((0.25, 0.2, 0.55), "uncertain", [NAMES[1], NAMES[2]]),
         ((0.15, 0.05, 0.8), "positive", [NAMES[2]]),
     ],
@@ -32,6 +32,7 @@ def test_the_models_rules_decide(probabilities: tuple[float, float, float], verd
     answer = _answer(probabilities, rules())
     assert answer["decision"] == {
         "target_class": NAMES[2], "verdict": verdict, "operating_point": "high_sensitivity", "threshold": 0.2,
+        "reason": None,
     }  # fmt: skip
     assert answer["prediction_set"] == kept
     assert answer["prediction"] == NAMES[int(np.argmax(probabilities))]

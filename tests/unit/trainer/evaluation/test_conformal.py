@@ -36,8 +36,9 @@ def test_new_cases_are_covered_class_by_class() -> None:
         labels, probabilities, groups, folds = answers(cases=(80, 60, 80), size=4, seed=seed)
         is_new = groups % 2 == 1
         sets = fit_prediction_sets(
-            labels[~is_new], probabilities[~is_new], groups[~is_new], folds[~is_new], LUNG_CT_CLASSES
-        )
+            labels[~is_new], probabilities[~is_new], groups[~is_new], folds[~is_new], LUNG_CT_CLASSES,
+            not_negative=np.zeros((~is_new).sum(), np.bool_),
+        )  # fmt: skip
         minima = np.array(list(sets.min_probability.values()))
         hit = (probabilities >= minima)[np.arange(len(labels)), labels]
         covered.append([hit[is_new & (labels == label)].mean() for label in range(3)])
