@@ -22,19 +22,20 @@ run: $(VENV)/run.stamp ## install, train the demo model if the repository is emp
 	@printf '\nUpload page   %s/\nSwagger UI    %s/docs\nStop          Ctrl-C\n\n' $(URL) $(URL)
 	@exec $(BIN)/python -m service
 
-# First what bears company, on every core; then what measures, kills or needs the machine for itself. 5: none was selected.
-WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
-QUICK := not (browser or container or faults or real_data or slow or tools)
-PYTEST = ran=0; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(1)not alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
-	$(BIN)/python -m pytest -m "$(1)alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
-	exit $$ran
+# On every core and a half: many tests wait for a second. pytest's 5: none was selected.
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); workers=$$((cores + cores / 2)); echo $$((workers < 8 ? workers : 8)))
+PYTEST := $(BIN)/python -m pytest
+TOGETHER := $(PYTEST) -n $(WORKERS) --dist loadfile
+QUICK := not (alone or browser or container or faults or real_data or slow or tools)
 
 test: $(VENV)/dev.stamp ## install, run what any machine can run, in minutes (PYTEST_ARGS="tests/unit -k …" narrows it)
-	@$(call PYTEST,$(QUICK) and )
+	@$(TOGETHER) -m "$(QUICK)" $(PYTEST_ARGS)
 
-test-all: $(VENV)/dev.stamp ## the same with what takes long, and what needs a browser, containers, slices or servers
-	@$(call PYTEST)
+test-all: $(VENV)/dev.stamp ## all tests: first those that bear company, then what measures, kills or needs every core
+	@ran=0; \
+	$(TOGETHER) -m "not alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
+	$(PYTEST) -m alone $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
+	exit $$ran
 
 test-faults: $(VENV)/dev.stamp ## break what is around a running service, each fault for a minute, and kill it 200 times
 	LUNGCT_FAULT_SECONDS=60 LUNGCT_KILLS=200 $(BIN)/python -m pytest -m faults --log-cli-level=INFO $(PYTEST_ARGS)

@@ -332,6 +332,7 @@ def test_damaged_files_break_nothing(service: RunningService, path: str) -> None
 # --- neighbours -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_service_that_gets_no_dicom_does_not_load_it(tmp_path: Path) -> None:
     """No process, no library; the first DICOM starts one process, and this one does not grow by the library."""
     publish_untrained(tmp_path, 1, preprocessing=PreprocessingSpec(height=32, width=32))

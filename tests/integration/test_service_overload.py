@@ -39,7 +39,6 @@ def ask_at_once(service: RunningService, turns: int, **request: object) -> list[
     return outcomes
 
 
-@pytest.mark.slow
 def test_a_full_queue_is_told_at_once_and_empties(tiny_network_repository: Path) -> None:
     """With two places for many callers: answers or queue-full with Retry-After, nothing else, and room again after."""
     with serving(tiny_network_repository, max_queue=2) as narrow:

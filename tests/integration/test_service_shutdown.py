@@ -116,6 +116,7 @@ def test_the_grace_period_bounds_the_end(tiny_network_repository: Path) -> None:
         assert time.monotonic() - told < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_second_signal_cuts_short(tiny_network_repository: Path, number: int) -> None:
     """A long drain delay ends with the second signal, a long grace period with the third; the code is 0."""

@@ -18,6 +18,7 @@ from trainer.__main__ import main as trainer
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_only_signed_versions_serve(repository: ModelRepository, tmp_path: Path, engine: str) -> None:
     """Unsigned and wrongly signed versions are refused while a signed one serves; signing one makes it serve."""

@@ -128,6 +128,7 @@ def test_synthesized_slices_are_not_taken_for_patients(model_dir: Path, tmp_path
     assert read_manifest(model_dir / "1").warnings[0] == PHANTOM_WARNING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_run_says_so_and_leaves_nothing_behind(
     phantom_folder: Path, tmp_path: Path, number: signal.Signals

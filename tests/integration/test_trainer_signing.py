@@ -12,6 +12,7 @@ from tests.support.signing_keys import make_key_pair
 from trainer.__main__ import main
 
 
+@pytest.mark.slow
 def test_what_is_published_with_a_key_is_signed(tmp_path: Path) -> None:
     """The signature comes after the manifest and before the version appears; it holds for the number that was taken."""
     keys = make_key_pair(tmp_path / "keys")

@@ -59,6 +59,7 @@ def test_there_is_no_process_until_somebody_asks(worker: ExplainWorker) -> None:
     assert policies == {os.SCHED_IDLE}
 
 
+@pytest.mark.slow
 def test_it_ends_when_nobody_asks(converted: Path) -> None:
     """And answers the next as if nothing had been."""
     worker = ExplainWorker(converted, OUTPUTS, HINTS, idle_s=0.1)
@@ -68,6 +69,7 @@ def test_it_ends_when_nobody_asks(converted: Path) -> None:
     worker.close()
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_is_replaced(worker: ExplainWorker) -> None:
     """Whoever asks next has an answer, from another process."""
     first = worker.infer(IMAGES[:1])
@@ -78,6 +80,7 @@ def test_one_that_is_killed_is_replaced(worker: ExplainWorker) -> None:
     assert worker.pid not in (None, before)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_computed_breaks_nothing(worker: ExplainWorker) -> None:
     """A slice of another size is an error in words; the same process answers the next."""
     worker.infer(IMAGES[:1])
@@ -96,6 +99,7 @@ def test_a_model_that_cannot_be_compiled_is_said(converted: Path) -> None:
     worker.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_live_is_said(worker: ExplainWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """After two tries, and not never; one that lives answers the next."""
     with monkeypatch.context() as broken:

@@ -75,6 +75,7 @@ def test_an_unknown_network_is_named() -> None:
         build_backbone("keras:LeNet", SPEC)
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     """A file that is missing, or was written for another network, is an error that names both."""
     with pytest.raises(UnfitWeights, match=r"missing\.h5 does not fit keras:MobileNetV2: there is no such file"):
