@@ -33,8 +33,8 @@ def test_the_answer_has_the_documented_fields(service: RunningService) -> None:
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
     assert list(body) == [
-        "prediction", "confidence", "all_predictions", "decision", "prediction_set", "model_version", "request_id",
-        "warnings",
+        "prediction", "confidence", "all_predictions", "decision", "prediction_set", "familiarity", "model_version",
+        "request_id", "warnings",
     ]  # fmt: skip
     assert list(body["all_predictions"]) == ["Normal cases", "Benign cases", "Malignant cases"]
     assert sum(body["all_predictions"].values()) == pytest.approx(1, abs=1e-5)

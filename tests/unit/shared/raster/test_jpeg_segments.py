@@ -203,6 +203,7 @@ def test_megabytes_before_the_frame_are_not_looked_through() -> None:
         assert time.thread_time() - started < 0.005
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("coded", [b"\xff\x00", b"\xff\xd0", b"\xff\xff", b"\x00\x00"])
 def test_megabytes_of_coded_data_hold_no_other_thread_up(coded: bytes) -> None:
     """Nearly all of the time in which the end of a scan is looked for, other threads may run."""
