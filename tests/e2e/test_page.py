@@ -24,6 +24,7 @@ pytestmark = [
 ]
 
 WIDTHS = (390, 820, 1440)
+IN_WORDS = {"positive": "Called malignant", "negative": "Not called malignant", "uncertain": "Uncertain"}
 
 
 def until(page: Page, holds: Callable[[], bool], what: str) -> None:
@@ -67,7 +68,8 @@ def test_a_visit_from_the_first_slice_to_the_export(
     expect(page.locator("#result-body")).to_contain_text("got text")
     tile(page, "own.jpg").click()
     result = page.locator("#result-body")
-    expect(result.locator(".answer-class")).to_have_text(expected["prediction"].removesuffix(" cases"))
+    expect(result.locator(".answer-class")).to_have_text(IN_WORDS[expected["decision"]["verdict"]])
+    expect(result.locator(".answer-share")).to_contain_text(expected["prediction"].removesuffix(" cases"))
     expect(result.locator(".bar")).to_have_count(3)
     expect(result).to_contain_text("Operating point: 20%")
     for warning in expected["warnings"]:

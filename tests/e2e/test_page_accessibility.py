@@ -1,12 +1,21 @@
 """axe-core finds nothing on the page: every state, dark and light, on a phone, a tablet and a wide screen."""
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import CHROMIUM, VisitOf
 from tests.support.page_actions import choose, file, tile, view
-from tests.support.page_stand_ins import explains, needs_key, refuses_as_no_chest
+from tests.support.page_stand_ins import (
+    UNFAMILIAR,
+    answer_of,
+    answers,
+    explains,
+    informs,
+    needs_key,
+    refuses_as_no_chest,
+)
 from tests.support.serving import RunningService
 from tests.support.slices import jpeg_slice
 
@@ -48,6 +57,35 @@ def test_axe_finds_nothing_in_a_visit(shown: RunningService, visit: VisitOf) -> 
     page.get_by_role("button", name="Read the model card").click()
     expect(page.get_by_role("dialog").get_by_role("heading", name="Warnings")).to_be_visible()
     check(page, "card")
+
+
+def test_axe_finds_nothing_where_a_slice_is_unfamiliar(shown: RunningService, visit: VisitOf) -> None:
+    """The notice beside one that was called, the table of both, and what the model says of familiarity."""
+    page = visit(shown.url).page
+    explains(page)
+    info = httpx.get(f"{shown.url}/model-info").json()
+    info["manifest"]["familiarity"] = {"limit": 0.01, "figures": {"unfamiliar_held_out": 0.013}}
+    informs(page, info)
+    answers(
+        page,
+        answer_of([0.1, 0.2, 0.7], "uncertain", familiarity=UNFAMILIAR),
+        answer_of([0.6, 0.1, 0.3], "positive", reason="It is called all the same."),
+    )
+    page.goto(shown.url)
+    choose(page, file("a.jpg", jpeg_slice(1)))
+    expect(page.locator(".notice li")).to_have_count(2)
+    choose(page, file("b.jpg", jpeg_slice(2)))
+    expect(tile(page, "b.jpg")).to_have_attribute("data-state", "answered")
+    expect(page.locator("#attention-note")).to_contain_text("Where the model looked")
+    check(page, "unfamiliar")
+    tile(page, "b.jpg").click()
+    check(page, "called")
+    view(page, "Table")
+    expect(page.locator("#table-body tr")).to_have_count(2)
+    check(page, "table")
+    view(page, "Model")
+    expect(page.get_by_text("Unfamiliar held out")).to_be_visible()
+    check(page, "model")
 
 
 def test_axe_finds_nothing_where_something_is_wrong(shown: RunningService, visit: VisitOf) -> None:

@@ -1,9 +1,13 @@
 """What a browser is answered where a test needs an answer that the real service does not give at will."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import Page, Route
+
+from tests.support.decision_rules import NAMES
 
 _GRID = [[max(0.0, 1 - ((row - 2) ** 2 + (column - 2) ** 2) / 9) for column in range(7)] for row in range(7)]
 
@@ -54,12 +58,58 @@ def explains(page: Page, side: int = 512) -> None:
     page.route("**/explain?*", answer)
 
 
+FAMILIAR = {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []}
+UNFAMILIAR = {
+    "score": 0.002, "limit": 0.01, "is_familiar": False,
+    "reasons": ["It is sharper than all but one malignant case.", "Its noise is above that of every training slice."],
+}  # fmt: skip
+
+
+def answer_of(
+    shares: Sequence[float], verdict: str | None, *, names: Sequence[str] = NAMES, target: str = NAMES[-1],
+    reason: str | None = None, familiarity: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """An answer of POST /predict; verdict None: of a model without decision rules."""
+    confidence, prediction = max(zip(shares, names, strict=True))
+    decision = {
+        "target_class": target, "verdict": verdict, "operating_point": "high_sensitivity", "threshold": 0.2,
+        "reason": reason,
+    }  # fmt: skip
+    is_unfamiliar = familiarity is not None and not familiarity["is_familiar"]
+    return {
+        "prediction": prediction, "confidence": confidence, "all_predictions": dict(zip(names, shares, strict=True)),
+        "decision": verdict and decision,
+        "prediction_set": verdict and (list(names) if is_unfamiliar else list({prediction, target})),
+        "familiarity": familiarity, "model_version": 1, "request_id": f"{prediction} {verdict}", "warnings": [],
+    }  # fmt: skip
+
+
+def answers(page: Page, *given: dict[str, Any]) -> None:
+    """POST /predict answers these, one after the other."""
+    left = list(given)
+    page.route("**/predict*", lambda route: route.fulfill(json=left.pop(0)))
+
+
+def informs(page: Page, info: dict[str, Any]) -> None:
+    """GET /model-info says this."""
+    page.route("**/model-info", lambda route: route.fulfill(json=info))
+
+
 def refuses_as_no_chest(page: Page) -> None:
     """POST /predict answers that this is no CT slice of the chest."""
+    refuses(
+        page,
+        "not-a-chest-ct",
+        "Not a chest CT slice",
+        ["The picture has colours.", "No air-filled lungs were found inside a body."],
+    )
+
+
+def refuses(page: Page, kind: str, title: str, reasons: list[str]) -> None:
+    """POST /predict refuses the picture with this problem."""
     problem = {
-        "type": "urn:lungct:problem:not-a-chest-ct", "title": "Not a chest CT slice", "status": 422,
-        "detail": "This does not look like a CT slice of the chest.", "request_id": "4f0c6a1e5d2b4c7f",
-        "reasons": ["The picture has colours.", "No air-filled lungs were found inside a body."],
+        "type": f"urn:lungct:problem:{kind}", "title": title, "status": 422,
+        "detail": f"{title}. {' '.join(reasons)}", "request_id": "4f0c6a1e5d2b4c7f", "reasons": reasons,
     }  # fmt: skip
     page.route(
         "**/predict*",

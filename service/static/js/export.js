@@ -21,12 +21,14 @@ export function json(slices) {
 export function csv(slices) {
   const classes = [...new Set(slices.flatMap(({ answer }) => Object.keys(answer?.all_predictions ?? {})))];
   const header = ["file", "frame", "state", "prediction", "confidence", ...classes, "verdict", "operating_point", "threshold",
-    "prediction_set", "model_version", "request_id", "warnings", "problem"];
+    "prediction_set", "model_version", "request_id", "warnings", "problem", "decision_reason", "familiarity_score", "is_familiar",
+    "familiarity_reasons"];
   const rows = slices.map(({ name, frame, state, answer, problem }) => [
     name, frame, state, answer?.prediction, answer?.confidence, ...classes.map((one) => answer?.all_predictions[one]),
     answer?.decision?.verdict, answer?.decision?.operating_point, answer?.decision?.threshold,
     answer?.prediction_set?.join("; "), answer?.model_version, answer?.request_id, answer?.warnings.join(" "),
     problem && [problem.message, ...problem.reasons].join(" "),
+    answer?.decision?.reason, answer?.familiarity?.score, answer?.familiarity?.is_familiar, answer?.familiarity?.reasons.join(" "),
   ]);
   const lines = [header, ...rows].map((row) => row.map(cell).join(","));
   return new Blob([`\ufeff${lines.join("\r\n")}\r\n`], { type: "text/csv;charset=utf-8" });

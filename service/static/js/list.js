@@ -1,5 +1,6 @@
 // The slices that were given, as tiles: thumbnail, name, state. Arrow keys go from one to the next.
 
+import { decisionText } from "./decision.js";
 import { find, h, oncePerFrame } from "./dom.js";
 import { isOpen } from "./queue.js";
 import { classLabel, percent, text } from "./strings.js";
@@ -47,11 +48,11 @@ export class List {
 
   _add(slice) {
     const canvas = h("canvas", { width: 88, height: 88, "aria-hidden": "true" });
-    const state = h("span", { class: "tile-state" });
+    const state = h("span", { class: "tile-state" }), top = h("span", { class: "tile-top" });
     const bar = h("span", { class: "tile-bar", "aria-hidden": "true" }, h("span"));
     const button = h("button", { type: "button", class: "tile", onclick: () => this._choose(slice) },
-      canvas, h("span", { class: "tile-text" }, h("span", { class: "tile-name", title: slice.name }, slice.name), state, bar));
-    const tile = { item: h("li", {}, button), button, canvas, state, bar };
+      canvas, h("span", { class: "tile-text" }, h("span", { class: "tile-name", title: slice.name }, slice.name), state, top, bar));
+    const tile = { item: h("li", {}, button), button, canvas, state, top, bar };
     this._tiles.set(slice, tile);
     this._element.append(tile.item);
     this._undrawn.push(slice);
@@ -59,10 +60,13 @@ export class List {
 
   _update(slice, tile) {
     const isChosen = slice === this._chosen;
+    const { prediction, confidence, decision } = (slice.state === "answered" && slice.answer) || {};
     tile.button.dataset.state = slice.state;
+    tile.button.dataset.verdict = decision?.verdict ?? "";
     tile.button.setAttribute("aria-current", isChosen ? "true" : "false");
     tile.button.tabIndex = isChosen || !this._chosen ? 0 : -1; // one stop for Tab, arrows from there
     tile.state.textContent = stateText(slice);
+    tile.top.textContent = decision ? text.mostProbable(classLabel(prediction), confidence) : "";
     tile.bar.firstChild.style.setProperty("inline-size", `${100 * slice.progress}%`);
   }
 
@@ -107,7 +111,10 @@ export class List {
 
 /** A slice's state in a few words. */
 export function stateText(slice) {
-  if (slice.state === "answered") return `${classLabel(slice.answer.prediction)}, ${percent(slice.answer.confidence)}`;
+  if (slice.state === "answered") {
+    const { answer } = slice;
+    return answer.decision ? decisionText(answer) : `${decisionText(answer)}, ${percent(answer.confidence)}`;
+  }
   if (slice.state === "sending") return text.sending(slice.progress);
   if (slice.problem && !isOpen(slice)) return `${text.states[slice.state]}: ${slice.problem.title}`;
   return text.states[slice.state];

@@ -14,7 +14,7 @@ export function showModel(info) {
   if (!info) return body.replaceChildren(h("p", { class: "pending" }, words.reading));
   const { manifest } = info;
   const parts = manifest
-    ? [head(info), results(manifest), confusion(manifest), calibration(info), points(manifest), training(info), figures(info)]
+    ? [head(info), results(manifest), confusion(manifest), calibration(info), points(manifest), familiarity(manifest), training(info), figures(info)]
     : [h("div", { class: "panel" }, h("h1", {}, words.none), h("p", {}, words.noneText))];
   return body.replaceChildren(...parts.filter(Boolean), versions(info));
 }
@@ -95,7 +95,29 @@ function points({ thresholds: rules }) {
         h("tr", {}, h("th", { scope: "row" }, name === rules.operating_point ? words.pointInForce(name) : words.pointName(name)),
           h("td", {}, percent(point.threshold)),
           ratio(point.sensitivity, point.sensitivity_interval), ratio(point.specificity, point.specificity_interval)))))),
-    h("p", { class: "muted" }, words.pointsText(rules.uncertain.rule_out, rules.uncertain.rule_in)));
+    h("p", { class: "muted" }, words.pointsText(rules.uncertain.rule_out, rules.uncertain.rule_in)),
+    ...sets(rules.prediction_sets));
+}
+
+function sets({ coverage, measured_coverage: shares, measured_size: size }) {
+  return [
+    h("h3", {}, words.sets),
+    h("p", { class: "muted" }, words.setsText(coverage, size), " ",
+      words.setsMeasured(Object.entries(shares).map(([name, share]) => words.share(classLabel(name), share)))),
+  ];
+}
+
+function familiarity({ familiarity: known }) {
+  if (!known) return null;
+  const figures = Object.entries(known.figures ?? {}).filter(([, value]) => Number.isFinite(value));
+  return panel(words.familiarity,
+    h("p", { class: "muted" }, words.familiarityText, " ", Number.isFinite(known.limit) ? words.familiarityLimit(known.limit) : null),
+    figures.length
+      ? scrolling(words.familiarity, h("table", {},
+        h("thead", {}, h("tr", {}, words.familiarityColumns.map((label) => h("th", { scope: "col" }, label)))),
+        h("tbody", {}, figures.map(([name, value]) => h("tr", {},
+          h("th", { scope: "row" }, words.figureLabel(name)), h("td", {}, Number.isInteger(value) ? integer(value) : decimals(value)))))))
+      : null);
 }
 
 // --- how it was trained -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // What the service said about the chosen slice, in words and bars.
 
+import { decisionText, isUnfamiliar } from "./decision.js";
 import { find, h } from "./dom.js";
 import { isOpen } from "./queue.js";
 import { bytes, classLabel, percent, text } from "./strings.js";
@@ -38,15 +39,17 @@ export class Result {
     const info = this._model();
     const isCurrent = info?.model_version === answer.model_version;
     const rules = isCurrent ? info.manifest?.thresholds : null;
-    const isTarget = answer.decision?.target_class === answer.prediction;
+    const { decision, prediction, confidence } = answer;
     return [
       h("p", { class: "answer" },
-        h("strong", { class: isTarget ? "answer-class is-target" : "answer-class" }, classLabel(answer.prediction)),
-        h("span", { class: "answer-share" }, words.confidence(answer.confidence))),
-      ...decision(answer),
+        h("strong", { class: "answer-class", "data-verdict": decision?.verdict }, decisionText(answer)),
+        h("span", { class: "answer-share" },
+          decision ? text.mostProbable(classLabel(prediction), confidence) : words.confidence(confidence))),
+      ...why(answer),
+      ...familiarity(answer),
       h("h3", {}, words.probabilities),
       h("ul", { class: "bars" }, Object.entries(answer.all_predictions).map(([name, share]) => bar(name, share, answer, rules))),
-      ...predictionSet(answer, rules),
+      ...predictionSet(answer, isUnfamiliar(answer) ? null : rules), // what a set promises does not hold there
       h("h3", {}, words.warnings),
       h("ul", { class: "warnings" },
         answer.warnings.map((warning) => h("li", {}, warning)),
@@ -76,18 +79,38 @@ function refusal(problem) {
   return [
     h("p", { class: "answer" }, h("strong", { class: "answer-class is-refused" }, words.refused)),
     h("p", {}, h("strong", {}, `${problem.title}. `), problem.message),
-    problem.reasons.length
-      ? [h("h3", {}, words.reasons), h("ul", { class: "warnings" }, problem.reasons.map((reason) => h("li", {}, reason)))]
+    problem.reasons.length ? [h("h3", {}, words.reasons), listOf(problem.reasons)] : [],
+    CAN_BE_LOOKED_AT.includes(problem.kind)
+      ? [h("p", { class: "muted" }, words.refusedText),
+        h("p", { class: "actions" }, h("button", { type: "button", onclick: () => find("canvas-slice").focus() }, words.look))]
       : [],
   ].flat();
 }
 
-function decision(answer) {
+const CAN_BE_LOOKED_AT = ["not-a-chest-ct", "unfamiliar-slice"]; // pictures that were read, and are not answered
+
+const listOf = (sentences) => h("ul", { class: "warnings" }, sentences.map((sentence) => h("li", {}, sentence)));
+
+/** Why the verdict is what it is: what the service says, and where the target's probability lies if that decided. */
+function why(answer) {
   if (!answer.decision) return [h("p", { class: "muted" }, words.noRules)];
-  const { verdict, target_class: target } = answer.decision;
+  const { verdict, reason, target_class: target } = answer.decision;
+  const isByBand = verdict !== "uncertain" || !(reason || isUnfamiliar(answer));
   return [
-    h("p", { class: "verdict", "data-verdict": verdict }, words.verdicts[verdict](classLabel(target))),
-    h("p", { class: "muted" }, words.because(answer.decision, answer.all_predictions[target])),
+    reason && h("p", {}, reason),
+    isByBand && h("p", { class: "muted" }, words.because(answer.decision, answer.all_predictions[target])),
+  ].filter(Boolean);
+}
+
+function familiarity({ familiarity: found }) {
+  if (!found) return [];
+  const { score, limit, reasons } = found;
+  return [
+    h("h3", {}, words.familiarity),
+    found.is_familiar
+      ? h("p", { class: "muted" }, words.familiar(score))
+      : h("div", { class: "notice" },
+        h("p", {}, h("strong", {}, words.unfamiliar), " ", words.noFigureHolds), listOf(reasons), h("p", {}, words.score(score, limit))),
   ];
 }
 

@@ -62,6 +62,13 @@ export const text = {
     failed: "Failed",
     cancelled: "Cancelled",
   },
+  verdicts: {
+    positive: (name) => `Called ${name.toLowerCase()}`,
+    negative: (name) => `Not called ${name.toLowerCase()}`,
+    uncertain: () => "Uncertain",
+  },
+  unfamiliar: (decision) => `${decision}: unlike the training slices`,
+  mostProbable: (name, share) => `Most probable: ${name}, ${percent(share)}`,
   sending: (share) => `Uploading, ${percentOf.format(share)}`,
   actions: { cancel: "Cancel", retry: "Retry", remove: "Remove", copy: "Copy", close: "Close" },
 
@@ -104,11 +111,6 @@ export const text = {
     cancelledText: "You cancelled this slice.",
     confidence: (share) => `${percent(share)} probability`,
     point: (share) => `Operating point: ${percent(share)}`,
-    verdicts: {
-      positive: (name) => `Called ${name.toLowerCase()}`,
-      negative: (name) => `Not called ${name.toLowerCase()}`,
-      uncertain: (name) => `Uncertain whether ${name.toLowerCase()}`,
-    },
     because: (decision, share) => {
       const at = `the operating point for ${pointLabel(decision.operating_point)}, ${percent(decision.threshold)}`;
       const name = classLabel(decision.target_class).toLowerCase();
@@ -122,8 +124,15 @@ export const text = {
     setHint: (coverage) => `A set of classes that holds the right one for about ${percentOf.format(coverage)} of the slices of each class.`,
     warnings: "Keep in mind",
     olderVersion: (version) => `Version ${version} gave this answer; another version serves now.`,
+    familiarity: "Is it like the training slices?",
+    familiar: (score) => `At least as familiar as ${percent(score)} of the training slices.`,
+    unfamiliar: "No: this slice is unlike those that the model was trained on.",
+    noFigureHolds: "What this model says about how good it is does not hold for this slice.",
+    score: (score, limit) => `It is as familiar as ${percent(score)} of the training slices; below ${percent(limit)} a slice is unfamiliar.`,
     refused: "Not classified",
     reasons: "Why",
+    refusedText: "There is no answer, but the slice itself can be seen.",
+    look: "Look at it all the same",
     file: "File",
     version: "Model",
     versionText: (version) => `version ${version}`,
@@ -138,14 +147,15 @@ export const text = {
     all: "Everything",
     unanswered: "Without an answer",
     columns: {
-      name: "File", prediction: "Class", confidence: "Probability", verdict: "Decision", set: "Not ruled out", version: "Version", state: "State",
+      name: "File", verdict: "Decision", prediction: "Most probable", confidence: "Probability", set: "Not ruled out", version: "Version", state: "State",
     },
     count: (shown, all) => (shown === all ? several(all, "slice", "slices") : `${integer(shown)} of ${several(all, "slice", "slices")}`),
     empty: "No results yet. Drop slices anywhere on this page.",
     none: "No slice fits this filter.",
     csv: "Export CSV",
     json: "Export JSON",
-    verdicts: { positive: "positive", negative: "negative", uncertain: "uncertain" },
+    decisions: "By decision",
+    classes: "By most probable class",
   },
 
   model: {
@@ -182,6 +192,16 @@ export const text = {
     pointColumns: ["Name", "Threshold", "Sensitivity", "Specificity"],
     pointInForce: (name) => `${pointLabel(name)} (in force)`,
     pointName: pointLabel,
+    sets: "Prediction sets",
+    setsText: (coverage, size) =>
+      `A set holds every class that cannot be ruled out. It is made to hold the right one for ${percent(coverage)} of each class's slices. In slices that were held out, ${decimals(size, 2)} classes were in a set in the mean.`,
+    setsMeasured: (shares) => `Share of each class's slices whose set held the class: ${list(shares)}.`,
+    share: (name, share) => `${name} ${percent(share)}`,
+    familiarity: "Does it know what it sees?",
+    familiarityText: "Each slice is compared with those that this version was trained on. Its score is the share of training slices that are as unlike the others, or more.",
+    familiarityLimit: (limit) => `Below ${percent(limit)} a slice is unfamiliar: no figure on this page holds for it.`,
+    familiarityColumns: ["Figure", "Value"],
+    figureLabel: (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " "),
     training: "How it was trained",
     history: "Loss and accuracy by epoch",
     noHistory: "Its members were trained fold by fold; no single history describes them.",

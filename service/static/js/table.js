@@ -1,5 +1,6 @@
 // All slices as a table: sort, filter, export.
 
+import { decisionOrder, decisionText } from "./decision.js";
 import { download, find, h } from "./dom.js";
 import { csv, json } from "./export.js";
 import { stateText } from "./list.js";
@@ -10,13 +11,14 @@ const REDRAW_MS = 200; // while two hundred answers come in
 
 const COLUMNS = {
   name: (slice) => slice.name,
+  verdict: (slice) => slice.answer && decisionText(slice.answer),
   prediction: (slice) => slice.answer && classLabel(slice.answer.prediction),
   confidence: (slice) => slice.answer?.confidence,
-  verdict: (slice) => slice.answer?.decision && words.verdicts[slice.answer.decision.verdict],
   set: (slice) => slice.answer?.prediction_set?.map(classLabel).join(", "),
   version: (slice) => slice.answer?.model_version,
   state: (slice) => (slice.state === "answered" ? text.states.answered : stateText(slice)),
 };
+const sortedBy = { ...COLUMNS, verdict: (slice) => slice.answer && decisionOrder(slice.answer) };
 
 export class Table {
   /** onChoose(slice): a person wants to see this one in the viewer. */
@@ -24,8 +26,9 @@ export class Table {
     this._queue = queue;
     this._choose = onChoose;
     this._rows = new Map();
-    this._sort = { column: null, direction: 1 };
+    this._sort = { column: "verdict", direction: 1 };
     this._makeHead();
+    this._markSorted();
     queue.addEventListener("change", () => this.redrawSoon());
     find("table-search").addEventListener("input", () => this.redraw());
     find("table-show").addEventListener("change", () => this.redraw());
@@ -41,12 +44,14 @@ export class Table {
     clearTimeout(this._timer);
     this._timer = null;
     if (find("view-table").hidden) return;
-    this._offerClasses();
+    this._offerFilters();
     const shown = this._shown(), { slices } = this._queue;
     const rows = shown.map((slice) => this._row(slice));
     const body = find("table-body");
     const isSame = rows.length === body.children.length && rows.every((row, at) => row === body.children[at]);
-    if (!isSame) body.replaceChildren(...rows); // a row that stays keeps the focus
+    const focused = document.activeElement;
+    if (!isSame) body.replaceChildren(...rows);
+    if (body.contains(focused)) focused.focus({ preventScroll: true }); // a row that stays keeps the focus
     find("table-count").textContent = slices.length && shown.length ? words.count(shown.length, slices.length) : "";
     find("table-empty").textContent = slices.length ? words.none : words.empty;
     find("table-empty").hidden = shown.length > 0;
@@ -63,32 +68,46 @@ export class Table {
   _sortBy(column) {
     const isSame = this._sort.column === column;
     this._sort = { column, direction: isSame ? -this._sort.direction : 1 };
+    this._markSorted();
+    this.redraw();
+  }
+
+  _markSorted() {
     for (const head of find("table-head").children) {
-      if (head.dataset.column === column) head.setAttribute("aria-sort", this._sort.direction > 0 ? "ascending" : "descending");
+      if (head.dataset.column === this._sort.column) head.setAttribute("aria-sort", this._sort.direction > 0 ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");
     }
-    this.redraw();
   }
 
   _shown() {
     const sought = find("table-search").value.trim().toLowerCase(), show = find("table-show").value;
     const shown = this._queue.slices.filter((slice) => {
-      const isShown = show === "all" || (show === "unanswered" ? !slice.answer : slice.answer?.prediction === show.slice(6));
+      const { answer } = slice;
+      const isShown = show === "all" || (show === "unanswered" ? !answer : answer && [decisionOption(answer), classOption(answer.prediction)].includes(show));
       return isShown && slice.name.toLowerCase().includes(sought);
     });
     const { column, direction } = this._sort;
-    return column ? shown.sort((a, b) => direction * compare(COLUMNS[column](a), COLUMNS[column](b))) : shown;
+    return shown.sort((a, b) => direction * compare(sortedBy[column](a), sortedBy[column](b)));
   }
 
-  _offerClasses() {
+  _offerFilters() {
     const select = find("table-show"), chosen = select.value || "all";
-    const names = [...new Set(this._queue.slices.flatMap(({ answer }) => Object.keys(answer?.all_predictions ?? {})))];
-    if (select.dataset.names === names.join()) return;
-    select.dataset.names = names.join();
-    select.replaceChildren(
+    const answers = this._queue.slices.flatMap(({ answer }) => answer ?? []);
+    const decided = answers.filter(({ decision }) => decision).sort((a, b) => decisionOrder(a) - decisionOrder(b));
+    const decisions = new Map(decided.map((answer) => [decisionOption(answer), decisionText(answer)]));
+    const names = answers.flatMap(({ all_predictions: shares }) => Object.keys(shares));
+    const classes = new Map(names.map((name) => [classOption(name), classLabel(name)]));
+    const offered = [...decisions.keys(), ...classes.keys()].join();
+    if (select.dataset.offered === offered) return;
+    select.dataset.offered = offered;
+    const group = (label, options) => options.size > 0 &&
+      h("optgroup", { label }, [...options].map(([value, said]) => h("option", { value }, said)));
+    select.replaceChildren(...[
       h("option", { value: "all" }, words.all),
-      ...names.map((name) => h("option", { value: `class:${name}` }, classLabel(name))),
-      h("option", { value: "unanswered" }, words.unanswered));
+      group(words.decisions, decisions),
+      group(words.classes, classes),
+      h("option", { value: "unanswered" }, words.unanswered),
+    ].filter(Boolean));
     select.value = [...select.options].some((option) => option.value === chosen) ? chosen : "all";
   }
 
@@ -110,9 +129,13 @@ export class Table {
   }
 }
 
+const decisionOption = (answer) => answer.decision && `decision:${decisionText(answer)}`;
+const classOption = (name) => `class:${name}`;
+
 /** What is not there comes last in either direction of a first click. */
 function compare(a, b) {
   const isMissing = (value) => value === null || value === undefined || value === "";
   if (isMissing(a) || isMissing(b)) return isMissing(a) - isMissing(b);
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1; // answers of versions with rules and without
   return typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
 }
