@@ -243,7 +243,7 @@ def test_the_model_says_what_its_sets_and_its_familiarity_are_worth(shown: Runni
     informs(page, info)
     page.goto(f"{shown.url}/#model")
     body = page.locator("#model-body")
-    expect(body).to_contain_text("In slices that were held out, 1.50 classes were in a set in the mean.")
+    expect(body).to_contain_text("On held-out slices a set has 1.50 classes on average.")
     expect(body).to_contain_text("Normal 90%, Benign 90%, and Malignant 90%")
     panel = body.locator(".panel").filter(has_text="Does it know what it sees?")
     expect(panel).to_contain_text("Below 1% a slice is unfamiliar")

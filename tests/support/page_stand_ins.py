@@ -75,11 +75,12 @@ def answer_of(
         "target_class": target, "verdict": verdict, "operating_point": "high_sensitivity", "threshold": 0.2,
         "reason": reason,
     }  # fmt: skip
+    held = {prediction} if verdict == "negative" else {prediction, target}
     is_unfamiliar = familiarity is not None and not familiarity["is_familiar"]
     return {
         "prediction": prediction, "confidence": confidence, "all_predictions": dict(zip(names, shares, strict=True)),
         "decision": verdict and decision,
-        "prediction_set": verdict and (list(names) if is_unfamiliar else list({prediction, target})),
+        "prediction_set": verdict and [name for name in names if name in held or is_unfamiliar],
         "familiarity": familiarity, "model_version": 1, "request_id": f"{prediction} {verdict}", "warnings": [],
     }  # fmt: skip
 

@@ -68,7 +68,7 @@ export const text = {
     uncertain: () => "Uncertain",
   },
   unfamiliar: (decision) => `${decision}: unlike the training slices`,
-  mostProbable: (name, share) => `Most probable: ${name}, ${percent(share)}`,
+  mostProbable: (name, share) => `Most probable: ${name},\u00a0${percent(share)}`,
   sending: (share) => `Uploading, ${percentOf.format(share)}`,
   actions: { cancel: "Cancel", retry: "Retry", remove: "Remove", copy: "Copy", close: "Close" },
 
@@ -194,8 +194,8 @@ export const text = {
     pointName: pointLabel,
     sets: "Prediction sets",
     setsText: (coverage, size) =>
-      `A set holds every class that cannot be ruled out. It is made to hold the right one for ${percent(coverage)} of each class's slices. In slices that were held out, ${decimals(size, 2)} classes were in a set in the mean.`,
-    setsMeasured: (shares) => `Share of each class's slices whose set held the class: ${list(shares)}.`,
+      `A set holds every class that cannot be ruled out. It is made to hold the right one for ${percent(coverage)} of each class's slices. On held-out slices a set has ${decimals(size, 2)} classes on average.`,
+    setsMeasured: (shares) => `Share of held-out slices whose set held the right class: ${list(shares)}.`,
     share: (name, share) => `${name} ${percent(share)}`,
     familiarity: "Does it know what it sees?",
     familiarityText: "Each slice is compared with those that this version was trained on. Its score is the share of training slices that are as unlike the others, or more.",
