@@ -58,8 +58,8 @@ def explains(page: Page, side: int = 512) -> None:
     page.route("**/explain?*", answer)
 
 
-FAMILIAR = {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []}
-UNFAMILIAR = {
+FAMILIAR: dict[str, Any] = {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []}
+UNFAMILIAR: dict[str, Any] = {
     "score": 0.002, "limit": 0.01, "is_familiar": False,
     "reasons": ["It is sharper than all but one malignant case.", "Its noise is above that of every training slice."],
 }  # fmt: skip
