@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from shared.settings import unknown_settings
 from trainer import preflight
-from trainer.command_line import build_parser
+from trainer.command_line import STANDARD_OUTPUT, build_parser
 from trainer.data.dataset import require_class_folders
 from trainer.errors import TrainerError, WrongArgument
 from trainer.publishing import repository
@@ -176,15 +176,27 @@ def _crossval(settings: TrainerSettings, args: argparse.Namespace) -> int:
 
 def _evaluate(settings: TrainerSettings, args: argparse.Namespace) -> int:
     data = _data_of(settings, "evaluate")
-    manifest = repository.read_version(settings.model_dir, args.version)
-    require_class_folders(data, manifest.classes, needs_every_class=False)
+    manifests = tuple(repository.read_version(settings.model_dir, number) for number in args.compare or (args.version,))
+    for manifest in manifests:
+        require_class_folders(data, manifest.classes, needs_every_class=False)
+    preflight.check_case_table(settings.cases)
+    is_json_said = args.json == STANDARD_OUTPUT
+    files = {"json": None if is_json_said else args.json, "markdown": args.markdown, "html": args.html}
+    wanted = {name: path for name, path in files.items() if path is not None}
+    for name, path in wanted.items():
+        preflight.require_file(name, path)
     with _imports_of_tensorflow():
-        from trainer.evaluate_published import evaluate_published, report
+        from trainer.validation.report import report_on
 
-    metrics = evaluate_published(data, settings.model_dir, manifest, settings.decode_threads)
-    version = manifest.model_version
-    as_json = json.dumps({"version": version, **metrics.model_dump(mode="json")}, indent=2)
-    say(as_json if args.json else f"Version {version}\n{report(metrics)}")
+    report = report_on(
+        data, settings.model_dir, manifests, settings.cases, settings.decode_threads, has_plots="html" in wanted
+    )
+    for name, path in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(getattr(report, name)(), "utf-8")
+    say(
+        report.json() if is_json_said else "\n".join([report.text(), *(f"Written: {path}" for path in wanted.values())])
+    )
     return 0
 
 

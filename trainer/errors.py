@@ -1,6 +1,6 @@
 """The root of what the trainer may raise at its user; each subclass stands at the top of the file that raises it."""
 
-_NO_VARIABLE = ("out",)  # may be typed and not set in the environment
+_NO_VARIABLE = ("out", "json", "markdown", "html")  # may be typed and not set in the environment
 
 
 class TrainerError(Exception):

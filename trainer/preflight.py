@@ -106,6 +106,16 @@ def require_folder(name: str, folder: Path) -> None:
         raise CannotWriteInto(there)
 
 
+def require_file(name: str, path: Path) -> None:
+    """Whether a file can be written there, over one that is there or in a folder that can be made.
+
+    Raises WrongArgument where it is a folder or lies below a file, CannotWriteInto where it may not be written to.
+    """
+    if path.is_dir():
+        raise WrongArgument(name, f"{path} is a folder; expected the name of a file")
+    require_folder(name, path.parent)
+
+
 def _check_network(settings: TrainerSettings) -> None:
     name = settings.network.removeprefix("keras:")
     if name != settings.network and (known := _keras_networks()) and name not in known:

@@ -47,7 +47,7 @@ def test_folder_in_version_out_twice_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A run publishes a valid version with figures; the same run again publishes the next with the same metrics; a bad
-    file is skipped aloud; evaluate repeats the published figures; the words of warning stand where they must.
+    file is skipped aloud; evaluate knows the slices again; the words of warning stand where they must.
     """
     slices = shutil.copytree(phantom_folder, tmp_path / "slices")
     (slices / "Normal cases" / "notes.txt").write_text("no image")
@@ -70,11 +70,12 @@ def test_folder_in_version_out_twice_the_same(
     assert "notes.txt" not in (model_dir / "1" / "manifest.json").read_text()
     capsys.readouterr()
     assert main(["evaluate", "--data", str(slices), "--version", "1", "--json"]) == 0
-    metrics = json.loads(capsys.readouterr().out)
-    assert (metrics["version"], metrics["n"]) == (1, 24)
-    assert set(metrics) >= {"accuracy", "balanced_accuracy", "per_class", "confusion", "intervals"}
+    found = json.loads(capsys.readouterr().out)
+    assert (found["version"], found["figures"]["n"], found["trained_on"]["n"]) == (1, 24, 24)
     assert main(["evaluate", "--data", str(slices)]) == 0
-    assert capsys.readouterr().out.startswith("Version 2\n24 slices\naccuracy ")
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "Version 2 of lung-ct (tiny) as it is served"
+    assert second == "24 of 24 slices were trained on: these figures are no validation."
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_other_classes_from_folder_to_evaluation(
     assert manifest.classes.target == "Dog"
     capsys.readouterr()
     assert main(["evaluate", *pets, "--json"]) == 0
-    assert list(json.loads(capsys.readouterr().out)["per_class"]) == ["Cat", "Dog"]
+    assert list(json.loads(capsys.readouterr().out)["figures"]["recall"]) == ["Cat", "Dog"]
 
 
 @pytest.mark.slow

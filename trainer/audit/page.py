@@ -1,21 +1,21 @@
 """An audit as files: audit.json, and audit.html, one page that needs no other file and no network."""
 
-import base64
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from trainer import html_page
 from trainer.audit.audit import Audit, Audited, CaseGroup
 from trainer.audit.plots import contact_sheet, geometry_figure, intensity_figure, pair_sheet
 from trainer.data.duplicates import NEAR
 from trainer.data.image_measures import MEASURES
+from trainer.html_page import bad, details, image
 from trainer.progress import with_progress
 from trainer.terminal import counted
 
 JSON_FILE, PAGE_FILE = "audit.json", "audit.html"
-_MAX_ROWS = 50
 
 _CARE = "Research and education only, never for diagnosis. This page shows slices and file names: treat it as them."
 _ON_SHORTCUTS = (
@@ -26,22 +26,6 @@ _ON_GUESSES = (
     "Each group is a guess at one case, from how alike slices are and from the order of their files. Look whether a "
     "sheet shows two patients, or two sheets one."
 )
-
-_HEAD = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Audit</title>\
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>\
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1120px; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.4rem }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem }
-table { border-collapse: collapse; margin: .6rem 0 } th { font-weight: 600; background: #f2f5f8 }
-td, th { border: 1px solid #d5dde5; padding: .25rem .6rem; text-align: left }
-td { overflow-wrap: anywhere }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-img { max-width: 100%; height: auto } .bad { color: #a3271f; font-weight: 600 } .good { color: #2c6e31 }
-p.note { color: #51606e; margin: .2rem 0 } figure { margin: .4rem 0 }
-</style></head>
-<body>"""
 
 
 def write_audit(audited: Audited, folder: Path) -> Path:
@@ -56,8 +40,7 @@ def write_audit(audited: Audited, folder: Path) -> Path:
 def page(audited: Audited) -> str:
     """The audit as one HTML page; every name that comes from the folder is escaped."""
     audit = audited.audit
-    return "\n".join([
-        _HEAD,
+    return html_page.page("Audit", [
         f"<h1>{counted(audit.n, 'slice')}, looked at before training</h1>",
         f'<p class="note">{escape(audit.folder)}. {_CARE}</p>',
         _counts(audit),
@@ -65,7 +48,6 @@ def page(audited: Audited) -> str:
         *_duplicates(audited),
         *_shortcuts(audited),
         *_cases(audited),
-        "</body></html>\n",
     ])  # fmt: skip
 
 
@@ -74,7 +56,7 @@ def _counts(audit: Audit) -> str:
         (name, count, audit.case_counts[name], ", ".join(f"{size}: {n}" for size, n in list(sizes.items())[:4]))
         for (name, count), sizes in zip(audit.counts.items(), audit.image_sizes.values(), strict=True)
     ]
-    table = _table(("Class", "Slices", f"Cases ({audit.case_origin})", "Commonest sizes"), rows)
+    table = _listed(("Class", "Slices", f"Cases ({audit.case_origin})", "Commonest sizes"), rows)
     ignored = ", ".join(map(escape, audit.ignored_folders))
     return f"<h2>What is there</h2>{table}" + (f"<p>Folders that are no class: {ignored}</p>" if ignored else "")
 
@@ -83,34 +65,34 @@ def _unreadable(audit: Audit) -> str:
     if not audit.unreadable:
         return '<h2>Unreadable files</h2><p class="good">None.</p>'
     rows = [(one.file, one.reason) for one in audit.unreadable]
-    return f"<h2>Unreadable files: {len(rows)}</h2>{_table(('File', 'Reason'), rows)}"
+    return f"<h2>Unreadable files: {len(rows)}</h2>{_listed(('File', 'Reason'), rows)}"
 
 
 def _duplicates(audited: Audited) -> Iterator[str]:
     audit = audited.audit
     yield f"<h2>Duplicates</h2><p>{counted(len(audit.copies), 'set')} of byte-identical files.</p>"
     if audit.conflicts:
-        yield _bad(
+        yield bad(
             f"{len(audit.conflicts)} of them lie in different classes: a label is wrong. Training stops at them unless "
             "it is told to leave them out (--on-label-conflict drop)."
         )
-        yield _table(("Files in conflict",), [(" = ".join(same),) for same in audit.conflicts])
+        yield _listed(("Files in conflict",), [(" = ".join(same),) for same in audit.conflicts])
     if inside := [(" = ".join(same),) for same in audit.copies if same not in audit.conflicts]:
-        yield _details("Copies within a class", _table(("Files",), inside))
+        yield details("Copies within a class", _listed(("Files",), inside))
     near = counted(audit.near_duplicate_pairs, "pair")
     yield f"<p>{near} within a class correlate above {NEAR}; they count as one case.</p>"
-    yield from map(_bad, map(escape, audit.pairs_left_out))
+    yield from map(bad, map(escape, audit.pairs_left_out))
     if audit.alike_across_classes:
         pairs = counted(audit.n_alike_across_classes, "pair")
-        yield _bad(
+        yield bad(
             f"{pairs} of <em>different</em> classes correlate above {NEAR}: probably one patient with two labels."
         )
-        yield _image(pair_sheet(audited.slices, audited.alike), "The most alike pairs, one slice above the other")
+        yield image(pair_sheet(audited.slices, audited.alike), "The most alike pairs, one slice above the other")
         rows = [
             (" ~ ".join(pair.files), " / ".join(pair.classes), f"{pair.correlation:.3f}")
             for pair in audit.alike_across_classes
         ]
-        yield _details("The pairs", _table(("Files", "Classes", "Correlation"), rows))
+        yield details("The pairs", _listed(("Files", "Classes", "Correlation"), rows))
 
 
 def _shortcuts(audited: Audited) -> Iterator[str]:
@@ -127,12 +109,12 @@ def _shortcuts(audited: Audited) -> Iterator[str]:
         for one in audit.shortcuts
     ]
     head = ("Clue", "Balanced accuracy", "95 %, by case", "Chance", *(f"Recall: {name}" for name in names))
-    yield _table(head, rows) if rows else "<p>Not tested: a class has fewer than two cases.</p>"
-    yield _image(geometry_figure(audited.slices), "Geometry against class")
+    yield _listed(head, rows) if rows else "<p>Not tested: a class has fewer than two cases.</p>"
+    yield image(geometry_figure(audited.slices), "Geometry against class")
     of_greys = "Grey values and noise against class: median, quartiles, 5 to 95 %"
-    yield _image(intensity_figure(audited.slices), of_greys)
+    yield image(intensity_figure(audited.slices), of_greys)
     medians = [(measure, *(f"{audit.medians[name][measure]:g}" for name in names)) for measure in MEASURES]
-    yield _details("Medians", _table(("Measure", *names), medians))
+    yield details("Medians", _listed(("Measure", *names), medians))
 
 
 def _cases(audited: Audited) -> Iterator[str]:
@@ -141,11 +123,7 @@ def _cases(audited: Audited) -> Iterator[str]:
     yield f'<h2>Cases: {len(audit.cases)}</h2><p class="note">{note}</p>'
     for group in with_progress(audit.cases, len(audit.cases), "Drawing cases"):
         rows = np.flatnonzero(audited.cases.groups == group.number)
-        yield f"<h3>{_group_title(group)}</h3>{_image(contact_sheet(audited.slices, rows))}"
-
-
-def _bad(sentence: str) -> str:
-    return f'<p class="bad">{sentence}</p>'
+        yield f"<h3>{_group_title(group)}</h3>{image(contact_sheet(audited.slices, rows))}"
 
 
 def _group_title(group: CaseGroup) -> str:
@@ -153,24 +131,5 @@ def _group_title(group: CaseGroup) -> str:
     return escape(f"{name}: {group.class_name}, {counted(len(group.files), 'slice')}")
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Numbers to the right; rows beyond 50 are counted instead of shown."""
-    listed = [tuple(row) for row in rows]
-    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-    lines += ["".join(f"<td{_numeric(cell)}>{escape(str(cell))}</td>" for cell in row) for row in listed[:_MAX_ROWS]]
-    more = f"<p>… and {len(listed) - _MAX_ROWS} more; audit.json has all.</p>" if len(listed) > _MAX_ROWS else ""
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + f"</table>{more}"
-
-
-def _numeric(cell: object) -> str:
-    return ' class="n"' if isinstance(cell, int) or str(cell).replace(".", "", 1).isdigit() else ""
-
-
-def _details(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
-
-
-def _image(png: bytes, caption: str = "") -> str:
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f'<figure><img alt="{escape(caption)}" src="{source}">{text}</figure>'
+def _listed(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    return html_page.table(head, rows, f"; {JSON_FILE} has all")

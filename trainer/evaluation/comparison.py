@@ -6,6 +6,8 @@ from pydantic import BaseModel
 
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.case_figures import CaseFigures, Figure
 from trainer.evaluation.intervals import Interval, percentiles
 from trainer.evaluation.resampling import draw_cases
 
@@ -29,6 +31,45 @@ class Comparison(BaseModel, frozen=True):
     n_cases: int
     accuracy: Difference
     balanced_accuracy: Difference
+
+
+class ServedComparison(BaseModel, frozen=True):
+    """Figures of the first version as it is served minus those of the second one, paired by case.
+
+    n and n_cases: what both versions answer, and all figures but `refused`, which counts every slice, are of. None: a
+    version has no decision rules, or nothing is to be counted. As in the figures of one version, an uncertain verdict
+    counts as not negative.
+    """
+
+    n: int
+    n_cases: int
+    balanced_accuracy: Figure | None
+    accuracy: Figure | None
+    sensitivity: Figure | None
+    specificity: Figure | None
+    uncertain: Figure | None
+    refused: Figure | None
+
+
+def compare_served(first: Answers, second: Answers, seed: int = 0) -> ServedComparison:
+    """Compare two versions' answers to the same slices, entry by entry."""
+    is_common = first.is_answered & second.is_answered
+    one, other = first.only(is_common), second.only(is_common)
+    of, is_target = CaseFigures(one.labels, one.groups, seed), one.is_target
+    (negative, uncertain), (negative_2, uncertain_2) = (
+        (answers.has_verdict("negative"), answers.has_verdict("uncertain")) for answers in (one, other)
+    )
+    return ServedComparison(
+        n=len(one),
+        n_cases=len(np.unique(one.groups)),
+        balanced_accuracy=of.difference(one.is_right, other.is_right, is_balanced=True),
+        accuracy=of.difference(one.is_right, other.is_right),
+        # the second negative where the first is not: the first finds more
+        sensitivity=of.difference(negative_2, negative, is_target),
+        specificity=of.difference(negative, negative_2, ~is_target),
+        uncertain=of.difference(uncertain, uncertain_2),
+        refused=CaseFigures(first.labels, first.groups, seed).difference(~first.is_answered, ~second.is_answered),
+    )
 
 
 def paired_by_case(

@@ -4,6 +4,7 @@ A model gives probabilities alone, or a dictionary of named outputs, `probabilit
 of the signature.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,18 @@ def export(model: keras.Model, spec: PreprocessingSpec, folder: Path) -> None:
 
 def load_and_predict(folder: Path, images: NDArray[np.uint8], batch_size: int = 8) -> NDArray[np.float32]:
     """Probabilities float32 [n, classes] that an exported SavedModel gives for uint8 [n, H, W, 1]."""
-    loaded = tf.saved_model.load(str(folder))
-    signature = loaded.signatures[SIGNATURE]
-    answers = [
-        signature(**{INPUT_NAME: tf.constant(images[start : start + batch_size])})[OUTPUT_NAME].numpy()
-        for start in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(answers)
+    return np.concatenate([answer[OUTPUT_NAME] for answer in load_and_answer(folder, images, batch_size)])
+
+
+def load_and_answer(
+    folder: Path, images: NDArray[np.uint8], batch_size: int = 8
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """All named outputs of an exported SavedModel for uint8 [n, H, W, 1], a batch at a time, in their order."""
+    signature = (loaded := tf.saved_model.load(str(folder))).signatures[SIGNATURE]
+    for start in range(0, len(images), batch_size):
+        answer = signature(**{INPUT_NAME: tf.constant(images[start : start + batch_size])})
+        yield {name: output.numpy() for name, output in answer.items()}
+    del loaded  # its variables live as long as it does, and the signature needs them
 
 
 def make_golden(model: keras.Model, spec: PreprocessingSpec) -> Golden:

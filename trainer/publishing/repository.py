@@ -1,9 +1,12 @@
 """The versions that are there, and the operator's word on them: list, pin, unpin, sign, prune. Needs no TensorFlow."""
 
+import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from shared.artifact import SIGNATURE_FILE, ArtifactError, Manifest, read_manifest, verify_files
 from shared.signing import sign_version
@@ -11,6 +14,9 @@ from shared.versions import POLICY_FILE, Policy, PolicyError, published_versions
 from trainer.errors import TrainerError
 from trainer.publishing.fsync import fsync_file
 from trainer.publishing.staging import remove_dead_staging, staging_folder
+
+_WIDTH, _MAX_NETWORK = 120, 16
+"""Of the table: characters in a line, and of a network's name."""
 
 
 class RepositoryError(TrainerError):
@@ -54,6 +60,14 @@ class VersionSummary:
     created: datetime | None
     architecture: str | None
     accuracy: float | None
+    sensitivity: float | None
+    """Out of fold at the operating point in force, as are specificity and set_size; None without decision rules."""
+    specificity: float | None
+    set_size: float | None
+    """Mean number of classes in a prediction set."""
+    ece: float | None
+    familiar_share: float | None
+    """Share of unseen training slices that are familiar; None for versions that do not ask."""
     size_bytes: int
     pinned: bool
     has_signature: bool
@@ -68,20 +82,38 @@ def list_versions(model_dir: Path) -> tuple[VersionSummary, ...]:
 
 
 def table(summaries: tuple[VersionSummary, ...]) -> str:
-    """The versions as a table for a terminal, a line a version."""
+    """The versions as a table for a terminal, a line a version, and one more for what is wrong with it.
+
+    The accuracy, sensitivity and specificity, size of the prediction sets and calibration error are out of fold.
+    """
     if not summaries:
         return "No version yet."
-    lines = ["version  created              network   accuracy      size  state"]
+    has_familiarity = any(one.familiar_share is not None for one in summaries)
+    network = max(7, *(min(len(one.architecture or ""), _MAX_NETWORK) for one in summaries))
+    familiar = "  familiar" if has_familiarity else ""
+    head = f"version  {'created':<16}  {'network':<{network}}  accuracy  sens/spec  sets  {'ece':>5}{familiar}"
+    lines = [f"{head}  {'size':>8}  state"]
     for one in summaries:
-        created = one.created.strftime("%Y-%m-%d %H:%M:%S") if one.created else "-"
-        accuracy = "-" if one.accuracy is None else f"{one.accuracy:.4f}"
+        created = one.created.strftime("%Y-%m-%d %H:%M") if one.created else "-"
         marks = "pinned, " * one.pinned + "signed, " * one.has_signature
-        state = marks + (f"NOT VALID: {one.problem}" if one.problem else "valid")
-        size = f"{one.size_bytes / 1e6:.1f} MB"
+        share = f"  {_rounded(one.familiar_share, 3):>8}" if has_familiarity else ""
         lines.append(
-            f"{one.version:>7}  {created:<19}  {one.architecture or '-':<8}  {accuracy:>8}  {size:>8}  {state}"
+            f"{one.version:>7}  {created:<16}  {_cut(one.architecture or '-'):<{network}}  "
+            f"{_rounded(one.accuracy, 4):>8}  {_rounded(one.sensitivity, 2):>4}/{_rounded(one.specificity, 2):<4}  "
+            f"{_rounded(one.set_size, 2):>4}  {_rounded(one.ece, 3):>5}{share}  {one.size_bytes / 1e6:>5.1f} MB  "
+            f"{marks}{'NOT VALID' if one.problem else 'valid'}"
         )
+        if one.problem:
+            lines += textwrap.wrap(one.problem, _WIDTH, initial_indent=" " * 9, subsequent_indent=" " * 9)
     return "\n".join(lines)
+
+
+def _rounded(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _MAX_NETWORK else f"{name[: _MAX_NETWORK - 1]}…"
 
 
 def newest_valid_version(model_dir: Path) -> int | None:
@@ -160,17 +192,27 @@ def _summarise(model_dir: Path, number: int, pinned: int | None) -> VersionSumma
     version_dir, manifest = model_dir / str(number), None
     with suppress(ArtifactError, OSError):
         manifest = read_manifest(version_dir)
-    accuracy = manifest.metrics.get("accuracy") if manifest else None
+    metrics, rules = (manifest.metrics, manifest.thresholds) if manifest else ({}, None)
+    point = rules.operating_points[rules.operating_point] if rules else None
     return VersionSummary(
         version=number,
         created=manifest.created if manifest else None,
         architecture=manifest.architecture if manifest else None,
-        accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
+        accuracy=_number(metrics.get("accuracy")),
+        sensitivity=point.sensitivity if point else None,
+        specificity=point.specificity if point else None,
+        set_size=rules.prediction_sets.measured_size if rules else None,
+        ece=_number(metrics.get("ece")),
+        familiar_share=_number(metrics.get("familiar_share")),
         size_bytes=sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file()),
         pinned=number == pinned,
         has_signature=(version_dir / SIGNATURE_FILE).is_file(),
         problem=_problem(model_dir, number),
     )
+
+
+def _number(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _problem(model_dir: Path, number: int) -> str | None:

@@ -85,6 +85,10 @@ def test_verbs_without_a_model_need_no_tensorflow() -> None:
         (("pin",), "required: version"),
         (("prune", "--keep", "0"), "at least 1"),
         (("synthesize",), "required: --out"),
+        (("evaluate", "--compare", "2"), "expected two versions, as in 2,3, got '2'"),
+        (("evaluate", "--compare", "2,2"), "expected two versions, as in 2,3, got '2,2'"),
+        (("evaluate", "--compare", "2,x"), "expected a whole number, got 'x'"),
+        (("evaluate", "--compare", "1,2", "--version", "1"), "not allowed with argument --compare"),
     ],
 )
 def test_wrong_usage_exits_2(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:

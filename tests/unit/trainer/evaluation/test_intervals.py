@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from trainer.evaluation.intervals import mean_of_proportions, never_certain, percentiles, wilson
+from trainer.evaluation.intervals import mean_of_proportions, never_certain, never_narrower, percentiles, wilson
 
 
 def test_wilson_is_the_published_formula() -> None:
@@ -30,3 +32,20 @@ def test_the_mean_of_one_proportion_has_its_interval() -> None:
     assert mean_of_proportions(np.array([0.8]), [one]) == pytest.approx(one)
     two = mean_of_proportions(np.array([0.8, 0.8]), [one, one])
     assert 0.8 - two[0] == pytest.approx((0.8 - one[0]) / np.sqrt(2))
+
+
+@settings(deadline=None)
+@given(trials=st.integers(1, 1000), part=st.floats(0, 1))
+def test_wilson_holds_its_proportion_also_between_whole_numbers(trials: int, part: float) -> None:
+    """A case may be right in part; the interval is never empty, and stays between 0 and 1."""
+    lower, upper = wilson(part * trials, trials)
+    assert 0 <= lower <= part * trials / trials <= upper <= 1
+    assert lower < upper
+
+
+def test_an_interval_is_widened_to_wilsons_and_no_further() -> None:
+    """Either end by itself."""
+    lower, upper = wilson(5, 10)
+    assert never_narrower((0.4, 0.6), 0.5, 10) == (lower, upper)
+    assert never_narrower((0.1, 0.6), 0.5, 10) == (0.1, upper)
+    assert never_narrower((0.4, 0.9), 0.5, 10) == (lower, 0.9)

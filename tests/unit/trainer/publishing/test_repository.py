@@ -1,14 +1,19 @@
 """The repository: list, pin, unpin, prune."""
 
 import fcntl
+import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.versions import POLICY_FILE, Policy, read_policy
+from tests.support.decision_rules import rules
 from tests.support.published import publish_untrained
+from tests.support.version_folder import rewrite_manifest, write_version
 from trainer.publishing.repository import (
     EmptyRepository,
     InvalidVersion,
@@ -68,6 +73,35 @@ def test_versions_are_listed_with_what_matters(model_dir: Path) -> None:
     )
     assert "pinned" in table(summaries).splitlines()[2]
     assert "NOT VALID" in table(summaries).splitlines()[3]
+
+
+def test_versions_compare_more_than_accuracy(tmp_path: Path) -> None:
+    """What the rules promise at the operating point in force, the size of sets and the calibration error; - where a
+    version has none. No line of the table is longer than 120 characters, and what is wrong has a line of its own.
+    """
+    metrics = {"accuracy": 0.85, "ece": 0.0312}
+    for number, (architecture, changes) in enumerate(
+        (("tiny", {}), ("keras:MobileNetV3Large", {"thresholds": rules(), "metrics": metrics})), 1
+    ):
+        write_version(tmp_path / str(number))
+        rewrite_manifest(tmp_path / str(number), architecture=architecture, **_as_json(changes))
+    old, new = list_versions(tmp_path)
+    assert (old.sensitivity, old.set_size, old.ece, old.familiar_share) == (None,) * 4
+    assert (new.sensitivity, new.specificity, new.set_size, new.ece) == (0.97, 0.9, 1.5, 0.0312)
+    lines = table((old, replace(new, pinned=True, has_signature=True, familiar_share=0.98))).splitlines()
+    assert lines[0].split() == ["version", "created", "network", "accuracy", "sens/spec", "sets", "ece", "familiar",
+                                "size", "state"]  # fmt: skip
+    assert "   -/-   " in lines[1]
+    assert "0.8500  0.97/0.90  1.50  0.031     0.980" in lines[2]
+    assert max(map(len, lines)) <= 120
+    assert "familiar" not in table((old, new))
+    spoilt = table((replace(new, problem="word " * 40),)).splitlines()
+    assert max(map(len, spoilt)) <= 120
+    assert spoilt[2].startswith(" " * 9 + "word word")
+
+
+def _as_json(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: json.loads(one.model_dump_json()) if name == "thresholds" else one for name, one in changes.items()}
 
 
 def test_a_repository_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
