@@ -18,7 +18,7 @@ from trainer.__main__ import main
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
 
 SMALL = PreprocessingSpec(height=64, width=64)
-GATE = ChestGate(image_limits=None)
+GATE = ChestGate(image_limits=None, figures={"refused_by_image_limits": 0.5})
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from shared.chest_ct import Check
 from shared.decisions import Verdict
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.answers import Answers, Mask
 from trainer.evaluation.case_figures import CaseFigures, Figure
 
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -98,10 +98,11 @@ def served_figures(answers: Answers, *, asks_familiarity: bool = False, seed: in
 
 def _outcomes(answers: Answers) -> dict[str, dict[str, int]]:
     is_answered = answers.is_answered
-    of_verdict = {verdict: mask for verdict in _VERDICTS if (mask := answers.has_verdict(verdict)) is not None}
-    masks = {name: mask & is_answered for name, mask in (of_verdict or {"answered": is_answered}).items()}
+    masks: dict[str, Mask] = {
+        verdict: mask & is_answered for verdict in _VERDICTS if (mask := answers.has_verdict(verdict)) is not None
+    } or {"answered": is_answered}
+    masks["refused"] = ~is_answered
     return {
-        name: {outcome: int(np.sum(mask & (answers.labels == label)))
-               for outcome, mask in {**masks, "refused": ~is_answered}.items()}
+        name: {outcome: int(np.sum(mask & (answers.labels == label))) for outcome, mask in masks.items()}
         for label, name in enumerate(answers.classes.names)
-    }  # fmt: skip
+    }

@@ -74,7 +74,7 @@ def served_answers(
     if gate.max_distance is not None and DISTANCE_NAME in outputs:
         # one that is no number is too far
         is_far = ~(outputs[DISTANCE_NAME] <= gate.max_distance)
-        doubts = [found or ("distance",) * bool(far) for found, far in zip(doubts, is_far, strict=True)]
+        doubts = [("distance",) if far and not before else before for before, far in zip(doubts, is_far, strict=True)]
     found = [
         ask(manifest, dataset.images[row], {name: output[row] for name, output in outputs.items()}) for row in range(n)
     ]
