@@ -73,9 +73,9 @@ def test_folder_in_version_out_twice_the_same(
     found = json.loads(capsys.readouterr().out)
     assert (found["version"], found["figures"]["n"], found["trained_on"]["n"]) == (1, 24, 24)
     assert main(["evaluate", "--data", str(slices)]) == 0
-    first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first == "Version 2 of lung-ct (tiny) as it is served"
-    assert second == "24 of 24 slices were trained on: these figures are no validation."
+    title, word, *_ = capsys.readouterr().out.splitlines()
+    assert title == "Version 2 of lung-ct (tiny) as it is served"
+    assert word == "24 of 24 slices were trained on: these figures are no validation."
 
 
 @pytest.mark.slow
