@@ -47,7 +47,7 @@ lint: $(VENV)/dev.stamp ## check format, style, types, and who imports whom
 	$(BIN)/lint-imports
 
 screenshots: $(VENV)/dev.stamp ## photograph the page with the demo model into docs/images (needs Chromium, and models/ as `make run` leaves it)
-	$(BIN)/python -m tests.support.page_screenshots $(or $(LUNGCT_MODEL_REPOSITORY),models)
+	$(BIN)/python -m tests.support.page.screenshots $(or $(LUNGCT_MODEL_REPOSITORY),models)
 
 up: ## build both images, train in a container, serve from another (Docker and Compose)
 	$(COMPOSE) up --build --detach

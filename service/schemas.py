@@ -27,7 +27,7 @@ _PREDICTION: JsonDict = {
         "reason": None,
     },
     "prediction_set": ["Normal cases"],
-    "familiarity": {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []},
+    "familiarity": None,
     "model_version": 3,
     "request_id": _REQUEST_ID,
     "warnings": ["Research and education only: not for diagnosis."],
@@ -65,10 +65,7 @@ class Familiarity(BaseModel):
         description="Share of training slices, each seen as a new one, that are as unlike the others or more.",
     )
     limit: float = Field(ge=0, le=1, description="Below it a slice is unfamiliar.")
-    is_familiar: bool = Field(
-        description="If false, no figure of this version holds for the slice: by default the verdict is uncertain and "
-        "every class stays in the prediction set (LUNGCT_UNFAMILIAR_POLICY)."
-    )
+    is_familiar: bool = Field(description="If false, no figure of this version holds for the slice.")
     reasons: list[str] = Field(description="What is unlike the training slices, a sentence each.")
 
 
@@ -89,7 +86,8 @@ class Prediction(BaseModel):
         "class; null where the model carries no thresholds."
     )
     familiarity: Familiarity | None = Field(
-        default=None, description="null where the model was published without it: it answers whatever it is shown."
+        default=None,
+        description="null where the version does not tell: it answers whatever it is shown, as all do until now.",
     )
     model_version: int = Field(description="The version that made this answer.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")

@@ -102,17 +102,12 @@ class DecisionRules(BaseModel):
         probabilities than classes.
         """
         of_class, target, name = self._by_name(probabilities), self.target_class, self.operating_point
-        threshold = self.operating_points[name].threshold
-        verdict: Verdict = "uncertain"
-        if of_class[target] >= max(threshold, self.uncertain.rule_in):
-            verdict = "positive"
-        elif of_class[target] < min(threshold, self.uncertain.rule_out):
-            verdict = "negative"
+        verdict = self._verdict(of_class[target])
         return Decision(
             target_class=target,
             verdict=verdict,
             operating_point=name,
-            threshold=threshold,
+            threshold=self.operating_points[name].threshold,
             reason=self._why(verdict, of_class),
         )
 
@@ -124,9 +119,15 @@ class DecisionRules(BaseModel):
         """
         of_class, minimum = self._by_name(probabilities), self.prediction_sets.min_probability
         never_out = {_most_probable(of_class)}
-        if self.decide(probabilities).verdict != "negative":
+        if self._verdict(of_class[self.target_class]) != "negative":
             never_out.add(self.target_class)
         return tuple(name for name, value in of_class.items() if value >= minimum[name] or name in never_out)
+
+    def _verdict(self, of_target: float) -> Verdict:
+        threshold = self.operating_points[self.operating_point].threshold
+        if of_target >= max(threshold, self.uncertain.rule_in):
+            return "positive"
+        return "negative" if of_target < min(threshold, self.uncertain.rule_out) else "uncertain"
 
     def _why(self, verdict: Verdict, of_class: dict[str, float]) -> str | None:
         """Said where a verdict and the most probable class seem to contradict each other."""
@@ -135,8 +136,7 @@ class DecisionRules(BaseModel):
         if verdict == "positive" and top != target:
             return (
                 f"{top} is the most probable class, and {target} is called all the same: at the operating point "
-                f"{self.operating_point} a probability of {called:.3f} is enough, because a {target} slice that is "
-                "missed weighs more than one that is called in vain."
+                f"{self.operating_point} a probability of {called:.3f} is enough."
             )
         if verdict == "negative" and top == target:
             return (

@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from trainer.data.cases import Cases, Groups, find_cases
 from trainer.data.dataset import Dataset, Slices
 from trainer.evaluation.comparison import Comparison, paired_by_case
-from trainer.evaluation.intervals import Interval, never_certain, percentiles
+from trainer.evaluation.intervals import Interval, never_narrower, percentiles
 from trainer.evaluation.metrics import Figures
 from trainer.evaluation.resampling import draw_cases
 from trainer.run import folds_of, read_labelled
@@ -114,10 +114,11 @@ def mean_figures(slices: Slices, runs: NDArray[np.float64], groups: Groups, seed
     means = {}
     for name in plain[0]:
         of_seeds = tuple(float(figures[name][0]) for figures in plain)
+        mean = float(np.mean(of_seeds))
         interval = percentiles(np.concatenate([np.mean([one[name] for one in block], axis=0) for block in blocks]))
         if name in cases_of:
-            interval = never_certain(interval, cases_of[name])
-        means[name] = MeanFigure(mean=float(np.mean(of_seeds)), interval=interval, of_seeds=of_seeds)
+            interval = never_narrower(interval, mean, cases_of[name])
+        means[name] = MeanFigure(mean=mean, interval=interval, of_seeds=of_seeds)
     return means
 
 

@@ -19,8 +19,8 @@ import psutil
 
 from benchmarks.load.machine import describe_machine
 from shared.imaging import PreprocessingSpec
-from tests.support.dicom_files import LOSSLESS, LOSSY, ct_file, hounsfield, jpeg_ct_file
-from tests.support.image_files import jpeg, png
+from tests.support.inputs.dicom_files import LOSSLESS, LOSSY, ct_file, hounsfield, jpeg_ct_file
+from tests.support.inputs.image_files import jpeg, png
 from tests.support.published import publish_untrained
 from tests.support.serving import RunningService, serving
 from trainer.phantoms.phantom import draw_phantom

@@ -33,12 +33,15 @@ class Renderer:
 
         def render() -> tuple[bytes, int, Window | None]:
             header = self._decoder.read_header(body, frame)
-            with self._one_large if header and header.pixels > _LARGE_PIXELS else nullcontext():
+            is_large = header is not None and header.pixels > _LARGE_PIXELS
+            with self._one_large if is_large else nullcontext():
                 if gone.is_set():  # while it waited for its turn
                     return b"", 0, None
                 decoded = self._decoder.decode(body, window, header=header, frame=frame, level=level, width=width)
-                # a picture takes longer to write than to read, and its caller may have left meanwhile
-                return b"" if gone.is_set() else encode_png(decoded.grey), decoded.frames, decoded.window
+                # DICOM says only now how large it is; the process that reads it has one large file at a time itself
+                with self._one_large if not is_large and decoded.grey.size > _LARGE_PIXELS else nullcontext():
+                    # a picture takes longer to write than to read, and its caller may have left meanwhile
+                    return b"" if gone.is_set() else encode_png(decoded.grey), decoded.frames, decoded.window
 
         try:
             return await self._pool.run(render)

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.support.browser import Visit, VisitOf, chromium, visiting
 from tests.support.decision_rules import rules
+from tests.support.page.browser import Visit, VisitOf, chromium, visiting
 from tests.support.published import publish_untrained
 from tests.support.serving import RunningService, serving
 from trainer.evaluation.metrics import evaluate

@@ -1,17 +1,13 @@
 """Swagger UI as a person sees it: a real service, a real Chromium, and no way out to the internet."""
 
 import httpx
-import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import CHROMIUM, VisitOf
+from tests.support.inputs.slices import jpeg_slice
+from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
 from tests.support.serving import RunningService
-from tests.support.slices import jpeg_slice
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 def test_swagger_ui_lists_every_operation(shown: RunningService, visit: VisitOf) -> None:

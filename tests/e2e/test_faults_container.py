@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from tests.support.compose_stack import ROOT, docker, free_port, why_not
+from tests.support.inputs.slices import jpeg_slice, png_slice
 from tests.support.published import publish_untrained
 from tests.support.serving import wait_until
-from tests.support.slices import jpeg_slice, png_slice
 
 _WHY_NOT = why_not()
 pytestmark = [

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tests.support.compose_stack import free_port
+from tests.support.inputs.slices import jpeg_slice
 from tests.support.serving import RunningService, serving, wait_until
-from tests.support.slices import jpeg_slice
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx" / "lungct.conf"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

@@ -12,16 +12,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import CHROMIUM, VisitOf
-from tests.support.page_actions import choose, drop_prepared, file, prepare, tile, view
-from tests.support.page_stand_ins import explains, renders
+from tests.support.inputs.slices import jpeg_slice, png_slice
+from tests.support.page.actions import choose, drop_prepared, file, prepare, tile, view
+from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
+from tests.support.page.stand_ins import explains, renders
 from tests.support.serving import RunningService, serving
-from tests.support.slices import jpeg_slice, png_slice
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 WIDTHS = (390, 820, 1440)
 IN_WORDS = {"positive": "Called malignant", "negative": "Not called malignant", "uncertain": "Uncertain"}

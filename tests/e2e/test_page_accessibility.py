@@ -1,13 +1,13 @@
 """axe-core finds nothing on the page: every state, dark and light, on a phone, a tablet and a wide screen."""
 
 import httpx
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import CHROMIUM, VisitOf
-from tests.support.page_actions import choose, file, tile, view
-from tests.support.page_stand_ins import (
+from tests.support.inputs.slices import jpeg_slice
+from tests.support.page.actions import choose, file, tile, view
+from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
+from tests.support.page.stand_ins import (
     UNFAMILIAR,
     answer_of,
     answers,
@@ -17,12 +17,8 @@ from tests.support.page_stand_ins import (
     refuses_as_no_chest,
 )
 from tests.support.serving import RunningService
-from tests.support.slices import jpeg_slice
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 def check(page: Page, state: str) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.browser import CHROMIUM, VisitOf
-from tests.support.page_actions import choose, file, tile, view
-from tests.support.page_stand_ins import (
+from tests.support.inputs.slices import jpeg_slice, png_slice
+from tests.support.page.actions import choose, file, tile, view
+from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
+from tests.support.page.stand_ins import (
     FAMILIAR,
     UNFAMILIAR,
     answer_of,
@@ -25,12 +26,8 @@ from tests.support.page_stand_ins import (
     renders,
 )
 from tests.support.serving import RunningService
-from tests.support.slices import jpeg_slice, png_slice
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 REASON = "Normal cases is the most probable class, and Malignant cases is called all the same."
 EVERY_KIND = {

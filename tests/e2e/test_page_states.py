@@ -5,19 +5,15 @@ import shutil
 from pathlib import Path
 
 import httpx
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import CHROMIUM, VisitOf
-from tests.support.page_actions import choose, drop_prepared, file, prepare, tile
-from tests.support.page_stand_ins import needs_key, refuses_as_no_chest
+from tests.support.inputs.slices import jpeg_slice
+from tests.support.page.actions import choose, drop_prepared, file, prepare, tile
+from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
+from tests.support.page.stand_ins import needs_key, refuses_as_no_chest
 from tests.support.serving import RunningService, serving
-from tests.support.slices import jpeg_slice
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="browser: neither chromium nor google-chrome is on PATH"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 def banner(page: Page) -> str:

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from tests.support.compose_stack import free_port
+from tests.support.inputs.slices import jpeg_slice
 from tests.support.serving import RunningService, serving, wait_until
-from tests.support.slices import jpeg_slice
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -15,9 +15,9 @@ from shared.dicom.process import ENDED, LENGTH, DicomProcess
 from shared.raster.decode import RasterLimits, SliceError
 from shared.window import LUNG_WINDOW
 from tests.fuzz.target import MAX_CALL_S, Reader, Target
-from tests.support.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, written
-from tests.support.image_files import jpeg
-from tests.support.slices import grey_slice
+from tests.support.inputs.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, written
+from tests.support.inputs.image_files import jpeg
+from tests.support.inputs.slices import grey_slice
 
 _LIMITS = RasterLimits(max_pixels=512 * 512, min_side=1)
 _GREY = grey_slice(5, side=32)

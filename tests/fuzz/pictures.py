@@ -9,7 +9,7 @@ from shared.raster.decode import RasterLimits, SliceError, decode_grey, read_hea
 from shared.raster.jpeg_segments import is_progressive, orientation_of_whole
 from shared.raster.png_chunks import SIGNATURE, still_png
 from tests.fuzz.target import Target
-from tests.support.image_files import (
+from tests.support.inputs.image_files import (
     chunk_bytes,
     chunks_of,
     exif_tiff,
@@ -23,7 +23,7 @@ from tests.support.image_files import (
     png_of,
     with_exif,
 )
-from tests.support.slices import grey_slice
+from tests.support.inputs.slices import grey_slice
 
 _LIMITS = RasterLimits(max_pixels=512 * 512, min_side=1)
 _GREY = grey_slice(3, side=48)

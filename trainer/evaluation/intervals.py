@@ -29,13 +29,6 @@ def wilson(successes: float, trials: int) -> Interval:
     return max(0.0, min(lower, share)), min(1.0, max(upper, share))
 
 
-def never_certain(drawn: Interval, n_cases: int) -> Interval:
-    """A bootstrap's interval of a proportion, or Wilson's on the cases where every draw found it whole or nil."""
-    if drawn[0] != drawn[1] or 0 < drawn[0] < 1:
-        return drawn
-    return wilson(round(drawn[0]) * n_cases, n_cases)
-
-
 def never_narrower(drawn: Interval, share: float, n_cases: int) -> Interval:
     """A bootstrap's interval of a share, widened to hold Wilson's on the cases, and with it the share itself."""
     lower, upper = wilson(share * n_cases, n_cases)

@@ -9,7 +9,7 @@ from shared.classes import ClassSet
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
 from trainer.evaluation import weighted_metrics
-from trainer.evaluation.intervals import Interval, mean_of_proportions, never_certain, percentiles, wilson
+from trainer.evaluation.intervals import Interval, mean_of_proportions, never_narrower, percentiles, wilson
 from trainer.evaluation.resampling import Weights, draw_cases
 
 
@@ -174,7 +174,8 @@ def _intervals(
     """From the figures, their percentiles over the draws, and how many cases (or slices) each class has."""
 
     def of_proportion(name: str, count: int) -> Interval:
-        return never_certain(drawn[name], count) if is_by_case else wilson(round(plain[name] * count), count)
+        share = plain[name]
+        return never_narrower(drawn[name], share, count) if is_by_case else wilson(round(share * count), count)
 
     recall = {i: of_proportion(f"recall_{i}", count) for i, count in enumerate(cases_of) if count}
     mean_recall = mean_of_proportions(np.array([plain[f"recall_{i}"] for i in recall]), list(recall.values()))
@@ -188,7 +189,7 @@ def _intervals(
         brier=drawn["brier"],
         ece=drawn["ece"],
         target=TargetIntervals(
-            auc=drawn["auc"], **{name: never_certain(drawn[name], n_target) for name in _OF_TARGET[1:]}
+            auc=drawn["auc"], **{name: never_narrower(drawn[name], plain[name], n_target) for name in _OF_TARGET[1:]}
         )
         if "auc" in drawn
         else None,

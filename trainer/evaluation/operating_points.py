@@ -10,7 +10,7 @@ from shared.decisions import DecisionRules, OperatingPoint, UncertainBand
 from trainer.data.balance import Labels
 from trainer.data.cases import Groups
 from trainer.evaluation.conformal import fit_prediction_sets
-from trainer.evaluation.intervals import Interval, never_certain, percentiles
+from trainer.evaluation.intervals import Interval, never_narrower, percentiles
 from trainer.evaluation.resampling import draw_cases
 
 HIGH_SENSITIVITY = "high_sensitivity"
@@ -116,4 +116,5 @@ def _share(
     right, cases = is_right[is_counted].astype(np.float64), groups[is_counted]
     same_class = np.zeros(len(right), np.int64)
     drawn = np.concatenate([w @ right / w.sum(axis=1) for w in draw_cases(same_class, cases, seed=seed)])
-    return float(right.mean()), never_certain(percentiles(drawn), len(np.unique(cases)))
+    share = float(right.mean())
+    return share, never_narrower(percentiles(drawn), share, len(np.unique(cases)))

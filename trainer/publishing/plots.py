@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trainer.data.balance import Labels
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.weighted_metrics import ECE_BINS
-from trainer.plotting import make_plain, png_of
+from trainer.plotting import draw_reliability, frame_reliability, make_plain, png_of
 from trainer.training.fit import History
 
 _TRAINING, _VALIDATION, _BEST = "#3b6ea8", "#d1702f", "#7a7a7a"
@@ -67,18 +67,10 @@ def reliability(labels: Labels, before: NDArray[np.floating], after: NDArray[np.
     """
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=_BEST, linestyle="--", linewidth=1)
+    frame_reliability(axes)
     for probabilities, colour, label in ((before, _VALIDATION, "before calibration"), (after, _TRAINING, "after")):
-        top = probabilities.max(axis=1)
         is_right = probabilities.argmax(axis=1) == labels
-        bins = [rows for rows in np.array_split(np.argsort(top, kind="stable"), ECE_BINS) if len(rows)]
-        axes.plot(
-            [top[rows].mean() for rows in bins],
-            [is_right[rows].mean() for rows in bins],
-            color=colour, marker="o", markersize=4, label=label,
-        )  # fmt: skip
-    axes.set(xlabel="Mean probability of the top class", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+        draw_reliability(axes, probabilities.max(axis=1), is_right, bins=ECE_BINS, colour=colour, label=label)
     axes.set_title(title, fontsize=11)
     axes.legend(loc="upper left", frameon=False)
-    make_plain(axes)
     return png_of(figure)

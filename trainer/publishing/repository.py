@@ -66,8 +66,6 @@ class VersionSummary:
     set_size: float | None
     """Mean number of classes in a prediction set."""
     ece: float | None
-    familiar_share: float | None
-    """Share of unseen training slices that are familiar; None for versions that do not ask."""
     size_bytes: int
     pinned: bool
     has_signature: bool
@@ -88,19 +86,16 @@ def table(summaries: tuple[VersionSummary, ...]) -> str:
     """
     if not summaries:
         return "No version yet."
-    has_familiarity = any(one.familiar_share is not None for one in summaries)
     network = max(7, *(min(len(one.architecture or ""), _MAX_NETWORK) for one in summaries))
-    familiar = "  familiar" if has_familiarity else ""
-    head = f"version  {'created':<16}  {'network':<{network}}  accuracy  sens/spec  sets  {'ece':>5}{familiar}"
+    head = f"version  {'created':<16}  {'network':<{network}}  accuracy  sens/spec  sets  {'ece':>5}"
     lines = [f"{head}  {'size':>8}  state"]
     for one in summaries:
         created = one.created.strftime("%Y-%m-%d %H:%M") if one.created else "-"
         marks = "pinned, " * one.pinned + "signed, " * one.has_signature
-        share = f"  {_rounded(one.familiar_share, 3):>8}" if has_familiarity else ""
         lines.append(
             f"{one.version:>7}  {created:<16}  {_cut(one.architecture or '-'):<{network}}  "
             f"{_rounded(one.accuracy, 4):>8}  {_rounded(one.sensitivity, 2):>4}/{_rounded(one.specificity, 2):<4}  "
-            f"{_rounded(one.set_size, 2):>4}  {_rounded(one.ece, 3):>5}{share}  {one.size_bytes / 1e6:>5.1f} MB  "
+            f"{_rounded(one.set_size, 2):>4}  {_rounded(one.ece, 3):>5}  {one.size_bytes / 1e6:>5.1f} MB  "
             f"{marks}{'NOT VALID' if one.problem else 'valid'}"
         )
         if one.problem:
@@ -203,7 +198,6 @@ def _summarise(model_dir: Path, number: int, pinned: int | None) -> VersionSumma
         specificity=point.specificity if point else None,
         set_size=rules.prediction_sets.measured_size if rules else None,
         ece=_number(metrics.get("ece")),
-        familiar_share=_number(metrics.get("familiar_share")),
         size_bytes=sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file()),
         pinned=number == pinned,
         has_signature=(version_dir / SIGNATURE_FILE).is_file(),

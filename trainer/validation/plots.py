@@ -7,9 +7,9 @@ from trainer.evaluation.answers import Answers
 from trainer.evaluation.case_figures import Figure
 from trainer.evaluation.served_figures import ServedFigures
 from trainer.evaluation.weighted_metrics import ECE_BINS
-from trainer.plotting import make_plain, png_of
+from trainer.plotting import draw_reliability, frame_reliability, make_plain, png_of
 
-_BY_SLICE, _BY_CASE, _FAINT = "#3b6ea8", "#d1702f", "#7a7a7a"
+_BY_SLICE, _BY_CASE = "#3b6ea8", "#d1702f"
 _OF_OUTCOMES = {"negative": "#3b6ea8", "uncertain": "#c9a227", "positive": "#b5402f", "answered": "#3b6ea8",
                 "refused": "#9a9a9a"}  # fmt: skip
 
@@ -51,8 +51,8 @@ def _intervals(figures: ServedFigures) -> bytes:
     axes.set_yticks(range(len(shown)), list(shown))
     axes.invert_yaxis()
     axes.set_xlim(-0.02, 1.02)
-    axes.legend(frameon=False, loc="lower left", fontsize=9)
     make_plain(axes)
+    picture.legend(frameon=False, loc="outside upper center", ncols=2, fontsize=9)
     return png_of(picture)
 
 
@@ -75,13 +75,6 @@ def _outcomes(figures: ServedFigures) -> bytes:
 def _reliability(answered: Answers) -> bytes:
     picture = Picture(figsize=(5.4, 5.4), layout="constrained")
     axes = picture.subplots()
-    top = answered.probabilities.max(axis=1)
-    bins = [rows for rows in np.array_split(np.argsort(top, kind="stable"), ECE_BINS) if len(rows)]
-    axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1)
-    axes.plot(
-        [top[rows].mean() for rows in bins], [answered.is_right[rows].mean() for rows in bins],
-        color=_BY_SLICE, marker="o", markersize=4,
-    )  # fmt: skip
-    axes.set(xlabel="Mean probability of the top class", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
-    make_plain(axes)
+    frame_reliability(axes)
+    draw_reliability(axes, answered.probabilities.max(axis=1), answered.is_right, bins=ECE_BINS, colour=_BY_SLICE)
     return png_of(picture)

@@ -19,9 +19,9 @@ from shared.artifact import OUTPUT_NAME
 from shared.dicom.process import DicomProcess
 from shared.raster.decode import DEFAULT_LIMITS
 from shared.window import LUNG_WINDOW
-from tests.support.dicom_files import ct_file, hounsfield
+from tests.support.inputs.dicom_files import ct_file, hounsfield
+from tests.support.inputs.slices import grey_slice
 from tests.support.serving import wait_until
-from tests.support.slices import grey_slice
 
 ROOT = Path(__file__).parents[3]
 # asked when a child ends, and so has imported and done all that it ever does; that for DICOM when it forks

@@ -12,7 +12,7 @@ from shared.chest_ct import ImageLimits, look_at
 from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.colour import is_coloured
 from shared.raster.decode import GreySlice, decode_grey, read_header
-from tests.support.slices import grey_slice, jpeg_slice, png_slice
+from tests.support.inputs.slices import grey_slice, jpeg_slice, png_slice
 from trainer.phantoms.phantom import draw_phantom
 
 SPECS = {

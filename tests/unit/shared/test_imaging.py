@@ -14,7 +14,7 @@ from shared.body import body_box
 from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.decode import decode_grey
 from shared.window import LUNG_WINDOW
-from tests.support.image_files import jpeg, png
+from tests.support.inputs.image_files import jpeg, png
 from trainer.phantoms.phantom import draw_phantom, nodule_mask
 
 SPEC = PreprocessingSpec()

@@ -10,9 +10,9 @@ from shared.dicom.errors import NoSuchFrame
 from shared.raster.decode import RasterLimits, TooManyPixels, Undecodable
 from shared.slices import SliceDecoder
 from shared.window import Window
-from tests.support.dicom_files import ct_file, hounsfield
-from tests.support.image_files import jpeg, png
-from tests.support.slices import grey_slice
+from tests.support.inputs.dicom_files import ct_file, hounsfield
+from tests.support.inputs.image_files import jpeg, png
+from tests.support.inputs.slices import grey_slice
 
 GREY = grey_slice(1, 128)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.support.labelled import answers
+from tests.support.inputs.labelled import answers
 from trainer.crossval import CrossvalReport, Measured, baseline_of, mean_figures, summary
 from trainer.evaluation.comparison import paired_by_case
 from trainer.evaluation.metrics import evaluate

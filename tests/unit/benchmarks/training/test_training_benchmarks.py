@@ -10,7 +10,7 @@ from benchmarks.training.changes import CHANGES
 from benchmarks.training.learning_curve import accuracies, some_cases, times_the_cases
 from benchmarks.training.stress import Judged, compare, settings_of, stress, table
 from shared.imaging import PreprocessingSpec, to_tensor
-from tests.support.slices import grey_slice
+from tests.support.inputs.slices import grey_slice
 from trainer.phantoms.phantom import write_phantoms
 
 SPEC = PreprocessingSpec(crop="body-mask", intensity="anchored")

@@ -18,9 +18,9 @@ from service.app import build_state, create_app
 from service.metrics import Metrics
 from service.model.loader import watch_models
 from service.settings import ServiceSettings
-from tests.support.dicom_files import ct_file, hounsfield
 from tests.support.fake_model import FakeEngine, fake_model
-from tests.support.slices import grey_slice, jpeg_slice, png_bomb
+from tests.support.inputs.dicom_files import ct_file, hounsfield
+from tests.support.inputs.slices import grey_slice, jpeg_slice, png_bomb
 
 PATHS = ("/predict", "/explain", "/render", "/predict/batch")
 _CHUNK = 65536

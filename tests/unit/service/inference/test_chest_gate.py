@@ -17,7 +17,7 @@ from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
 from shared.chest_ct import Check, ChestGate
 from shared.imaging import to_tensor
 from tests.support.fake_model import SPEC, FakeEngine, fake_model
-from tests.support.slices import grey_slice, jpeg_slice
+from tests.support.inputs.slices import grey_slice, jpeg_slice
 
 
 class FarEngine(FakeEngine):

@@ -15,7 +15,7 @@ from service.model.serving_model import LoadOptions
 from service.settings import ServiceSettings
 from shared.raster.decode import NotAnImageType, Undecodable
 from tests.support.fake_model import FakeEngine, fake_model
-from tests.support.slices import jpeg_slice, png_bomb, png_slice
+from tests.support.inputs.slices import jpeg_slice, png_bomb, png_slice
 
 
 class Desk:

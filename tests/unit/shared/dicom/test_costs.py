@@ -9,7 +9,7 @@ from pydicom import Dataset, Sequence
 from shared.dicom.decode import decode_dicom
 from shared.raster.decode import DEFAULT_LIMITS, Undecodable
 from shared.window import LUNG_WINDOW
-from tests.support.dicom_files import (
+from tests.support.inputs.dicom_files import (
     ITEM,
     LOSSLESS,
     ct_dataset,
@@ -22,7 +22,7 @@ from tests.support.dicom_files import (
     with_sequence,
     written,
 )
-from tests.support.slices import grey_slice
+from tests.support.inputs.slices import grey_slice
 
 SLICE = grey_slice(1, 128)
 HU = hounsfield(SLICE)

@@ -14,9 +14,18 @@ from shared.dicom.decode import decode_dicom
 from shared.dicom.errors import Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.raster.decode import DEFAULT_LIMITS, RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import LUNG_WINDOW, Window
-from tests.support.dicom_files import LOSSLESS, LOSSY, ct_dataset, ct_file, hounsfield, jpeg_ct_file, reread, written
-from tests.support.image_files import jpeg
-from tests.support.slices import grey_slice
+from tests.support.inputs.dicom_files import (
+    LOSSLESS,
+    LOSSY,
+    ct_dataset,
+    ct_file,
+    hounsfield,
+    jpeg_ct_file,
+    reread,
+    written,
+)
+from tests.support.inputs.image_files import jpeg
+from tests.support.inputs.slices import grey_slice
 
 SLICE = grey_slice(1, 128)
 HU = hounsfield(SLICE)

@@ -17,9 +17,9 @@ from shared.dicom.errors import GAVE_UP, WORDS, DecoderUnavailable, NotCt
 from shared.dicom.process import DicomProcess, _refusal
 from shared.raster.decode import DEFAULT_LIMITS, RasterLimits, TooManyPixels, Undecodable
 from shared.window import LUNG_WINDOW
-from tests.support.dicom_files import LOSSLESS, ct_dataset, ct_file, hounsfield, written
+from tests.support.inputs.dicom_files import LOSSLESS, ct_dataset, ct_file, hounsfield, written
+from tests.support.inputs.slices import grey_slice
 from tests.support.serving import wait_until
-from tests.support.slices import grey_slice
 
 SLICE = grey_slice(1, 128)
 BODY = ct_file(hounsfield(SLICE))

@@ -28,7 +28,7 @@ from shared.raster.decode import (
     image_type,
     read_header,
 )
-from tests.support.image_files import (
+from tests.support.inputs.image_files import (
     chunks_of,
     grey_png,
     jpeg,

@@ -12,7 +12,7 @@ from shared.raster.decode import (
     SliceError,
     decode_grey,
 )
-from tests.support.image_files import (
+from tests.support.inputs.image_files import (
     chunk_bytes,
     chunks_of,
     jpeg,
@@ -21,7 +21,7 @@ from tests.support.image_files import (
     png_of,
     smooth_colours,
 )
-from tests.support.slices import grey_slice
+from tests.support.inputs.slices import grey_slice
 
 RAMP = np.linspace(0, 255, 64 * 96).reshape(64, 96).astype(np.uint8)
 COLOURS = smooth_colours()

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from shared.raster.decode import decode_grey
 from shared.raster.exif import orientation_of, upright
-from tests.support.image_files import exif_tiff, grey_png, jpeg, with_exif
+from tests.support.inputs.image_files import exif_tiff, grey_png, jpeg, with_exif
 
 # not symmetric in any way, and without detail that JPEG would blur
 UPRIGHT = np.kron(np.arange(10, 250, 20, dtype=np.uint8).reshape(3, 4), np.ones((16, 16), np.uint8))

@@ -7,8 +7,8 @@ import pytest
 
 from shared.raster.decode import RasterLimits, SliceError, Undecodable, decode_grey, read_header
 from shared.raster.jpeg_segments import MAX_SCANS, is_progressive, orientation_of_whole
-from tests.support.image_files import exif_tiff, jpeg, jpeg_segments, scan_data_start, with_exif
-from tests.support.slices import grey_slice
+from tests.support.inputs.image_files import exif_tiff, jpeg, jpeg_segments, scan_data_start, with_exif
+from tests.support.inputs.slices import grey_slice
 
 END = b"\xff\xd9"
 SLICE = grey_slice(seed=2, side=96)

@@ -14,7 +14,7 @@ from service.memory import set_heap
 from shared.raster.colour import is_coloured
 from shared.raster.decode import decode_grey, read_header
 from shared.slices import SliceDecoder
-from tests.support.image_files import png_header, png_of
+from tests.support.inputs.image_files import png_header, png_of
 
 def mebibytes(what):
     lines = Path("/proc/self/status").read_text().splitlines()

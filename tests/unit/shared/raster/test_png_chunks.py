@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.raster.decode import SliceError, Undecodable, decode_grey
 from shared.raster.png_chunks import still_png
-from tests.support.image_files import (
+from tests.support.inputs.image_files import (
     chunks_of,
     exif_tiff,
     grey_png,
@@ -20,7 +20,7 @@ from tests.support.image_files import (
     png_of,
     png_of_empty_blocks,
 )
-from tests.support.slices import grey_slice
+from tests.support.inputs.slices import grey_slice
 
 SLICE = grey_slice(seed=1, side=96)
 BODIES = {

@@ -8,7 +8,7 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
-from tests.support.labelled import of_cases
+from tests.support.inputs.labelled import of_cases
 from trainer.data.cases import CaseInTwoClasses, PatientInTwoClasses, find_cases, infer_groups, known_cases, natural_key
 from trainer.data.dataset import index_folder
 from trainer.data.input_pipeline import read_dataset

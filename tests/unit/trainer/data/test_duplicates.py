@@ -8,7 +8,7 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
-from tests.support.labelled import of_cases
+from tests.support.inputs.labelled import of_cases
 from trainer.__main__ import main
 from trainer.data.dataset import Dataset, index_folder
 from trainer.data.duplicates import (

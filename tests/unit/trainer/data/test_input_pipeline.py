@@ -11,9 +11,9 @@ from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.decode import decode_grey
 from shared.slices import SliceDecoder
 from shared.window import Window
-from tests.support.dicom_files import ct_file, hounsfield
-from tests.support.image_files import png
-from tests.support.slices import grey_slice
+from tests.support.inputs.dicom_files import ct_file, hounsfield
+from tests.support.inputs.image_files import png
+from tests.support.inputs.slices import grey_slice
 from trainer.data import input_pipeline
 from trainer.data.dataset import index_folder
 from trainer.data.input_pipeline import read_dataset

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.support.labelled import of_cases
+from tests.support.inputs.labelled import of_cases
 from trainer.data.cases import Cases
 from trainer.data.dataset import Slices
 from trainer.data.splits import FoldWithoutClass, folds_digest, split_by_case

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.labelled import answers
+from tests.support.inputs.labelled import answers
 from trainer.evaluation.case_figures import CaseFigures
 from trainer.evaluation.intervals import wilson
 

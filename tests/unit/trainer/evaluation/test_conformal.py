@@ -5,7 +5,7 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from shared.decisions import DecisionRules
-from tests.support.labelled import answers
+from tests.support.inputs.labelled import answers
 from trainer.evaluation.conformal import fit_prediction_sets, lowest_passing
 from trainer.evaluation.operating_points import choose_rules
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.evaluation.intervals import mean_of_proportions, never_certain, never_narrower, percentiles, wilson
+from trainer.evaluation.intervals import mean_of_proportions, never_narrower, percentiles, wilson
 
 
 def test_wilson_is_the_published_formula() -> None:
@@ -14,11 +14,12 @@ def test_wilson_is_the_published_formula() -> None:
         assert wilson(successes, trials) == pytest.approx((lower, upper), abs=5e-5)
 
 
-def test_a_bootstrap_that_never_varied_is_not_believed() -> None:
-    """All draws at 1, or at 0, give way to Wilson's interval on the cases; any other interval stays."""
-    assert never_certain((1.0, 1.0), 20) == wilson(20, 20)
-    assert never_certain((0.0, 0.0), 20) == wilson(0, 20)
-    assert never_certain((0.9, 1.0), 20) == (0.9, 1.0)
+def test_no_bootstrap_is_surer_than_its_cases_allow() -> None:
+    """An interval narrower than Wilson's on the cases is widened to it, draws that never varied too; others stay."""
+    assert never_narrower((1.0, 1.0), 1.0, 20) == wilson(20, 20)
+    assert never_narrower((0.0, 0.0), 0.0, 20) == wilson(0, 20)
+    assert never_narrower((0.79, 0.81), 0.8, 20) == wilson(16, 20)
+    assert never_narrower((0.1, 0.99), 0.8, 20) == (0.1, 0.99)
 
 
 def test_percentiles_leave_out_five_in_a_hundred() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.support.labelled import answers
+from tests.support.inputs.labelled import answers
 from trainer.evaluation.operating_points import choose_rules, threshold_for_sensitivity, threshold_for_specificity
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.labelled import answers
+from tests.support.inputs.labelled import answers
 from tests.support.model_repository import ModelRepository
 from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, OutOfFold, out_of_fold
 from trainer.publishing.quality_gate import compare, judge

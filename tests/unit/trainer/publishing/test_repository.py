@@ -86,15 +86,14 @@ def test_versions_compare_more_than_accuracy(tmp_path: Path) -> None:
         write_version(tmp_path / str(number))
         rewrite_manifest(tmp_path / str(number), architecture=architecture, **_as_json(changes))
     old, new = list_versions(tmp_path)
-    assert (old.sensitivity, old.set_size, old.ece, old.familiar_share) == (None,) * 4
+    assert (old.sensitivity, old.set_size, old.ece) == (None,) * 3
     assert (new.sensitivity, new.specificity, new.set_size, new.ece) == (0.97, 0.9, 1.5, 0.0312)
-    lines = table((old, replace(new, pinned=True, has_signature=True, familiar_share=0.98))).splitlines()
-    assert lines[0].split() == ["version", "created", "network", "accuracy", "sens/spec", "sets", "ece", "familiar",
-                                "size", "state"]  # fmt: skip
+    lines = table((old, replace(new, pinned=True, has_signature=True))).splitlines()
+    assert lines[0].split() == ["version", "created", "network", "accuracy", "sens/spec", "sets", "ece", "size",
+                                "state"]  # fmt: skip
     assert "   -/-   " in lines[1]
-    assert "0.8500  0.97/0.90  1.50  0.031     0.980" in lines[2]
+    assert "0.8500  0.97/0.90  1.50  0.031  " in lines[2]
     assert max(map(len, lines)) <= 120
-    assert "familiar" not in table((old, new))
     spoilt = table((replace(new, problem="word " * 40),)).splitlines()
     assert max(map(len, spoilt)) <= 120
     assert spoilt[2].startswith(" " * 9 + "word word")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.classes import LUNG_CT_CLASSES
-from tests.support.labelled import of_cases
+from tests.support.inputs.labelled import of_cases
 from trainer.data.cases import Cases
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds, hold_out_to_stop, split_by_case

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shared.versions import published_versions
-from tests.support.labelled import of_cases
+from tests.support.inputs.labelled import of_cases
 from trainer.data.cases import Cases
 from trainer.data.dataset import Slices
 from trainer.data.splits import Folds, split_by_case
