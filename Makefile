@@ -22,18 +22,20 @@ run: $(VENV)/run.stamp ## install, train the demo model if the repository is emp
 	@printf '\nUpload page   %s/\nSwagger UI    %s/docs\nStop          Ctrl-C\n\n' $(URL) $(URL)
 	@exec $(BIN)/python -m service
 
-# On every core and a half: many tests wait for a second. pytest's 5: none was selected.
-WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); workers=$$((cores + cores / 2)); echo $$((workers < 8 ? workers : 8)))
+# Quick tests on every core and a half, as many wait for a second; all of them, browsers too, on every core.
+# pytest ends with 5 where none was selected.
+CORES := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
+WORKERS ?= $(shell echo $$(($(CORES) + $(CORES) / 2)))
 PYTEST := $(BIN)/python -m pytest
-TOGETHER := $(PYTEST) -n $(WORKERS) --dist loadfile
+TOGETHER := $(PYTEST) --dist loadfile
 QUICK := not (alone or browser or container or faults or real_data or slow or tools)
 
 test: $(VENV)/dev.stamp ## install, run what any machine can run, in minutes (PYTEST_ARGS="tests/unit -k …" narrows it)
-	@$(TOGETHER) -m "$(QUICK)" $(PYTEST_ARGS)
+	@$(TOGETHER) -n $(WORKERS) -m "$(QUICK)" $(PYTEST_ARGS)
 
 test-all: $(VENV)/dev.stamp ## all tests: first those that bear company, then what measures, kills or needs every core
 	@ran=0; \
-	$(TOGETHER) -m "not alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
+	$(TOGETHER) -n $(CORES) -m "not alone" $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
 	$(PYTEST) -m alone $(PYTEST_ARGS) || (( $$? == 5 )) || ran=1; \
 	exit $$ran
 

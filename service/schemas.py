@@ -27,7 +27,7 @@ _PREDICTION: JsonDict = {
         "reason": None,
     },
     "prediction_set": ["Normal cases"],
-    "familiarity": None,
+    "familiarity": {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []},
     "model_version": 3,
     "request_id": _REQUEST_ID,
     "warnings": ["Research and education only: not for diagnosis."],
