@@ -255,7 +255,8 @@ def test_the_first_paint_costs_little(shown: RunningService, visit: VisitOf) -> 
 def test_it_works_behind_a_prefix(shown_repository: Path, visit: VisitOf) -> None:
     """Under a path prefix every address that the page asks lies below the prefix, and a slice is answered."""
     with serving(shown_repository, root_path="/ct/v1") as prefixed:
-        page = visit(f"{prefixed.url}/ct/v1").page
+        visited = visit(f"{prefixed.url}/ct/v1")
+        page = visited.page
         page.goto(f"{prefixed.url}/ct/v1/")
         page.get_by_role("button", name="A phantom drawn as normal").first.click()
         expect(page.locator(".answer-class")).to_be_visible()
@@ -263,6 +264,7 @@ def test_it_works_behind_a_prefix(shown_repository: Path, visit: VisitOf) -> Non
         expect(page.get_by_role("heading", name="lung-ct, version 1")).to_be_visible()
         view(page, "API")
         expect(page.locator(".opblock").first).to_be_visible()
+        visited.leave()
 
 
 def test_nothing_but_the_theme_is_stored(shown: RunningService, visit: VisitOf) -> None:
@@ -328,8 +330,9 @@ def test_the_page_says_what_is_kept(
     expect(kept).to_contain_text("Images go to this service and nowhere else. No image is stored, here or there.")
     expect(kept).not_to_contain_text("keeps", use_inner_text=True)
     with serving(shown_repository, ledger_dir=tmp_path) as service:
-        page = visit(service.url).page
-        page.goto(service.url)
-        expect(page.locator("#kept")).to_contain_text(
+        visited = visit(service.url)
+        visited.page.goto(service.url)
+        expect(visited.page.locator("#kept")).to_contain_text(
             "The service keeps a line about every answer", use_inner_text=True
         )
+        visited.leave()

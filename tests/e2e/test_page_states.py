@@ -57,6 +57,7 @@ def test_without_a_model_slices_wait_for_one(shown_repository: Path, tmp_path: P
         versions = page.locator("#model-body tbody").last
         expect(versions).to_contain_text("cannot be loaded: manifest.json is missing")
         expect(versions.locator(".is-current")).to_contain_text("2")
+        visited.leave()
 
 
 def _publish(original: Path, target: Path) -> None:
@@ -101,6 +102,7 @@ def test_an_overloaded_service_is_left_alone_until_it_said(shown_repository: Pat
         for ended, seconds in refusals:
             early = [at for at, *_ in requests if ended + 5 < at < ended + 1000 * seconds - 5]
             assert not early, (ended, seconds, early)
+        visited.leave()
 
 
 def test_a_service_that_is_gone_is_waited_for(shown_repository: Path, visit: VisitOf) -> None:

@@ -40,6 +40,10 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
         self.page.on("console", self._note)
 
+    def leave(self) -> None:
+        """Close the page, while its service still runs: what it still loads would else be a complaint."""
+        self.page.context.close()
+
     def _note(self, message: ConsoleMessage) -> None:
         is_expected = (self.is_offline and "net::ERR_" in message.text) or any(
             message.text.startswith(f"{_ANSWERED_WITH_AN_ERROR}{status}") for status in self.expected_statuses
