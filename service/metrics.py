@@ -28,6 +28,7 @@ class Metrics:
             "Checks that pictures did not pass: refused or flagged as no chest CT slice.",
             ("check",),
         )
+        self.unfamiliar = counter("lungct_unfamiliar", "Chest slices unlike those that the version was trained on.")
         self.decode_seconds = seconds("lungct_decode_seconds", "Decoding and preprocessing, per slice.")
         self.infer_seconds = seconds("lungct_infer_seconds", "Inference, per batch.")
         self.batch_size = Histogram("lungct_batch_size", "Slices in a batch.", buckets=_SIZES, registry=self.registry)

@@ -48,6 +48,10 @@ class ServiceSettings(BaseSettings):
     ood_policy: Literal["reject", "flag"] = Field(
         default="reject", description="What does not look like a chest CT slice: answer 422, or answer with a warning."
     )
+    unfamiliar_policy: Literal["uncertain", "flag", "reject"] = Field(
+        default="uncertain",
+        description="A chest slice unlike the training slices: the verdict uncertain, or kept with a warning, or 422.",
+    )
     self_check_interval_s: float = Field(
         default=10.0, gt=0, description="Time between questions with known answers that the service asks its model."
     )

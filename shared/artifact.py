@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from shared.chest_ct import ChestGate
 from shared.classes import ClassSet
 from shared.decisions import DecisionRules
+from shared.familiarity import FamiliarityRules
 from shared.imaging import PreprocessingSpec
 from shared.raster.decode import ImageType
 
@@ -39,6 +40,8 @@ INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
 DISTANCE_NAME = "chest_distance"
 """Optional output float32 [B]: distance of a slice from chest slices in features; 1 is the median of unseen ones."""
+FAMILIARITY_NAME = "familiarity_distance"
+"""Optional output float32 [B]: distance of a slice from the training slices as they were; 1 is the median of unseen."""
 ATTENTION_NAME = "attention"
 """Optional output float32 [B, h, w, C]: logits by place, whose mean over places is the logits."""
 STAGING_PREFIX = ".tmp-"
@@ -104,6 +107,8 @@ class Manifest(BaseModel):
     """How probabilities become a decision; None where the trainer chose no rules."""
     chest_gate: ChestGate | None = None
     """What is refused as no chest CT slice; None in versions that were published before there were limits."""
+    familiarity: FamiliarityRules | None = None
+    """What the version knows; None in versions that answer whatever they are shown."""
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     golden_tolerance: float = Field(gt=0, le=0.1)

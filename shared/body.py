@@ -30,6 +30,14 @@ _SHRUNK_SIDE = 512
 _MARGIN = 0.05  # of the longer side: air around the coarse box, so that the skin is found whole
 _MIN_SHARE = 0.05  # less of a mask than this is no body but noise or a corner of the table
 _FLOODED = 2  # neither 0 nor 1
+_RING = (0.03, 0.10)  # of the window's mean side, twice: where air is looked for around the body
+_MIN_RING = 0.02  # of the body: a smaller ring says nothing
+_DARKEST = 0.002  # of the pixels, so that a few black ones are not taken for air
+_BLACK, _DARK = 4, 8  # grey values: black, and as dark as something else in spite of noise
+_NEAR_AIR = 0.06  # of the way from air to soft tissue: what is darker is as dark as air
+_NARROW_SHARE = 0.06  # of the body that is as dark as air, at least, in a narrow window
+_AS_LUNGS = 0.3  # of the way from air to soft tissue: as dark as lungs in any window
+_NARROW_LUNGS = 0.6  # of what is so dark is as dark as air in a narrow window; in a lung window, windpipe and bubbles
 _BRIDGE, _GAP = 1 / 45, 1 / 25  # of the box's mean side: bridges to the table that are cut, gaps in the skin that close
 
 
@@ -43,6 +51,10 @@ class Body:
     """Where it was cut out of the slice; may reach beyond its edges."""
     tissue: float
     """Grey value of its soft tissue: the median of the brighter of Otsu's two halves."""
+    air: int
+    """Grey value of air: as it was given, or as it was found around the body."""
+    is_narrow: bool = False
+    """Whether the slice was exported in a window so narrow that lungs are as dark as air: mediastinum, abdomen."""
 
 
 def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
@@ -65,33 +77,34 @@ def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
     )
 
 
-def find_body(grey: GreySlice, air: int) -> Body:
-    """Cut the body out of a slice uint8 [h, w] of any size; air: the grey value that is added around it.
+def find_body(grey: GreySlice, air: int | None) -> Body:
+    """Cut the body out of a slice uint8 [h, w] of any size. air: its grey value; None where only the slice can tell.
 
     With all that it encloses: first coarsely, then within the coarse box by a threshold of the body's own pixels. Where
     nothing is large enough to be a body, the whole slice without its borders is taken for one. Everything is measured
     relative to the body and to the grey values inside it, never to the canvas: black, grey or white borders,
     letterboxes, the table and what lies on it change nothing of what is found.
+
+    Where air is not given, it is looked for around the body. In a narrow window fat and skin are darker than Otsu's
+    threshold and the body would fall apart: there it is all that is brighter than air.
     """
     trimmed, above, before = _without_borders(grey)
-    inside, coarse = _coarse_body(trimmed)
-    margin = int(_MARGIN * max(inside.shape)) + 1
-    window = _framed(inside, margin, air)
-    # what surrounds the box in the slice is real, where there is any
-    top, left = coarse.top - margin, coarse.left - margin
-    bottom, right = top + window.shape[0], left + window.shape[1]
-    rows = slice(max(0, top), min(trimmed.shape[0], bottom))
-    columns = slice(max(0, left), min(trimmed.shape[1], right))
-    window[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = trimmed[rows, columns]
-    threshold = otsu(_histogram(inside, coarse.mask))
-    around = Box(before + left, above + top, window.shape[1], window.shape[0])
-    window = _shrunk(window)
-    mask = _filled_body(window, threshold)
-    tissue = _tissue(_histogram(window, mask))
-    left, top, width, height = cv2.boundingRect(mask)
+    narrow = _narrow_look(trimmed) if air is None else None
+    if narrow:
+        found, air = narrow
+    else:
+        found = _find(trimmed, _coarse_body(trimmed), _darkest(trimmed) if air is None else air)
+        air = _air_around(found) if air is None else air
+    left, top, width, height = cv2.boundingRect(found.mask)
     cut = (slice(top, top + height), slice(left, left + width))
-    box = around.part(window.shape, cut)
-    return Body(grey=np.maximum(window[cut], 1) * mask[cut], box=box, tissue=tissue)
+    around = Box(before + found.left, above + found.top, *found.size)
+    return Body(
+        grey=np.maximum(found.window[cut], 1) * found.mask[cut],
+        box=around.part(found.window.shape, cut),
+        tissue=found.tissue,
+        air=air,
+        is_narrow=narrow is not None,
+    )
 
 
 def otsu(histogram: Histogram) -> int:
@@ -128,8 +141,82 @@ def filled(mask: Mask, gap: int) -> Mask:
 class _Coarse:
     top: int
     left: int
+    inside: GreySlice
+    """The slice within the body's box."""
     mask: Mask
     """1 on the body, as large as its box."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A body in a window cut out around it, which may have been shrunk since: left, top and size are of the slice."""
+
+    left: int
+    top: int
+    size: tuple[int, int]
+    window: GreySlice
+    is_real: Mask
+    """0 where the window reaches beyond the slice."""
+    mask: Mask
+    tissue: float
+
+
+def _find(trimmed: GreySlice, coarse: _Coarse, air: int, threshold: int | None = None) -> _Found:
+    """The body exactly, by a threshold between it and air: Otsu's, of the coarse body's own pixels, or one given."""
+    margin = int(_MARGIN * max(coarse.mask.shape)) + 1
+    window = _framed(coarse.inside, margin, air)
+    is_real = np.zeros_like(window)
+    # what surrounds the box in the slice is real, where there is any
+    top, left = coarse.top - margin, coarse.left - margin
+    bottom, right = top + window.shape[0], left + window.shape[1]
+    rows = slice(max(0, top), min(trimmed.shape[0], bottom))
+    columns = slice(max(0, left), min(trimmed.shape[1], right))
+    place = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    window[place], is_real[place] = trimmed[rows, columns], 1
+    size = (window.shape[1], window.shape[0])
+    if threshold is None:
+        threshold = otsu(_histogram(coarse.inside, coarse.mask))
+    window, is_real = _shrunk(window), _shrunk(is_real)
+    mask = _filled_body(window, threshold)
+    return _Found(left, top, size, window, is_real, mask, _tissue(_histogram(window, mask)))
+
+
+def _narrow_look(trimmed: GreySlice) -> tuple[_Found, int] | None:
+    """The body in a narrow window, and air's grey value; None where lungs are brighter than air, as in lung windows."""
+    overview = _overview(trimmed)
+    air = _darkest(overview)
+    tissue = float(np.median(overview[bright_part(overview) > 0]))
+    low = air + round(max(_DARK, _NEAR_AIR * (tissue - air)))
+    coarse = _coarse_body(trimmed, low)
+    inside = np.asarray(cv2.resize(coarse.mask, (128, 128), interpolation=cv2.INTER_NEAREST), np.uint8)
+    smooth = cv2.resize(coarse.inside, (128, 128), interpolation=cv2.INTER_AREA)
+    as_dark_as_air = cv2.countNonZero(_at_most(smooth, low) & inside)
+    dark = cv2.countNonZero(_at_most(smooth, air + _AS_LUNGS * (tissue - air)) & inside)
+    if as_dark_as_air < max(_NARROW_SHARE * cv2.countNonZero(inside), _NARROW_LUNGS * dark):
+        return None
+    return _find(trimmed, coarse, air, low), air
+
+
+def _air_around(found: _Found) -> int:
+    """The most frequent grey value in a ring around the body; where that is cut off or blackened, the darkest in it."""
+    side = sum(found.window.shape) // 2
+    near, far = (cv2.dilate(found.mask, _disc(int(side * share) // 2 * 2 + 1)) for share in _RING)
+    ring = np.asarray(far - near, np.uint8) & found.is_real
+    inside = np.cumsum(_histogram(found.window, found.mask))
+    darkest = int(np.searchsorted(inside, _DARKEST * inside[-1]))
+    if cv2.countNonZero(ring) < _MIN_RING * cv2.countNonZero(found.mask):
+        return darkest
+    around = int(np.convolve(_histogram(found.window, ring), np.ones(7), "same").argmax())
+    is_blackened = around <= _BLACK and darkest > _BLACK + _DARK
+    return darkest if is_blackened else around
+
+
+def _at_most(grey: NDArray[Any], value: float) -> Mask:
+    return np.asarray(grey <= value).view(np.uint8)
+
+
+def _darkest(grey: GreySlice) -> int:
+    return int(np.percentile(grey, 100 * _DARKEST))
 
 
 def _without_borders(grey: GreySlice) -> tuple[GreySlice, int, int]:
@@ -152,17 +239,23 @@ def _without_borders(grey: GreySlice) -> tuple[GreySlice, int, int]:
     return grey, cut[0], cut[1]
 
 
-def _coarse_body(grey: GreySlice) -> tuple[GreySlice, _Coarse]:
-    """The slice within the body's box, and the body in it, by an overview: the table is gone, edges are rough."""
+def _overview(grey: GreySlice) -> GreySlice:
     height, width = grey.shape
     scale = _OVERVIEW_SIDE / max(height, width)
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    overview = cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
-    rough = filled(largest_piece(_opened(bright_part(overview), 5), _MIN_SHARE), 9)  # lungs may open to the outside
+    return np.asarray(cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0), np.uint8)
+
+
+def _coarse_body(grey: GreySlice, threshold: int | None = None) -> _Coarse:
+    """The body's box, and the body in it, by an overview: the table is gone, edges are rough."""
+    height, width = grey.shape
+    overview = _overview(grey)
+    bright = bright_part(overview) if threshold is None else np.asarray(overview > threshold).view(np.uint8)
+    rough = filled(largest_piece(_opened(bright, 5), _MIN_SHARE), 9)  # lungs may open to the outside
     mask = np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
     left, top, box_width, box_height = cv2.boundingRect(mask)
     box = (slice(top, top + box_height), slice(left, left + box_width))
-    return grey[box], _Coarse(top, left, mask[box])
+    return _Coarse(top, left, grey[box], mask[box])
 
 
 def _filled_body(window: GreySlice, threshold: int) -> Mask:

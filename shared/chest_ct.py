@@ -77,6 +77,17 @@ class ImageLimits(BaseModel):
         return tuple(doubts)
 
 
+ANY_WINDOW = ImageLimits(
+    min_contrast=35,
+    min_separation=0.7,
+    body=(0.5, 1.0),
+    aspect=(0.8, 3.0),
+    max_air=1.0,
+    max_tissue=0.35,
+    lungs=(0.03, 0.7),
+)
+"""What a chest slice keeps to in any window and field of view; a distance in features has to refuse the rest."""
+
 SURE = ImageLimits(
     min_separation=0.85, body=(0.64, 0.92), aspect=(1.1, 2.5), max_air=0.06, max_tissue=0.2, lungs=(0.07, 0.5)
 )

@@ -26,6 +26,11 @@ class OperatingPoint(BaseModel):
     sensitivity_interval: Interval
     specificity: float = Field(ge=0, le=1)
     specificity_interval: Interval
+    sensitivity_by_case: float | None = Field(default=None, ge=0, le=1)
+    """The same with cases weighing alike, however many slices each has; None in older versions."""
+    sensitivity_by_case_interval: Interval | None = None
+    specificity_by_case: float | None = Field(default=None, ge=0, le=1)
+    specificity_by_case_interval: Interval | None = None
 
 
 class UncertainBand(BaseModel):

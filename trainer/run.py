@@ -13,6 +13,7 @@ from trainer.data.dataset import Dataset, file_name, index_folder
 from trainer.data.duplicates import conflict_warning, near_duplicates, settle_conflicts
 from trainer.data.input_pipeline import read_dataset
 from trainer.data.splits import Folds, split_by_case
+from trainer.data.views import ACQUIRED, SHOWN
 from trainer.evaluation.metrics import Metrics
 from trainer.phantoms.phantom_folder import synthesize
 from trainer.preflight import demo_settings
@@ -120,7 +121,7 @@ def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
     index = index_folder(folder, settings.class_set)
     if index.ignored_folders:
         logger.warning("Not a class, ignored: %s", ", ".join(index.ignored_folders))
-    dataset = read_dataset(index, settings.preprocessing, settings.decode_threads)
+    dataset = read_dataset(index, settings.preprocessing, settings.decode_threads, (ACQUIRED, SHOWN))
     for skipped in dataset.skipped:
         logger.warning("Skipped %s: %s", file_name(skipped.path, folder), skipped.reason)
     counts = ", ".join(f"{name}: {count}" for name, count in dataset.counts().items())

@@ -14,7 +14,7 @@ from trainer.terminal import printable
 NetworkName = str
 """cnn, tiny, efficientnet_lite0, chest_resnet, or keras: and the name of a network of keras.applications."""
 LearningName = Literal["frozen", "fine-tuning"]
-HeadName = Literal["auto", "lda", "logistic", "neighbours"]
+HeadName = Literal["auto", "lda", "steady", "logistic", "neighbours"]
 BalanceName = Literal["undersample", "oversample", "class-weight", "batches", "none"]
 SplitName = Literal["case", "image"]
 OnLabelConflict = Literal["error", "drop"]

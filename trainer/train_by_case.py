@@ -2,6 +2,7 @@
 
 from pydantic import JsonValue
 
+from shared.artifact import DISTANCE_NAME, FAMILIARITY_NAME
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds
 from trainer.evaluation.calibration import softmax
@@ -14,6 +15,7 @@ from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.trained_model import TrainedModel, make_record
 from trainer.training.chest_gate import fit_gate
 from trainer.training.cross_validation import cross_validate
+from trainer.training.familiarity import fit_familiarity
 from trainer.training.learner import make_learner
 from trainer.training.work_folder import WorkFolder
 
@@ -31,7 +33,10 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
         evaluate(dataset.labels, answers, dataset.classes, settings.seed, groups)
         for answers in (uncalibrated, probabilities)
     )
-    distances, gate = fit_gate(dataset, result.members, [folds.split(fold) for fold in range(len(folds))])
+    splits = [folds.split(fold) for fold in range(len(folds))]
+    of_chest, gate = fit_gate(dataset, result.members, splits)
+    of_training, familiarity = fit_familiarity(dataset, groups, result.members, splits)
+    distances = {DISTANCE_NAME: of_chest, FAMILIARITY_NAME: of_training}
     model = assemble(result.members, calibrated.temperature, distances=distances)
     epochs: dict[str, JsonValue] = {"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}
     record = make_record(
@@ -46,7 +51,16 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
         },
         training={**epochs, "members": len(result.members), "parameters": model.count_params()},
         gate=gate,
-        rules=choose_rules(dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, seed=settings.seed),
+        familiarity=familiarity,
+        rules=choose_rules(
+            dataset.labels,
+            probabilities,
+            groups,
+            folds.fold_of,
+            dataset.classes,
+            views=tuple(result.viewed.values()),
+            seed=settings.seed,
+        ),
     )
     title = f"{settings.model_name}, network {settings.network}, out of fold"
     plots = {

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 from pydantic import JsonValue, TypeAdapter
 
+from shared.artifact import DISTANCE_NAME, FAMILIARITY_NAME
 from trainer.data.balance import balanced
 from trainer.data.dataset import Dataset
 from trainer.data.splits import OPTIMISTIC_WARNING, Split, split_by_image
@@ -15,6 +16,7 @@ from trainer.publishing.plots import confusion_matrix, training_history
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.trained_model import TrainedModel, make_record
 from trainer.training.chest_gate import fit_gate
+from trainer.training.familiarity import fit_familiarity
 from trainer.training.fit import History
 from trainer.training.from_scratch import fit_network, taken_apart
 from trainer.training.learner import make_learner
@@ -33,7 +35,9 @@ def train_by_image(dataset: Dataset, settings: TrainerSettings) -> TrainedModel:
     probabilities = softmax(member.logits(split.validation))
     metrics = evaluate(dataset.labels[split.validation], probabilities, dataset.classes, settings.seed)
     title = f"{settings.model_name}, network {settings.network}"
-    distances, gate = fit_gate(dataset, [member], [split])
+    of_chest, gate = fit_gate(dataset, [member], [split])
+    of_training, familiarity = fit_familiarity(dataset, np.arange(len(dataset)), [member], [split])
+    distances = {DISTANCE_NAME: of_chest, FAMILIARITY_NAME: of_training}
     model = assemble([member], 1.0, name=settings.network if history else "ensemble", distances=distances)
     training: dict[str, JsonValue] = {"parameters": parameters or model.count_params()}
     plots = {"confusion_matrix.png": confusion_matrix(metrics, title)}
@@ -52,6 +56,7 @@ def train_by_image(dataset: Dataset, settings: TrainerSettings) -> TrainedModel:
         metrics=metrics.model_dump(mode="json"),
         training=training,
         gate=gate,
+        familiarity=familiarity,
     )
     return TrainedModel(model, metrics, record, plots)
 
@@ -66,4 +71,4 @@ def _fit(dataset: Dataset, split: Split, settings: TrainerSettings) -> tuple[Mem
     # undersampling was part of the split: held-out slices follow it
     rows = balanced(dataset.labels, split.training, "none" if balance == "undersample" else balance, settings.seed)
     model, history = fit_network(dataset, rows, split.validation, settings, settings.seed)
-    return taken_apart(model, dataset.images), history, model.count_params()
+    return taken_apart(model, dataset.seen), history, model.count_params()

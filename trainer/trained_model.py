@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from shared.chest_ct import ChestGate
 from shared.decisions import DecisionRules
+from shared.familiarity import FamiliarityRules
 from trainer.data.dataset import Dataset
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OutOfFold
@@ -39,6 +40,7 @@ def make_record(
     metrics: dict[str, JsonValue],
     training: dict[str, JsonValue],
     gate: ChestGate,
+    familiarity: FamiliarityRules,
     rules: DecisionRules | None = None,
 ) -> ModelRecord:
     """What is known of a model but for the time its run took. training: in addition to what the settings say."""
@@ -51,6 +53,7 @@ def make_record(
         metrics=metrics,
         thresholds=rules,
         chest_gate=gate,
+        familiarity=familiarity,
         training={**training_record(settings), **training},
         warnings=(PHANTOM_WARNING, *split_warnings) if dataset.kind == "phantoms" else split_warnings,
         seed=settings.seed,

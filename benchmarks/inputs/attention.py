@@ -19,7 +19,7 @@ from service.explain.overlay import on_slice
 from service.model.serving_model import LoadOptions, ServingModel, load_model, prepare_model
 from shared.artifact import ATTENTION_NAME, OUTPUT_NAME
 from shared.box import Box
-from shared.imaging import to_placed_tensor
+from shared.imaging import place
 from trainer.evaluation.intervals import wilson
 from trainer.phantoms.phantom import SLICES_PER_CASE, draw_phantom, nodule_mask
 
@@ -34,7 +34,7 @@ def measure(model: ServingModel, cases: int) -> dict[str, dict[str, object]]:
         for label in (1, 2):
             seed, index = _FIRST_SEED + number, (5 * number) % SLICES_PER_CASE
             grey, nodule = draw_phantom(label, seed, index), nodule_mask(label, seed, index)
-            tensor, box = to_placed_tensor(grey, spec)
+            tensor, box, _ = place(grey, spec)
             outputs = engine.infer_with_attention(tensor[np.newaxis])
             chance = _share_of_body(nodule, tensor, box)
             occluded = occlusion_grid(

@@ -81,7 +81,7 @@ class GateUnderTest:
     """A version as the service loads it, with its gate; without one, the image checks on what chest_resnet sees."""
 
     def __init__(self, version_dir: Path | None) -> None:
-        self._gate = Gate("flag", Metrics())
+        self._gate = Gate("flag", "flag", Metrics())
         self._decoder = SliceDecoder()
         self._model: ServingModel | None = None
         if version_dir is None:

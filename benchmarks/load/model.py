@@ -79,7 +79,7 @@ def _publish(model_dir: Path, seed: int, network: NetworkName) -> None:
         duration_s=0.0,
     )
     keras.utils.set_random_seed(seed)
-    model = taken_apart(build_network(network, facts.preprocessing, len(facts.classes.names)), np.empty(0, np.uint8))
+    model = taken_apart(build_network(network, facts.preprocessing, len(facts.classes.names)), {})
     publish(assemble([model], 1.0), facts, model_dir)
 
 

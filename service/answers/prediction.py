@@ -1,8 +1,10 @@
 """Manifest and outcome → what is answered for one slice, whoever asks."""
 
-from service.answers.warnings import warnings_of
+from dataclasses import asdict
+
+from service.answers.warnings import WITHHELD, warnings_of
 from service.inference.chest_gate import Predicted
-from service.schemas import Decision, Prediction
+from service.schemas import Decision, Familiarity, Prediction
 from shared.artifact import Manifest
 
 
@@ -11,12 +13,18 @@ def prediction_of(manifest: Manifest, predicted: Predicted, request_id: str, fra
     names, probabilities = manifest.classes.names, predicted.probabilities.tolist()
     every = dict(zip(names, probabilities, strict=True))
     called, rules = names[int(predicted.probabilities.argmax())], manifest.thresholds
+    decision = rules and Decision(**dict(rules.decide(probabilities)))
+    kept = rules and list(rules.prediction_set(probabilities))
+    if decision and predicted.is_withheld:
+        decision = decision.model_copy(update={"verdict": "uncertain", "reason": WITHHELD})
+        kept = list(names)
     return Prediction(
         prediction=called,
         confidence=every[called],
         all_predictions=every,
-        decision=rules and Decision(**dict(rules.decide(probabilities))),
-        prediction_set=rules and list(rules.prediction_set(probabilities)),
+        decision=decision,
+        prediction_set=kept,
+        familiarity=predicted.familiarity and Familiarity(**asdict(predicted.familiarity)),
         model_version=manifest.model_version,
         request_id=request_id,
         warnings=warnings_of(manifest, predicted, frame),

@@ -4,6 +4,8 @@ from service.inference.chest_gate import Predicted, warning_of
 from shared.artifact import Manifest
 
 DISCLAIMER = "Research and education only: not for diagnosis."
+UNFAMILIAR = "This slice is unlike those that the model was trained on: none of the model's figures hold for it."
+WITHHELD = "The slice is unlike those that the model was trained on, so that no verdict is given."
 UNMEASURED_ON_DICOM = (
     "This model was trained on exported images (JPEG, PNG), none of them DICOM: its accuracy on DICOM is unmeasured."
 )
@@ -25,4 +27,6 @@ def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None) -> 
         warnings.append(UNMEASURED_ON_EXPORTS)
     if predicted.frames > 1:
         warnings.append(f"The file has {predicted.frames} frames; this answer is for frame {frame or 1} alone.")
+    if predicted.familiarity and not predicted.familiarity.is_familiar:
+        warnings.append(f"{UNFAMILIAR} {' '.join(predicted.familiarity.reasons)}")
     return warnings + warning_of(predicted.doubts) if predicted.doubts else warnings

@@ -75,7 +75,9 @@ class Explainer:
     """The thread, and its bounded queue."""
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics, decoder: SliceDecoder) -> None:
-        self._preparer = Preparer(decoder, Gate(settings.ood_policy, metrics), timed=lambda _: None)
+        self._preparer = Preparer(
+            decoder, Gate(settings.ood_policy, settings.unfamiliar_policy, metrics), timed=lambda _: None
+        )
         self.batcher: MicroBatcher[ServingModel, tuple[Question, Encoded], Explanation | Exception] = MicroBatcher(
             self._compute,
             self._compute,
@@ -118,7 +120,7 @@ class Explainer:
             outputs = model.infer_with_attention(prepared.tensor[np.newaxis])
         except OSError:  # this machine starts or leaves no process now: neither the slice's fault nor the model's
             return QueueFull(_NO_PROCESS_S)
-        predicted = self._preparer.gate.judge(prepared, outputs, 0, model.chest_gate)
+        predicted = self._preparer.gate.judge(prepared, outputs, 0, model.chest_gate, model.manifest.familiarity)
         if isinstance(predicted, Exception):
             return predicted
         probabilities, attention = outputs[OUTPUT_NAME][0], outputs.get(ATTENTION_NAME)

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from service.engines.base import Outputs
 from service.errors import ProblemError, ProblemKind
 from service.metrics import Metrics
-from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
+from shared.artifact import DISTANCE_NAME, FAMILIARITY_NAME, OUTPUT_NAME
 from shared.chest_ct import SURE, Check, ChestGate, look_at
+from shared.familiarity import Acquisition, Familiarity, FamiliarityRules
 from shared.imaging import SliceTensor
 from shared.raster.colour import is_coloured
 from shared.raster.decode import ImageBytes, ImageType, RasterHeader
 
 OutOfDistributionPolicy = Literal["reject", "flag"]
+UnfamiliarPolicy = Literal["uncertain", "flag", "reject"]
 
 _REASONS: dict[Check, str] = {
     "colour": "The picture is in colour.",
@@ -37,12 +39,26 @@ class NotAChestCT(ProblemError):
         super().__init__(f"This does not look like a CT slice of the chest. {' '.join(self.reasons)}")
 
 
+class UnfamiliarSlice(ProblemError):
+    """A chest slice unlike those that the version was trained on; reasons are sentences fit for the sender."""
+
+    kind = ProblemKind(
+        "unfamiliar-slice", 422, "Unlike the slices that the model knows", lambda: UnfamiliarSlice(("It is smoother.",))
+    )
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        self.reasons = list(reasons)
+        super().__init__(f"No figure of this model holds for such a slice, and it is not answered. {' '.join(reasons)}")
+
+
 class Prepared(NamedTuple):
     """A slice as the network takes it, of a file of this kind with so many frames."""
 
     tensor: SliceTensor
     doubts: tuple[Check, ...] | None
     """What spoke against a chest slice before the network saw it; None: it is answered whatever it shows."""
+    acquisition: Acquisition | None = None
+    """How it was made, as far as it shows; None where the version does not ask."""
     kind: ImageType = "png"
     frames: int = 1
 
@@ -58,6 +74,10 @@ class Predicted:
     doubts: tuple[Check, ...]
     kind: ImageType
     frames: int = 1
+    familiarity: Familiarity | None = None
+    """None where the version has none."""
+    is_withheld: bool = False
+    """Whether the slice is unfamiliar and so gets no verdict."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,7 @@ class Gate:
     """Looks at slices before and after the network, and refuses them or lets them pass with a warning."""
 
     policy: OutOfDistributionPolicy
+    unfamiliar_policy: UnfamiliarPolicy
     metrics: Metrics
 
     def look(
@@ -85,7 +106,9 @@ class Gate:
             raise NotAChestCT(doubts)
         return doubts
 
-    def judge(self, slice_: Prepared, outputs: Outputs, row: int, limits: ChestGate) -> Predicted | NotAChestCT:
+    def judge(
+        self, slice_: Prepared, outputs: Outputs, row: int, limits: ChestGate, known: FamiliarityRules | None = None
+    ) -> Predicted | NotAChestCT | UnfamiliarSlice:
         """What the network's outputs say of the slice that is this row of them: its answer, or why it has none."""
         doubts, limit = slice_.doubts or (), limits.max_distance
         if slice_.doubts is not None and limit is not None and DISTANCE_NAME in outputs:
@@ -94,7 +117,24 @@ class Gate:
                 doubts = (*doubts, "distance")
                 if self._is_refused(("distance",)):
                     return NotAChestCT(doubts)  # not raised: its traceback would hold the batch
-        return Predicted(outputs[OUTPUT_NAME][row], doubts, slice_.kind, slice_.frames)
+        familiarity = None
+        if known and slice_.acquisition:
+            texture = float(outputs[FAMILIARITY_NAME][row]) if FAMILIARITY_NAME in outputs else None
+            familiarity = known.judge(slice_.acquisition, texture)
+            if not familiarity.is_familiar:
+                self.metrics.unfamiliar.inc()
+                if self.unfamiliar_policy == "reject":
+                    return UnfamiliarSlice(familiarity.reasons)  # not raised, either
+        return Predicted(
+            outputs[OUTPUT_NAME][row],
+            doubts,
+            slice_.kind,
+            slice_.frames,
+            familiarity,
+            is_withheld=familiarity is not None
+            and not familiarity.is_familiar
+            and self.unfamiliar_policy == "uncertain",
+        )
 
     def _is_refused(self, doubts: tuple[Check, ...]) -> bool:
         """Count new doubts, and say what follows from them."""

@@ -30,7 +30,9 @@ class Predictor:
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics, options: LoadOptions) -> None:
         self.decoder = SliceDecoder(RasterLimits(max_pixels=settings.max_pixels))
-        self._preparer = Preparer(self.decoder, Gate(settings.ood_policy, metrics), metrics.decode_seconds.observe)
+        self._preparer = Preparer(
+            self.decoder, Gate(settings.ood_policy, settings.unfamiliar_policy, metrics), metrics.decode_seconds.observe
+        )
         scorer = Scorer(self._preparer, metrics)
         # so many places that slow files leave the others half of the queue
         places = max(1, settings.max_queue // 2)

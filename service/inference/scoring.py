@@ -15,7 +15,8 @@ from service.inference.chest_gate import Gate, Predicted, Prepared
 from service.metrics import Metrics
 from service.model.serving_model import ServingModel
 from shared.box import Box
-from shared.imaging import SliceTensor, to_placed_tensor
+from shared.familiarity import acquisition_of
+from shared.imaging import SliceTensor, place
 from shared.raster.decode import GreySlice, ImageBytes, RasterHeader
 from shared.slices import SliceDecoder
 
@@ -47,10 +48,13 @@ class Preparer:
         """
         started, spec = time.perf_counter(), model.manifest.preprocessing
         decoded = self.decoder.decode(file.body, spec.window, header=file.header, frame=file.frame)
-        tensor, box = to_placed_tensor(decoded.grey, spec, decoded.air_grey)
+        placed = place(decoded.grey, spec, decoded.air_grey)
+        acquisition = None
+        if model.manifest.familiarity:
+            acquisition = acquisition_of(decoded.grey, placed, decoded.air_grey)
         self.timed(time.perf_counter() - started)
-        doubts = self.gate.look(file.body, file.header, tensor, model.chest_gate)
-        return Prepared(tensor, doubts, decoded.kind, decoded.frames), box, decoded.grey
+        doubts = self.gate.look(file.body, file.header, placed.tensor, model.chest_gate)
+        return Prepared(placed.tensor, doubts, acquisition, decoded.kind, decoded.frames), placed.box, decoded.grey
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,9 @@ class Scorer:
                 self.metrics.inferred(time.perf_counter() - started)
             rows, judge = iter(range(len(slices))), self.preparer.gate.judge
             return [
-                one if isinstance(one, Exception) else judge(one, outputs, next(rows), model.chest_gate)
+                one
+                if isinstance(one, Exception)
+                else judge(one, outputs, next(rows), model.chest_gate, model.manifest.familiarity)
                 for one in prepared
             ]
         finally:

@@ -4,8 +4,6 @@ import resource
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
 from trainer.publishing.model_record import ModelRecord
@@ -48,7 +46,7 @@ def publish_untrained(repository: Path, seed: int, **overrides: Any) -> int:
     keras.utils.set_random_seed(seed)
     model = build_network(network, record.preprocessing, len(record.classes.names))
     if has_attention:
-        model = assemble([taken_apart(model, np.empty(0, np.uint8))], 1.0)
+        model = assemble([taken_apart(model, {})], 1.0)
     return publish(model, record, repository / model_name, figures, signing_key=signing_key)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from shared.classes import ClassSet
+from shared.familiarity import Acquisition
 from shared.raster.decode import ImageType
 from trainer.data.balance import Indices, Labels
 from trainer.data.similarity import Thumbnails
@@ -19,6 +20,9 @@ from trainer.terminal import printable
 
 PHANTOM_MARKER = "PHANTOMS.txt"
 """A file of this name beside the class folders says that the slices are drawn, not scanned."""
+
+AS_IS = "as it is"
+"""Beside the names of views: the slice itself."""
 
 DatasetKind = Literal["slices", "phantoms"]
 
@@ -100,9 +104,15 @@ class Slices:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Slices):
-    """Slices in memory. images: uint8 [n, height, width, 1], prepared; kinds: types of the files, one a slice."""
+    """Slices in memory. images: uint8 [n, height, width, 1], prepared; kinds: types of the files, one a slice.
+
+    acquisitions: how each was acquired and shown, one a slice. views: of every slice as many more, by the name that
+    trainer.data.views.VIEWS has for them.
+    """
 
     images: NDArray[np.uint8]
+    acquisitions: tuple[Acquisition, ...] = ()
+    views: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     kinds: tuple[ImageType, ...] = ()
     kind: DatasetKind
 
@@ -115,6 +125,8 @@ class Dataset(Slices):
         return replace(
             self,
             images=self.images[rows],
+            acquisitions=picked(self.acquisitions),
+            views={name: images[rows] for name, images in self.views.items()},
             labels=self.labels[rows],
             digests=picked(self.digests),
             files=picked(self.files),
@@ -122,6 +134,11 @@ class Dataset(Slices):
             patients=picked(self.patients),
             kinds=picked(self.kinds),
         )
+
+    @property
+    def seen(self) -> dict[str, NDArray[np.uint8]]:
+        """All that a network may be shown of the slices: as they are, and their views."""
+        return {AS_IS: self.images, **self.views}
 
     def digest(self) -> str:
         """SHA-256 over the class and file digest of every slice, whatever its file is called and where it lies."""

@@ -6,7 +6,8 @@ prepared slices stay in memory as uint8 (50 kB each at 224 x 224), so an epoch d
 
 import hashlib
 import secrets
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +16,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from shared.dicom.errors import DecoderUnavailable
-from shared.imaging import PreprocessingSpec, to_tensor
+from shared.familiarity import Acquisition, acquisition_of
+from shared.imaging import PreprocessingSpec, SliceTensor, place, to_tensor
 from shared.raster.decode import GreySlice, ImageType, SliceError
 from shared.slices import DecodedSlice, SliceDecoder
 from shared.window import LUNG_WINDOW, Window
-from trainer.data.dataset import ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile, file_name
+from trainer.data.dataset import AS_IS, ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile, file_name
 from trainer.data.similarity import thumbnail
+from trainer.data.views import VIEWS
 from trainer.progress import in_threads, with_progress
 from trainer.terminal import counted
 
@@ -65,16 +68,31 @@ class ReadFolder(Generic[Seen]):
         }
 
 
-def read_dataset(index: FolderIndex, spec: PreprocessingSpec, threads: int | None = None) -> Dataset:
+def read_dataset(
+    index: FolderIndex, spec: PreprocessingSpec, threads: int | None = None, views: Collection[str] = ()
+) -> Dataset:
     """Decode and prepare every indexed file, one thread per core unless told otherwise; shows progress.
+
+    views: names of trainer.data.views.VIEWS that are wanted of each slice; equal on every call.
 
     A file that is no whole JPEG, PNG or DICOM slice is listed in the result's `skipped` and left out. Raises
     ClassWithoutSlices, naming the class, where nothing is left of one.
     """
-    read = read_files(index, lambda slice_: to_tensor(slice_.grey, spec, slice_.air_grey), threads, spec.window)
+
+    def look(slice_: DecodedSlice) -> tuple[Acquisition, dict[str, SliceTensor]]:
+        grey, air = slice_.grey, slice_.air_grey
+        placed, seed = place(grey, spec, air), zlib.crc32(grey.tobytes())
+        seen = {AS_IS: placed.tensor}
+        for number, name in enumerate(views):
+            seen[name] = to_tensor(VIEWS[name](grey, np.random.default_rng((seed, number))), spec)
+        return acquisition_of(grey, placed, air), seen
+
+    read = read_files(index, look, threads, spec.window)
     return Dataset(
         **read.fields(),
-        images=np.stack([one.seen for one in read.whole]),
+        images=np.stack([one.seen[1][AS_IS] for one in read.whole]),
+        acquisitions=tuple(one.seen[0] for one in read.whole),
+        views={name: np.stack([one.seen[1][name] for one in read.whole]) for name in views},
         kinds=tuple(one.kind for one in read.whole),
         kind=index.kind,
     )

@@ -1,15 +1,15 @@
 """Fitted members → one model with one signature: features once, a head a member, calibrated, averaged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import keras
 
-from shared.artifact import ATTENTION_NAME, DISTANCE_NAME, INPUT_NAME, OUTPUT_NAME
+from shared.artifact import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAME
 from trainer.errors import TrainerError
 from trainer.networks.attention import NotSeparable, attention, mean_of
-from trainer.networks.chest_distance import ChestDistance
+from trainer.networks.feature_distance import FeatureDistance
 from trainer.training.members import Member
 
 
@@ -21,13 +21,16 @@ class NoMembers(TrainerError):
 
 
 def assemble(
-    members: Sequence[Member], temperature: float, name: str = "ensemble", distances: Sequence[ChestDistance] = ()
+    members: Sequence[Member],
+    temperature: float,
+    name: str = "ensemble",
+    distances: Mapping[str, Sequence[FeatureDistance]] | None = None,
 ) -> keras.Model:
     """One model of all members: image uint8 [B, H, W, 1] → dictionary of named outputs.
 
     "probabilities" float32 [B, C] are the mean, over members, of softmax(logits / temperature). A network that several
-    members share is computed once. "chest_distance" float32 [B] is there where distances are given, one a member: their
-    mean. "attention" float32 [B, h, w, C] is there where all members' logits can be split into what each place adds:
+    members share is computed once. distances: by the name of an output float32 [B], one a member: their mean.
+    "attention" float32 [B, h, w, C] is there where all members' logits can be split into what each place adds:
     the mean over places is the mean of the members' logits / temperature. Raises NoMembers.
     """
     if not members:
@@ -43,9 +46,9 @@ def assemble(
         keras.ops.softmax(member.head.in_graph(one) / temperature) for member, one in zip(members, seen, strict=True)
     ]
     outputs = {OUTPUT_NAME: _named_mean(answers, OUTPUT_NAME)}
-    if distances:
-        far = [distance.in_graph(one) for one, distance in zip(seen, distances, strict=True)]
-        outputs[DISTANCE_NAME] = _named_mean(far, DISTANCE_NAME)
+    for output, of_members in (distances or {}).items():
+        far = [distance.in_graph(one) for one, distance in zip(seen, of_members, strict=True)]
+        outputs[output] = _named_mean(far, output)
     if len(places) == len(networks):
         outputs[ATTENTION_NAME] = _named_mean([grid / temperature for grid in places], ATTENTION_NAME)
     return keras.Model(image, outputs, name=name)

@@ -4,6 +4,7 @@ Each is fitted with NumPy in seconds, and can become part of a Keras graph where
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from trainer.data.balance import Labels
 from trainer.data.cases import Groups
 from trainer.networks.attention import Affine
 
-FittedHeadName = Literal["lda", "logistic", "neighbours"]
+FittedHeadName = Literal["lda", "steady", "logistic", "neighbours"]
 Features = NDArray[np.float32]
 """float32 [n, D]: what a frozen network says of n slices."""
 Logits = NDArray[np.float64]
@@ -32,6 +33,7 @@ _SPREAD = 1000.0  # squared length of a typical standardised slice; fixes what a
 _ROUNDING = 1e-8  # variances below this share of the largest are zero
 _COMPONENTS = 150
 _SHRINKAGE = 0.7
+_VIEWED = 1.0  # weight of what views change, in the covariance within classes
 _PRIOR = 0.5  # 0: classes count alike; 1: as often as they come
 _PENALTY = 0.01  # C of the logistic regression
 _SHARPNESS = 0.01  # of cosine similarities: the most alike slice decides, unless others are as alike
@@ -149,8 +151,12 @@ def fit_head(
     *,
     blocks: tuple[int, ...],
     classes: int,
+    views: Sequence[Features] = (),
 ) -> LinearHead | NeighbourHead:
     """Fit to slices float32 [n, D] of cases; every class is there. blocks: widths that weigh alike, D in all.
+
+    views: of the same slices, float32 [n, D] each; only "steady" looks at them. It is the discriminant "lda" that
+    counts what views change among what slices of a class differ in, and so leans less on what they change.
 
     A slice of a case of m slices weighs 1 / sqrt(m): a long case counts more than a short one, but not by as much as it
     is longer. Classes weigh alike, but for the discriminant's priors, which lie halfway between that and what comes.
@@ -165,9 +171,16 @@ def fit_head(
         relative = standardised - centre
         directions = relative / np.linalg.norm(relative, axis=1, keepdims=True)
         return NeighbourHead(standardiser, evened, centre, directions, np.eye(classes)[labels])
-    basis = _principal_axes(standardised - centre, _COMPONENTS if name == "lda" else len(labels))
-    fit = _discriminant if name == "lda" else _logistic
-    directions, bias = fit((standardised - centre) @ basis, labels, _slice_weights(groups), classes)
+    basis = _principal_axes(standardised - centre, len(labels) if name == "logistic" else _COMPONENTS)
+    reduced, weights = (standardised - centre) @ basis, _slice_weights(groups)
+    if name == "logistic":
+        directions, bias = _logistic(reduced, labels, weights, classes)
+    else:
+        scatter = np.zeros((basis.shape[1],) * 2)
+        for view in views if name == "steady" else ():
+            moved = (standardiser.apply(view) * evened - centre) @ basis - reduced
+            scatter += (moved * weights[:, np.newaxis]).T @ moved / weights.sum() / len(views)
+        directions, bias = _discriminant(reduced, labels, weights, classes, _VIEWED * scatter)
     unrotated = basis @ directions
     return LinearHead(standardiser, evened[:, np.newaxis] * unrotated, bias - centre @ unrotated)
 
@@ -194,8 +207,10 @@ def _slice_weights(groups: Groups) -> Matrix:
     return np.asarray(1 / np.sqrt(sizes[case]), np.float64)
 
 
-def _discriminant(reduced: Matrix, labels: Labels, weights: Matrix, classes: int) -> tuple[Matrix, Matrix]:
-    """Linear discriminant analysis with a covariance shrunk towards a sphere.
+def _discriminant(
+    reduced: Matrix, labels: Labels, weights: Matrix, classes: int, scatter: Matrix
+) -> tuple[Matrix, Matrix]:
+    """Linear discriminant analysis with a covariance shrunk towards a sphere; scatter [k, k] is added to it first.
 
     Shrinkage as in Friedman 1989 (10.1080/01621459.1989.10478752), of the covariance that the classes share. Priors are
     proportional to the square root of what the slices of a class weigh together.
@@ -204,7 +219,7 @@ def _discriminant(reduced: Matrix, labels: Labels, weights: Matrix, classes: int
     weight_of_class = one_hot.sum(axis=0)
     means = one_hot.T @ reduced / weight_of_class[:, np.newaxis]
     residual = reduced - means[labels]
-    covariance = (residual * weights[:, np.newaxis]).T @ residual / weights.sum()
+    covariance = (residual * weights[:, np.newaxis]).T @ residual / weights.sum() + scatter
     width = len(covariance)
     sphere = np.eye(width) * np.trace(covariance) / width
     directions = np.linalg.solve((1 - _SHRINKAGE) * covariance + _SHRINKAGE * sphere, means.T)

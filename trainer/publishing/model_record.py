@@ -5,6 +5,7 @@ from pydantic import BaseModel, JsonValue
 from shared.chest_ct import ChestGate
 from shared.classes import ClassSet
 from shared.decisions import DecisionRules
+from shared.familiarity import FamiliarityRules
 from shared.imaging import PreprocessingSpec
 
 
@@ -19,6 +20,7 @@ class ModelRecord(BaseModel, frozen=True):
     metrics: dict[str, JsonValue]
     thresholds: DecisionRules | None = None
     chest_gate: ChestGate | None = None
+    familiarity: FamiliarityRules | None = None
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     seed: int

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.chest_ct import ChestGate, ImageLimits, look_at
-from trainer.data.dataset import Dataset
+from shared.chest_ct import ANY_WINDOW, ChestGate, look_at
+from trainer.data.dataset import AS_IS, Dataset
 from trainer.data.splits import Split
-from trainer.networks.chest_distance import ChestDistance, fit_distance
+from trainer.data.views import SHOWN
+from trainer.networks.feature_distance import FeatureDistance, fit_distance
+from trainer.networks.heads import Matrix
 from trainer.training.members import Member
 
 logger = logging.getLogger(__name__)
@@ -20,35 +22,46 @@ _ROOM = 1.15  # above that quantile: slices of other scanners lie a little furth
 
 def fit_gate(
     dataset: Dataset, members: Sequence[Member], splits: Sequence[Split]
-) -> tuple[tuple[ChestDistance, ...], ChestGate]:
+) -> tuple[tuple[FeatureDistance, ...], ChestGate]:
     """Fit a distance to each member's training slices, and choose limits by those that were held out of it.
 
+    Both as they are and as other hospitals might show them, so that a window or a frame makes nothing a stranger.
     Returns the distances, one a member, to be built into the model, and what the manifest says of them.
     Phantoms set no limit to the distance: a model that has never seen a patient cannot tell what a chest looks like.
     """
-    distances, unseen = [], []
+    shown = [name for name in (AS_IS, SHOWN) if name in dataset.seen]
+    distances: list[FeatureDistance] = []
+    unseen: dict[str, list[Matrix]] = {name: [] for name in shown}
     for member, split in zip(members, splits, strict=True):
-        held_out = member.features_of(split.validation)
-        distance = fit_distance(member.features_of(split.training)).in_units_of(held_out)
+        fitted = fit_distance(np.concatenate([member.features_of(split.training, name) for name in shown]))
+        distance = fitted.in_units_of(member.features_of(split.validation))
         distances.append(distance)
-        unseen.append(distance.of(held_out))
-    every = np.concatenate(unseen)
-    limit = float(np.quantile(every, _QUANTILE)) * _ROOM
-    doubted = float(np.mean([bool(ImageLimits().doubts(look_at(image))) for image in dataset.images]))
-    if doubted > _TOLERATED:
+        for name in shown:
+            unseen[name].append(distance.of(member.features_of(split.validation, name)))
+    every = {name: np.concatenate(parts) for name, parts in unseen.items()}
+    limit = max(float(np.quantile(far, _QUANTILE)) for far in every.values()) * _ROOM
+    doubted = {
+        name: float(np.mean([bool(ANY_WINDOW.doubts(look_at(image))) for image in dataset.seen[name]]))
+        for name in shown
+    }
+    if doubted[AS_IS] > _TOLERATED:
         logger.warning(
-            "%.1f %% of the slices do not look like chest CT: this version refuses nothing by its looks", 100 * doubted
+            "%.1f %% of the slices do not look like chest CT: this version refuses nothing by its looks",
+            100 * doubted[AS_IS],
         )
+    as_is = every[AS_IS]
     gate = ChestGate(
-        image_limits=ImageLimits() if doubted <= _TOLERATED else None,
+        image_limits=ANY_WINDOW if doubted[AS_IS] <= _TOLERATED else None,
         max_distance=None if dataset.kind == "phantoms" else limit,
         figures={
-            "refused_by_image_limits": doubted,
-            "refused_unseen_by_distance": float((every > limit).mean()),
-            "unseen_slices": len(every),
+            "refused_by_image_limits": doubted[AS_IS],
+            "refused_unseen_by_distance": float((as_is > limit).mean()),
+            "unseen_slices": len(as_is),
             "distance_quantiles": {
-                str(share): float(np.quantile(every, share)) for share in (0.05, 0.5, 0.95, 0.99, 1.0)
+                str(share): float(np.quantile(as_is, share)) for share in (0.05, 0.5, 0.95, 0.99, 1.0)
             },
+            "refused_views": {name: float((every[name] > limit).mean()) for name in shown if name != AS_IS},
+            "refused_views_by_image_limits": {name: doubted[name] for name in shown if name != AS_IS},
         },
     )
     return tuple(distances), gate

@@ -2,13 +2,15 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds, hold_out_to_stop
-from trainer.evaluation.calibration import Calibrated, cross_fit
+from trainer.data.views import ACQUIRED
+from trainer.evaluation.calibration import Calibrated, cross_fit, softmax
 from trainer.networks.heads import Logits
 from trainer.settings import TrainerSettings
 from trainer.training.members import Learner, Member
@@ -26,6 +28,8 @@ class CrossValidated:
     members: tuple[Member, ...]
     logits: Logits
     calibrated: Calibrated
+    viewed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Calibrated probabilities of each view, likewise."""
 
 
 def cross_validate(
@@ -41,6 +45,7 @@ def cross_validate(
     arguments give equal results, resumed or not.
     """
     logits = np.empty((len(dataset), len(dataset.classes.names)))
+    viewed = {name: np.empty_like(logits) for name in (ACQUIRED,) if name in dataset.views}
     members = []
     for fold in range(len(folds)):
         started, held_out = time.monotonic(), folds.split(fold).validation
@@ -54,6 +59,8 @@ def cross_validate(
             if work is not None:
                 work.keep(name, member.save)
         logits[held_out] = member.logits(held_out)
+        for name, of_view in viewed.items():
+            of_view[held_out] = member.logits(held_out, name)
         members.append(member)
         right = float((logits[held_out].argmax(axis=1) == dataset.labels[held_out]).mean())
         logger.info(
@@ -61,4 +68,7 @@ def cross_validate(
             fold + 1, len(folds), len(held_out), len(np.unique(folds.cases.groups[held_out])), right,
             time.monotonic() - started,
         )  # fmt: skip
-    return CrossValidated(tuple(members), logits, cross_fit(logits, dataset.labels, folds.fold_of))
+    calibrated = cross_fit(logits, dataset.labels, folds.fold_of)
+    temperatures = np.asarray(calibrated.of_folds)[folds.fold_of, np.newaxis]
+    probabilities = {name: softmax(of_view / temperatures) for name, of_view in viewed.items()}
+    return CrossValidated(tuple(members), logits, calibrated, probabilities)

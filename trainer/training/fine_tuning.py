@@ -67,11 +67,11 @@ class FineTuning:
         plain = self._network("none")
         plain.set_weights(network.get_weights())
         weights, bias = (np.asarray(value, np.float32) for value in logits.get_weights())
-        return Member(plain, LinearMap(weights, bias), dataset.images)
+        return Member(plain, LinearMap(weights, bias), dataset.seen)
 
     def load(self, file: Path) -> Member:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
-        return Member.load(file, self._network("none"), self._dataset.images)
+        return Member.load(file, self._network("none"), self._dataset.seen)
 
     def _network(self, weights: str | None = None) -> keras.Model:
         """A model, image → features: the backbone's last feature map, weighed by where attention lies."""

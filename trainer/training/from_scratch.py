@@ -4,7 +4,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.data.balance import Indices, balanced
 from trainer.data.dataset import Dataset
@@ -12,7 +11,7 @@ from trainer.networks.heads import LinearMap
 from trainer.networks.registry import build_network
 from trainer.settings import TrainerSettings
 from trainer.training.fit import History, fit, seed_everything
-from trainer.training.members import Member
+from trainer.training.members import Member, Seen
 
 
 class FromScratch:
@@ -25,14 +24,14 @@ class FromScratch:
         """Train a network; validation rows decide which epoch is kept, without them it is the last one."""
         rows = balanced(self._dataset.labels, training, self._settings.balance_of_network, seed)
         model, _ = fit_network(self._dataset, rows, validation, self._settings, seed)
-        return taken_apart(model, self._dataset.images)
+        return taken_apart(model, self._dataset.seen)
 
     def load(self, file: Path) -> Member:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
         settings = self._settings
         model = build_network(settings.network, settings.preprocessing, len(self._dataset.classes.names))
-        member = taken_apart(model, self._dataset.images)
-        return Member.load(file, member.network, member.images)
+        member = taken_apart(model, self._dataset.seen)
+        return Member.load(file, member.network, member.seen)
 
 
 def fit_network(
@@ -49,8 +48,8 @@ def fit_network(
     return model, history
 
 
-def taken_apart(model: keras.Model, images: NDArray[np.uint8]) -> Member:
+def taken_apart(model: keras.Model, seen: Seen) -> Member:
     """All layers but the last as the network; the last, a softmax of a linear map, as the map alone."""
     last = model.layers[-1]
     weights, bias = (np.asarray(value, np.float32) for value in last.get_weights())
-    return Member(keras.Model(model.input, last.input), LinearMap(weights, bias), images)
+    return Member(keras.Model(model.input, last.input), LinearMap(weights, bias), seen)

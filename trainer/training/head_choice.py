@@ -5,6 +5,7 @@ is best; where they are of cases that were seen in training (a split by image), 
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -16,35 +17,47 @@ from trainer.networks.heads import Features, FittedHeadName, fit_head
 
 logger = logging.getLogger(__name__)
 
-_CANDIDATES: tuple[FittedHeadName, ...] = ("lda", "neighbours")
+_CANDIDATES: tuple[FittedHeadName, ...] = ("lda", "steady", "neighbours")
 _FOLDS = 5
 _SEED = 99  # no seed of an outer split, which would lay the inner folds along the outer ones
 
 
 def choose_head(
-    features: Features, labels: Labels, groups: Groups, *, blocks: tuple[int, ...], classes: int
+    features: Features,
+    labels: Labels,
+    groups: Groups,
+    *,
+    blocks: tuple[int, ...],
+    classes: int,
+    views: Sequence[Features] = (),
 ) -> FittedHeadName:
     """The candidate with the highest mean of accuracy and balanced accuracy out of fold, groups held together.
 
-    Give every slice a group of its own where held-out slices may be of seen cases. With fewer cases than folds in a
-    class there is nothing to judge by, and the first candidate is taken.
+    views: of the slices, as other scanners might show them: what is right on them counts as much as what is right on
+    the slices. Give every slice a group of its own where held-out slices may be of seen cases. With fewer cases than
+    folds in a class there is nothing to judge by, and the first candidate is taken.
     """
+    candidates = _CANDIDATES if views else tuple(name for name in _CANDIDATES if name != "steady")
     of_class = [len(np.unique(groups[labels == label])) for label in range(classes)]
     folds = min(_FOLDS, *of_class)
     if folds < 2:  # noqa: PLR2004 # a fold needs another one to learn from
-        return _CANDIDATES[0]
+        return candidates[0]
     splits = list(StratifiedGroupKFold(folds, shuffle=True, random_state=_SEED).split(features, labels, groups))
     if any(len(np.unique(labels[training])) < classes for training, _ in splits):
-        return _CANDIDATES[0]
+        return candidates[0]
+    seen = (features, *views)
     scores = {}
-    for name in _CANDIDATES:
-        logits = np.empty((len(labels), classes))
+    for name in candidates:
+        logits = np.empty((len(seen), len(labels), classes))
         for training, held_out in splits:
             head = fit_head(
-                name, features[training], labels[training], groups[training], blocks=blocks, classes=classes
-            )
-            logits[held_out] = head.logits(features[held_out])
-        predicted = logits.argmax(axis=1)
-        scores[name] = (accuracy_score(labels, predicted) + balanced_accuracy_score(labels, predicted)) / 2
+                name, features[training], labels[training], groups[training],
+                blocks=blocks, classes=classes, views=[view[training] for view in views],
+            )  # fmt: skip
+            logits[:, held_out] = [head.logits(one[held_out]) for one in seen]
+        predicted = logits.argmax(axis=2)
+        scores[name] = float(
+            np.mean([accuracy_score(labels, one) + balanced_accuracy_score(labels, one) for one in predicted]) / 2
+        )
     logger.info("Heads on held-out cases: %s", ", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
-    return max(_CANDIDATES, key=lambda name: scores[name])
+    return max(candidates, key=lambda name: scores[name])

@@ -1,11 +1,13 @@
 """Which way of fitting members the settings ask for."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
 from trainer.data.cases import Groups
 from trainer.data.dataset import Dataset
+from trainer.networks.heads import Features
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 from trainer.training.fine_tuning import FineTuning
 from trainer.training.from_scratch import FromScratch
@@ -15,7 +17,7 @@ from trainer.training.work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
 
-_FEATURES_FILE = "features.npy"
+_FEATURES_FILE = "features.npz"
 
 
 def make_learner(
@@ -32,8 +34,13 @@ def make_learner(
         return FineTuning(dataset, settings)
     if work is None:
         return FrozenFeatures(dataset, groups, settings)
-    stored = work.load(_FEATURES_FILE, lambda file: np.load(file, allow_pickle=False))
+    stored = work.load(_FEATURES_FILE, _read_features)
     learner = FrozenFeatures(dataset, groups, settings, stored)
     if stored is None:
         work.keep(_FEATURES_FILE, learner.save_features)
     return learner
+
+
+def _read_features(file: Path) -> dict[str, Features]:
+    with np.load(file, allow_pickle=False) as stored:
+        return dict(stored)

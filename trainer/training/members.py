@@ -1,5 +1,6 @@
 """One fitted member of a model: what training on one part of the slices gives, whichever way it was trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -10,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.balance import Indices
+from trainer.data.dataset import AS_IS
 from trainer.networks.heads import Features, Head, LinearHead, LinearMap, Logits, NeighbourHead, Standardiser
+
+Seen = Mapping[str, NDArray[np.uint8]]
+Known = dict[tuple[str, int], NDArray[np.float32]]
 
 _BATCH = 8  # slices, where features are asked for
 _HEADS: tuple[Any, ...] = (LinearMap, LinearHead, NeighbourHead)
@@ -21,27 +26,29 @@ class Member:
     """A fitted member. It answers for rows of the dataset it came from, and can become part of a model for others.
 
     network: image uint8 [B, H, W, 1] → features [B, D]; members that share one are computed once. head: features →
-    logits. images: uint8 [n, H, W, 1], the dataset's. known: features by row, as far as they were computed.
+    logits. seen: the dataset's, uint8 [n, H, W, 1] as it is and for each view. known: features by view and row, as far
+    as they were computed.
     """
 
     network: keras.Model
     head: Head
-    images: NDArray[np.uint8]
-    known: dict[int, NDArray[np.float32]] = field(default_factory=dict, compare=False, repr=False)
+    seen: Seen
+    known: Known = field(default_factory=dict, compare=False, repr=False)
     shares_network: bool = False
 
-    def features_of(self, rows: Indices) -> Features:
-        """What the network gives for rows of the dataset, float32 [m, D]; each is computed once."""
-        new = [row for row in dict.fromkeys(rows.tolist()) if row not in self.known]
+    def features_of(self, rows: Indices, view: str = AS_IS) -> Features:
+        """What the network gives for rows of the dataset, or a view of them, float32 [m, D]; each is computed once."""
+        new = [row for row in dict.fromkeys(rows.tolist()) if (view, row) not in self.known]
         for start in range(0, len(new), _BATCH):
             batch = new[start : start + _BATCH]
-            self.known.update(zip(batch, self.network.predict_on_batch(self.images[batch]), strict=True))
-        features = [self.known[row] for row in rows.tolist()]
+            answers = self.network.predict_on_batch(self.seen[view][batch])
+            self.known.update(zip([(view, row) for row in batch], answers, strict=True))
+        features = [self.known[view, row] for row in rows.tolist()]
         return np.asarray(features, np.float32).reshape(len(rows), self.network.output_shape[-1])
 
-    def logits(self, rows: Indices) -> Logits:
-        """Uncalibrated logits float64 [m, C] for rows of the dataset."""
-        return self.head.logits(self.features_of(rows))
+    def logits(self, rows: Indices, view: str = AS_IS) -> Logits:
+        """Uncalibrated logits float64 [m, C] for rows of the dataset, or a view of them."""
+        return self.head.logits(self.features_of(rows, view))
 
     def save(self, file: Path) -> None:
         """Write the head, and the network unless others share it, to an .npz file, for a run that resumes."""
@@ -57,8 +64,8 @@ class Member:
         cls,
         file: Path,
         network: keras.Model,
-        images: NDArray[np.uint8],
-        known: dict[int, NDArray[np.float32]] | None = None,
+        seen: Seen,
+        known: Known | None = None,
         *,
         shares_network: bool = False,
     ) -> Self:
@@ -72,7 +79,7 @@ class Member:
                 fields["standardiser"] = Standardiser(fields.pop("mean"), fields.pop("scale"))
             if not shares_network:
                 network.set_weights(weights)
-            return cls(network, kind(**fields), images, {} if known is None else known, shares_network)
+            return cls(network, kind(**fields), seen, {} if known is None else known, shares_network)
         except (ValueError, KeyError, TypeError, BadZipFile) as error:
             raise ValueError(f"{file.name} holds no fitted member of this kind") from error
 

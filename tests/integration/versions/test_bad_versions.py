@@ -41,7 +41,7 @@ def _missing_file(_: ModelRepository, folder: Path) -> None:
 
 def _unknown_spec(repository: ModelRepository, folder: Path) -> None:
     spec = json.loads((folder / "manifest.json").read_text("utf-8"))["preprocessing"]
-    repository.change_manifest(folder, preprocessing=spec | {"schema_version": 3})
+    repository.change_manifest(folder, preprocessing=spec | {"schema_version": 4})
 
 
 def _unknown_step_in_spec(repository: ModelRepository, folder: Path) -> None:

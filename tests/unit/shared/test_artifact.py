@@ -71,7 +71,7 @@ def test_a_newer_trainer_may_add_what_people_read(version: Path) -> None:
         ({"model_version": 0}, "model_version"),
         ({"classes": ...}, "classes: Field required"),
         ({"classes": {"names": ["a", "b"], "target": "c"}}, "classes: .*not one of"),
-        ({"preprocessing": {"schema_version": 3}}, "preprocessing.schema_version"),
+        ({"preprocessing": {"schema_version": 4}}, "preprocessing.schema_version"),
         ({"preprocessing": {"clahe": True}}, "preprocessing.clahe: Extra inputs"),
         ({"preprocessing": {"crop": "lungs"}}, "preprocessing.crop"),
         ({"preprocessing": {"height": 100_000}}, "preprocessing.height"),

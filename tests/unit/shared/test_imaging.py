@@ -268,7 +268,7 @@ def test_proportions_stay() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"schema_version": 3},
+        {"schema_version": 4},
         {"schema_version": "1"},
         {"clahe": True},
         {"crop": "lungs"},

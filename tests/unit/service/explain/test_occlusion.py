@@ -5,7 +5,7 @@ import numpy as np
 from service.explain.occlusion import GRID_SIDE, occlusion_grid
 from service.explain.overlay import on_slice
 from shared.box import Box
-from shared.imaging import PreprocessingSpec, to_placed_tensor
+from shared.imaging import PreprocessingSpec, place
 
 
 def bright_spot(images: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ def test_a_mark_is_where_the_box_says() -> None:
         slice_[60:260, 50:350] = random.integers(110, 140, (200, 300))
         slice_[140:160, 200:220] = 255
         spec = PreprocessingSpec(height=192, width=224, crop=crop)
-        tensor, box = to_placed_tensor(slice_, spec)
+        tensor, box, _ = place(slice_, spec)
         rows, columns = np.nonzero(tensor[:, :, 0] > 230)
         x = box.left + (columns.mean() + 0.5) * box.width / 224
         y = box.top + (rows.mean() + 0.5) * box.height / 192

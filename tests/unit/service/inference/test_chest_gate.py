@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.engines.base import Outputs
-from service.inference.chest_gate import Gate, NotAChestCT, Predicted, Prepared, warning_of
+from service.inference.chest_gate import Gate, NotAChestCT, Predicted, Prepared, UnfamiliarSlice, warning_of
 from service.inference.predictor import Predictor
 from service.metrics import Metrics
 from service.model.serving_model import LoadOptions, ServingModel
@@ -93,7 +93,7 @@ def test_a_version_may_check_nothing() -> None:
     assert answer.doubts == ()
 
 
-def _judged(gate: Gate, doubts: tuple[Check, ...], distance: float) -> Predicted | NotAChestCT:
+def _judged(gate: Gate, doubts: tuple[Check, ...], distance: float) -> Predicted | NotAChestCT | UnfamiliarSlice:
     """What follows from a distance where 2 is the limit."""
     outputs = {OUTPUT_NAME: np.full((1, 3), 1 / 3, np.float32), DISTANCE_NAME: np.full(1, distance, np.float32)}
     return gate.judge(Prepared(np.zeros((32, 32, 1), np.uint8), doubts), outputs, 0, ChestGate(max_distance=2.0))
@@ -102,13 +102,13 @@ def _judged(gate: Gate, doubts: tuple[Check, ...], distance: float) -> Predicted
 @pytest.mark.parametrize("distance", [2.1, float("nan")])
 def test_a_distance_that_is_no_number_is_too_far(distance: float) -> None:
     """A network that overflows does not let a picture pass."""
-    assert isinstance(_judged(Gate("reject", Metrics()), (), distance), NotAChestCT)
+    assert isinstance(_judged(Gate("reject", "uncertain", Metrics()), (), distance), NotAChestCT)
 
 
 def test_doubts_are_counted_by_check() -> None:
     """Each check that a picture does not pass is counted, whatever the policy."""
     metrics = Metrics()
-    judged = _judged(Gate("flag", metrics), ("lungs",), 3.0)
+    judged = _judged(Gate("flag", "uncertain", metrics), ("lungs",), 3.0)
     assert isinstance(judged, Predicted)
     assert judged.doubts == ("lungs", "distance")
     assert metrics.registry.get_sample_value("lungct_chest_doubts_total", {"check": "distance"}) == 1

@@ -11,6 +11,7 @@ import tensorflow as tf
 from shared.artifact import OUTPUT_NAME
 from shared.classes import LUNG_CT_CLASSES
 from shared.imaging import PreprocessingSpec
+from trainer.data.dataset import AS_IS
 from trainer.evaluation.calibration import softmax
 from trainer.export.ensemble import NoMembers, assemble
 from trainer.export.saved_model import export, load_and_predict, make_golden
@@ -48,7 +49,7 @@ def members(request: pytest.FixtureRequest, images: np.ndarray) -> list[Member]:
                 blocks=blocks,
                 classes=len(LUNG_CT_CLASSES.names),
             ),
-            images,
+            {AS_IS: images},
             shares_network=True,
         )
         for leave in range(3)
@@ -95,11 +96,11 @@ def test_a_saved_member_comes_back(members: list[Member], tmp_path: Path) -> Non
     """What a head wrote, read again, gives the same logits."""
     for member in members:
         member.save(tmp_path / "fold.npz")
-        again = Member.load(tmp_path / "fold.npz", member.network, member.images, shares_network=True)
+        again = Member.load(tmp_path / "fold.npz", member.network, member.seen, shares_network=True)
         np.testing.assert_array_equal(again.logits(np.arange(24)), member.logits(np.arange(24)))
     (tmp_path / "other.npz").write_bytes(b"no such thing")
     with pytest.raises(ValueError, match="other"):
-        Member.load(tmp_path / "other.npz", members[0].network, members[0].images)
+        Member.load(tmp_path / "other.npz", members[0].network, members[0].seen)
 
 
 def test_no_members_no_model() -> None:

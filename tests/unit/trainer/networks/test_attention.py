@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shared.imaging import PreprocessingSpec
+from trainer.data.dataset import AS_IS
 from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export
 from trainer.networks.heads import FittedHeadName, LinearMap, fit_head
@@ -32,7 +33,7 @@ def images() -> np.ndarray:
 
 def from_scratch(network: str) -> Member:
     keras.utils.set_random_seed(3)
-    return taken_apart(build_network(network, PreprocessingSpec(height=SIDE, width=SIDE), 3), np.empty(0, np.uint8))
+    return taken_apart(build_network(network, PreprocessingSpec(height=SIDE, width=SIDE), 3), {})
 
 
 def convolutions() -> keras.Model:
@@ -49,14 +50,14 @@ def tuned(images: np.ndarray) -> Member:
     network = keras.Model(backbone.inputs, attended(backbone.outputs[-1]))
     network.get_layer("attention_score").set_weights([generator.normal(0, 3, (8, 1)).astype(np.float32)])
     head = LinearMap(generator.normal(0, 1, (8, 3)).astype(np.float32), np.ones(3, np.float32))
-    return Member(network, head, images)
+    return Member(network, head, {AS_IS: images})
 
 
 def frozen(images: np.ndarray, kind: FittedHeadName = "lda") -> Member:
     keras.utils.set_random_seed(2)
     (network, blocks), rows = feature_extractor(convolutions()), np.arange(11)
     head = fit_head(kind, extract(network, images)[rows], rows % 3, rows, blocks=blocks, classes=3)
-    return Member(network, head, images)
+    return Member(network, head, {AS_IS: images})
 
 
 @pytest.mark.parametrize("kind", ["tiny", "cnn", "tuned", "frozen"])
@@ -81,7 +82,7 @@ def test_features_that_were_cut_off_are_among_them(images: np.ndarray) -> None:
 def test_members_are_averaged(images: np.ndarray) -> None:
     """Two members that share a network: the mean of their maps."""
     first, second = frozen(images), frozen(images, "logistic")
-    members = [first, Member(first.network, second.head, images)]  # a shared network has one name
+    members = [first, Member(first.network, second.head, {AS_IS: images})]  # a shared network has one name
     maps = [assemble([member], 1.0).predict_on_batch(images)["attention"] for member in members]
     together = assemble(members, 1.0).predict_on_batch(images)["attention"]
     np.testing.assert_allclose(together, np.mean(maps, axis=0), atol=1e-3)

@@ -29,7 +29,7 @@ class Remembering(Member):
     training: np.ndarray = field(kw_only=True)
     labels: np.ndarray = field(kw_only=True)
 
-    def logits(self, rows: np.ndarray) -> np.ndarray:
+    def logits(self, rows: np.ndarray, view: str = "") -> np.ndarray:  # noqa: ARG002 - the member's
         known = np.eye(3)[self.labels[rows]] * 9
         return np.where(np.isin(rows, self.training)[:, None], known, [1.0, 0.0, 0.0])
 
@@ -39,7 +39,7 @@ class Remembering(Member):
 
 def remembering(training: np.ndarray, labels: np.ndarray) -> Remembering:
     nothing = LinearMap(np.zeros((1, 3), np.float32), np.zeros(3, np.float32))
-    return Remembering(None, nothing, np.empty(0, np.uint8), training=training, labels=labels)
+    return Remembering(None, nothing, {}, training=training, labels=labels)
 
 
 class Recorder:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from shared.artifact import OUTPUT_NAME
 from shared.classes import LUNG_CT_CLASSES
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import AS_IS, Dataset
 from trainer.evaluation.calibration import softmax
 from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export, load_and_predict
@@ -84,7 +84,7 @@ def test_a_member_computes_each_slice_once(member: tuple[Member, Path], stripes:
     """Rows that were asked for before come from memory: in any order, some twice, beside others that are new."""
     network = member[0].network
     images = stripes.images.copy()
-    fold = Member(network, member[0].head, images)
+    fold = Member(network, member[0].head, {AS_IS: images})
     first = fold.features_of(np.array([3, 5]))
     images[[3, 5]] = 0
     again = fold.features_of(np.array([5, 7, 3, 5]))

@@ -19,7 +19,7 @@ _FLOOR = 0.1  # a feature's scale is at least this share of the median one: sile
 
 
 @dataclass(frozen=True)
-class ChestDistance:
+class FeatureDistance:
     """distance = |z whitened| / unit, for z = (features - mean) / scale.
 
     whitening [D, k]: main axes over their standard deviations, [k]; rest: standard deviation along all other axes.
@@ -56,7 +56,7 @@ class ChestDistance:
         return replace(self, unit=self.unit * float(np.median(self.of(unseen))))
 
 
-def fit_distance(features: Features) -> ChestDistance:
+def fit_distance(features: Features) -> FeatureDistance:
     """Fit to chest slices float32 [n, D], two or more. Deterministic."""
     chosen = features[:: -(-len(features) // _MOST_SLICES)].astype(np.float64)
     mean, deviation = chosen.mean(axis=0), chosen.std(axis=0)
@@ -66,4 +66,4 @@ def fit_distance(features: Features) -> ChestDistance:
     count = min(_AXES, len(chosen) // 2, len(axes))
     deviations = np.sqrt(variances[:count]) + 1e-6
     rest = float(np.sqrt(variances[count:].sum() / max(1, len(mean) - count))) + 1e-6
-    return ChestDistance(mean, scale, axes[:count].T / deviations, deviations, rest)
+    return FeatureDistance(mean, scale, axes[:count].T / deviations, deviations, rest)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.networks.chest_distance import fit_distance
+from trainer.networks.feature_distance import fit_distance
 from trainer.networks.heads import Features
 
 

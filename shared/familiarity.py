@@ -1,0 +1,182 @@
+"""Is a chest slice like those that a version was trained on? A score, its limit, and what is unlike, in words.
+
+A slice is strange where no training case was acquired and shown like it, or where the network's features lie far from
+those of training slices. The score is a conformal p-value (Vovk et al. 2005, 10.1007/b106715): the share of training
+slices, each judged as a new one and cases weighing alike, that are at least as strange. So about the limit's share of
+new slices of the same kind is called unfamiliar, whatever the version saw.
+"""
+
+import math
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from shared.body import Body, find_body
+from shared.imaging import Placed
+from shared.raster.decode import GreySlice
+
+_TISSUE_HU = 1045  # from air to soft tissue
+_SOFT, _DARK = 0.08, 0.45  # of the way between air and soft tissue: around the one, and up from the other
+_FEWEST = 200  # pixels, below which their grain is not known
+_AT_THAT_NOISE = (0.8, 1.25)  # of a slice's grain: cases that are as noisy
+_FEW_CASES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """How a slice was acquired and shown, as far as it shows. Grain is a standard deviation in Hounsfield units, of
+    what is finer than a pixel or two: kernel, thickness and dose decide about it. NaN where it cannot be measured.
+    """
+
+    contrast: float
+    """Grey values from air to soft tissue, as the slice was exported: the window's width decides about it."""
+    air: float
+    """Grey value of air: the window's level, too."""
+    grain: float
+    """Of soft tissue, up to one pixel."""
+    coarse_grain: float
+    """Of soft tissue, from one pixel to two."""
+    lung_grain: float
+    coarse_lung_grain: float
+
+    def coordinates(self) -> NDArray[np.float64]:
+        """float64 [6]: in which slices are compared; grain by its logarithm, as it multiplies."""
+        contrast, air, *grain = astuple(self)
+        return np.array([contrast, air, *np.log(np.maximum(grain, 0.5))], np.float64)
+
+
+_WORDS = {
+    "contrast": ("Air and soft tissue are {} distinct", "less", "more", "grey values"),
+    "air": ("Air is {}", "darker", "brighter", "grey values"),
+    "grain": ("Soft tissue is {}", "smoother", "noisier", "HU of grain"),
+    "coarse_grain": ("Soft tissue has {} coarse grain", "less", "more", "HU"),
+    "lung_grain": ("The lungs are {}", "smoother", "noisier", "HU of grain"),
+    "coarse_lung_grain": ("The lungs have {} coarse grain", "less", "more", "HU"),
+}
+_NO_CASE = "No training case was acquired and shown like this: its window, sharpness and noise do not occur together."
+_TEXTURE = "To the model's own features, the slice is unlike those that it was trained on."
+
+
+@dataclass(frozen=True, slots=True)
+class Familiarity:
+    """What is said of one slice."""
+
+    score: float
+    limit: float
+    is_familiar: bool
+    reasons: tuple[str, ...]
+
+
+class KnownCases(BaseModel):
+    """Where training cases lie among all acquisitions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    centres: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    """Of each case, the median of its slices' coordinates."""
+    classes: tuple[int, ...]
+    """Index of each case's class."""
+    spread: tuple[float, ...]
+    """Standard deviation of slices about their case's centre, in each coordinate."""
+
+    def distance(self, coordinates: NDArray[np.float64]) -> float:
+        """To the nearest case, in spreads: 0 and more; what was not measured is left out."""
+        known = np.isfinite(coordinates)
+        apart = (np.asarray(self.centres)[:, known] - coordinates[known]) / np.asarray(self.spread)[known]
+        return float(np.sqrt((apart**2).sum(axis=1).min()))
+
+
+class FamiliarityRules(BaseModel):
+    """What a version knows: part of its manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: float = Field(gt=0, lt=1)
+    """Scores below it are unfamiliar."""
+    cases: KnownCases
+    acquisition_unit: float = Field(gt=0)
+    texture_unit: float = Field(gt=0)
+    """What hardly any unseen training slice exceeds: the unit in which distances are compared. texture is the model's
+    output familiarity_distance."""
+    levels: tuple[float, ...] = Field(min_length=2)
+    """Strangeness of unseen training slices at equally spaced shares of them, from the least to the most."""
+    figures: dict[str, JsonValue] = {}
+    """How many unseen slices are unfamiliar, and the like; for people."""
+
+    def judge(self, acquisition: Acquisition, texture: float | None) -> Familiarity:
+        """The verdict on one slice. texture: the model's familiarity_distance, where it has that output."""
+        coordinates = acquisition.coordinates()
+        by_acquisition, by_texture = self.strangeness(coordinates, texture)
+        score = self.score(max(by_acquisition, by_texture))
+        if score >= self.limit:
+            return Familiarity(score, self.limit, is_familiar=True, reasons=())
+        reasons = []
+        if self.score(by_acquisition) < self.limit:
+            reasons = self._outside(acquisition, coordinates) or [_NO_CASE]
+        if self.score(by_texture) < self.limit:
+            reasons.append(_TEXTURE)
+        return Familiarity(score, self.limit, is_familiar=False, reasons=tuple(reasons))
+
+    def strangeness(self, coordinates: NDArray[np.float64], texture: float | None) -> tuple[float, float]:
+        """Of how a slice was acquired and of its texture, each around 1 at most for what is known."""
+        far = math.inf if texture is not None and math.isnan(texture) else texture or 0.0
+        return self.cases.distance(coordinates) / self.acquisition_unit, far / self.texture_unit
+
+    def score(self, strangeness: float) -> float:
+        """Share of unseen training slices that are at least so strange, 0 to 1."""
+        return float(np.mean(np.asarray(self.levels) >= strangeness))
+
+    def few_cases(self, acquisition: Acquisition, class_name: str, class_index: int) -> str | None:
+        """What a reader of "not this class" must know where hardly a case of it was as noisy; None elsewhere."""
+        if not np.isfinite(acquisition.grain):
+            return None
+        column = [field.name for field in fields(Acquisition)].index("grain")
+        low, high = (math.log(max(acquisition.grain, 0.5) * share) for share in _AT_THAT_NOISE)
+        of_class = zip(self.cases.centres, self.cases.classes, strict=True)
+        count = sum(low <= centre[column] <= high for centre, index in of_class if index == class_index)
+        if count >= _FEW_CASES:
+            return None
+        cases = ("no case", "1 case", "2 cases")[count]
+        return (
+            f"It is not called {class_name}, but at its noise ({acquisition.grain:.0f} HU) the model was trained on "
+            f"{cases} of {class_name}: that rests on little."
+        )
+
+    def _outside(self, acquisition: Acquisition, coordinates: NDArray[np.float64]) -> list[str]:
+        """A sentence for each measure that lies beyond those of all cases."""
+        centres, spread, reasons = np.asarray(self.cases.centres), np.asarray(self.cases.spread), []
+        for number, (name, (sentence, below, above, unit)) in enumerate(_WORDS.items()):
+            low, high = centres[:, number].min() - spread[number], centres[:, number].max() + spread[number]
+            if low <= coordinates[number] <= high or not np.isfinite(coordinates[number]):
+                continue
+            least, most = (math.exp(end) if "grain" in name else end for end in (low, high))
+            how = sentence.format(below if coordinates[number] < low else above)
+            value = getattr(acquisition, name)
+            reasons.append(f"{how} than in every training case: {value:.0f} {unit}, there {least:.0f} to {most:.0f}.")
+        return reasons
+
+
+def acquisition_of(grey: GreySlice, placed: Placed, air: int | None) -> Acquisition:
+    """Measure a slice uint8 [h, w] that shared.imaging.place() has placed, in some milliseconds; air as there."""
+    body: Body = placed.body or find_body(grey, air)
+    contrast = body.tissue - body.air
+    unit, cut = _TISSUE_HU / max(contrast, 1.0), body.grey.astype(np.float32)
+    smooth = cv2.GaussianBlur(cut, (0, 0), 2.0)
+    inside = np.asarray(body.grey > 0).view(np.uint8)
+    soft = cv2.inRange(smooth, body.tissue - _SOFT * contrast, body.tissue + _SOFT * contrast)
+    dark = cv2.inRange(smooth, 0.0, body.air + _DARK * contrast)
+    soft = np.asarray(cv2.erode(np.asarray(soft, np.uint8) & inside, np.ones((7, 7), np.uint8)), np.uint8)
+    dark = np.asarray(cv2.erode(np.asarray(dark, np.uint8) & inside, np.ones((5, 5), np.uint8)), np.uint8)
+    once = cv2.GaussianBlur(cut, (0, 0), 1.0)
+    grains = [_deviation(band, mask) * unit for mask in (soft, dark) for band in (cut - once, once - smooth)]
+    return Acquisition(float(contrast), float(body.air), *grains)
+
+
+def _deviation(band: NDArray[np.float32], mask: NDArray[Any]) -> float:
+    if cv2.countNonZero(mask) < _FEWEST:
+        return math.nan
+    return float(cv2.meanStdDev(band, mask=mask)[1][0, 0])
