@@ -77,16 +77,13 @@ class ImageLimits(BaseModel):
         return tuple(doubts)
 
 
-ANY_WINDOW = ImageLimits(
-    min_contrast=35,
-    min_separation=0.7,
-    body=(0.5, 1.0),
-    aspect=(0.8, 3.0),
-    max_air=1.0,
-    max_tissue=0.35,
-    lungs=(0.03, 0.7),
+ANY_FIELD = ImageLimits(body=(0.62, 1.0), aspect=(1.0, 2.6), max_air=1.0, max_tissue=0.25, lungs=(0.055, 0.6))
+"""What a chest slice keeps to where its field of view may cut the body; a distance in features refuses the rest."""
+
+NARROW = ImageLimits(
+    min_separation=0.78, body=(0.62, 1.0), aspect=(1.0, 2.6), max_air=1.0, max_tissue=0.3, lungs=(0.05, 0.7)
 )
-"""What a chest slice keeps to in any window and field of view; a distance in features has to refuse the rest."""
+"""The same in a narrow window, which shows fat and muscle apart: soft tissue is less even there."""
 
 SURE = ImageLimits(
     min_separation=0.85, body=(0.64, 0.92), aspect=(1.1, 2.5), max_air=0.06, max_tissue=0.2, lungs=(0.07, 0.5)
@@ -101,10 +98,16 @@ class ChestGate(BaseModel):
 
     image_limits: ImageLimits | None = ImageLimits()
     """None where the training slices themselves do not keep to any limits that mean something."""
+    narrow_limits: ImageLimits | None = None
+    """Those of slices in a narrow window (shared.body.Body.is_narrow); None where they are the same."""
     max_distance: float | None = Field(default=None, gt=0)
     """Largest chest_distance of a chest slice; None where the model has no such output, or has seen no patient."""
     figures: dict[str, JsonValue] = {}
     """How many unseen training slices these limits refuse, and the like; for people."""
+
+    def limits_in(self, *, is_narrow: bool) -> ImageLimits | None:
+        """What a slice in such a window must keep to; None where its looks decide nothing."""
+        return (self.narrow_limits if is_narrow else None) or self.image_limits
 
 
 DEFAULT_GATE = ChestGate()

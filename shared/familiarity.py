@@ -42,10 +42,12 @@ class Acquisition:
     """Of soft tissue, from one pixel to two."""
     lung_grain: float
     coarse_lung_grain: float
+    is_narrow: bool = False
+    """Whether its window is so narrow that lungs are as dark as air; the chest gate asks."""
 
     def coordinates(self) -> NDArray[np.float64]:
         """float64 [6]: in which slices are compared; grain by its logarithm, as it multiplies."""
-        contrast, air, *grain = astuple(self)
+        contrast, air, *grain, _ = astuple(self)
         return np.array([contrast, air, *np.log(np.maximum(grain, 0.5))], np.float64)
 
 
@@ -108,7 +110,7 @@ class FamiliarityRules(BaseModel):
     """How many unseen slices are unfamiliar, and the like; for people."""
 
     def judge(self, acquisition: Acquisition, texture: float | None) -> Familiarity:
-        """The verdict on one slice. texture: the model's familiarity_distance, where it has that output."""
+        """Of one slice. texture: the model's familiarity_distance, where it has that output."""
         coordinates = acquisition.coordinates()
         by_acquisition, by_texture = self.strangeness(coordinates, texture)
         score = self.score(max(by_acquisition, by_texture))
@@ -173,7 +175,7 @@ def acquisition_of(grey: GreySlice, placed: Placed, air: int | None) -> Acquisit
     dark = np.asarray(cv2.erode(np.asarray(dark, np.uint8) & inside, np.ones((5, 5), np.uint8)), np.uint8)
     once = cv2.GaussianBlur(cut, (0, 0), 1.0)
     grains = [_deviation(band, mask) * unit for mask in (soft, dark) for band in (cut - once, once - smooth)]
-    return Acquisition(float(contrast), float(body.air), *grains)
+    return Acquisition(float(contrast), float(body.air), *grains, is_narrow=body.is_narrow)
 
 
 def _deviation(band: NDArray[np.float32], mask: NDArray[Any]) -> float:

@@ -14,7 +14,7 @@ UNMEASURED_ON_EXPORTS = (
 )
 
 
-def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None) -> list[str]:
+def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None, verdict: str | None = None) -> list[str]:
     """What is true of the answer for one slice, which is the frame that was asked for.
 
     The manifest counts the formats of the training slices; older ones count none and knew no DICOM.
@@ -29,4 +29,8 @@ def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None) -> 
         warnings.append(f"The file has {predicted.frames} frames; this answer is for frame {frame or 1} alone.")
     if predicted.familiarity and not predicted.familiarity.is_familiar:
         warnings.append(f"{UNFAMILIAR} {' '.join(predicted.familiarity.reasons)}")
-    return warnings + warning_of(predicted.doubts) if predicted.doubts else warnings
+    if verdict == "negative" and manifest.familiarity and manifest.thresholds and predicted.acquisition:
+        target = manifest.thresholds.target_class
+        few = manifest.familiarity.few_cases(predicted.acquisition, target, manifest.classes.names.index(target))
+        warnings += [few] if few else []
+    return warnings + warning_of(predicted.doubts)

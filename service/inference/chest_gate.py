@@ -74,8 +74,9 @@ class Predicted:
     doubts: tuple[Check, ...]
     kind: ImageType
     frames: int = 1
+    acquisition: Acquisition | None = None
     familiarity: Familiarity | None = None
-    """None where the version has none."""
+    """None where the version does not ask, like acquisition."""
     is_withheld: bool = False
     """Whether the slice is unfamiliar and so gets no verdict."""
 
@@ -89,17 +90,23 @@ class Gate:
     metrics: Metrics
 
     def look(
-        self, body: ImageBytes, header: RasterHeader | None, tensor: SliceTensor, limits: ChestGate
+        self,
+        body: ImageBytes,
+        header: RasterHeader | None,
+        tensor: SliceTensor,
+        limits: ChestGate,
+        acquisition: Acquisition | None = None,
     ) -> tuple[Check, ...]:
         """What speaks against a slice before the network has seen it. Raises NotAChestCT where such are refused.
 
         Colour is looked for only where the other checks are not sure: that costs most of another decoding. DICOM, which
         has no header here, holds none.
         """
-        if limits.image_limits is None:
+        asked = limits.limits_in(is_narrow=acquisition is not None and acquisition.is_narrow)
+        if asked is None:
             return ()
         figures = look_at(tensor)
-        doubts = limits.image_limits.doubts(figures)
+        doubts = asked.doubts(figures)
         if header and (doubts or SURE.doubts(figures)) and is_coloured(body, header):
             doubts = ("colour", *doubts)
         if doubts and self._is_refused(doubts):
@@ -130,6 +137,7 @@ class Gate:
             doubts,
             slice_.kind,
             slice_.frames,
+            slice_.acquisition,
             familiarity,
             is_withheld=familiarity is not None
             and not familiarity.is_familiar

@@ -53,7 +53,7 @@ class Preparer:
         if model.manifest.familiarity:
             acquisition = acquisition_of(decoded.grey, placed, decoded.air_grey)
         self.timed(time.perf_counter() - started)
-        doubts = self.gate.look(file.body, file.header, placed.tensor, model.chest_gate)
+        doubts = self.gate.look(file.body, file.header, placed.tensor, model.chest_gate, acquisition)
         return Prepared(placed.tensor, doubts, acquisition, decoded.kind, decoded.frames), placed.box, decoded.grey
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.chest_ct import ANY_WINDOW, ChestGate, look_at
+from shared.chest_ct import ANY_FIELD, NARROW, ChestGate, look_at
 from trainer.data.dataset import AS_IS, Dataset
 from trainer.data.splits import Split
 from trainer.data.views import SHOWN
@@ -40,28 +40,29 @@ def fit_gate(
             unseen[name].append(distance.of(member.features_of(split.validation, name)))
     every = {name: np.concatenate(parts) for name, parts in unseen.items()}
     limit = max(float(np.quantile(far, _QUANTILE)) for far in every.values()) * _ROOM
-    doubted = {
-        name: float(np.mean([bool(ANY_WINDOW.doubts(look_at(image))) for image in dataset.seen[name]]))
-        for name in shown
-    }
-    if doubted[AS_IS] > _TOLERATED:
+    looks = zip(dataset.images, dataset.acquisitions, strict=True)
+    doubted = float(
+        np.mean([bool((NARROW if how.is_narrow else ANY_FIELD).doubts(look_at(one))) for one, how in looks])
+    )
+    is_tolerated = doubted <= _TOLERATED
+    if not is_tolerated:
         logger.warning(
             "%.1f %% of the slices do not look like chest CT: this version refuses nothing by its looks",
-            100 * doubted[AS_IS],
+            100 * doubted,
         )
     as_is = every[AS_IS]
     gate = ChestGate(
-        image_limits=ANY_WINDOW if doubted[AS_IS] <= _TOLERATED else None,
+        image_limits=ANY_FIELD if is_tolerated else None,
+        narrow_limits=NARROW if is_tolerated else None,
         max_distance=None if dataset.kind == "phantoms" else limit,
         figures={
-            "refused_by_image_limits": doubted[AS_IS],
+            "refused_by_image_limits": doubted,
             "refused_unseen_by_distance": float((as_is > limit).mean()),
             "unseen_slices": len(as_is),
             "distance_quantiles": {
                 str(share): float(np.quantile(as_is, share)) for share in (0.05, 0.5, 0.95, 0.99, 1.0)
             },
             "refused_views": {name: float((every[name] > limit).mean()) for name in shown if name != AS_IS},
-            "refused_views_by_image_limits": {name: doubted[name] for name in shown if name != AS_IS},
         },
     )
     return tuple(distances), gate

@@ -1,15 +1,14 @@
 """What services answer to labelled slices: the same gate, model, familiarity and rules, with their default policies."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.artifact import DISTANCE_NAME, OUTPUT_NAME, Manifest
+from shared.artifact import DISTANCE_NAME, FAMILIARITY_NAME, OUTPUT_NAME, Manifest
 from shared.chest_ct import DEFAULT_GATE, SURE, Check, ChestGate, look_at
+from shared.familiarity import Acquisition
 from shared.imaging import SliceTensor
 from shared.raster.colour import is_coloured
 from shared.raster.decode import ImageType, read_header
@@ -21,9 +20,6 @@ from trainer.validation.labelled_slices import LabelledSlices
 
 _BATCH = 8
 
-OutputsRow = Mapping[str, NDArray[np.float32]]
-"""What the model says to one slice: each named output without its first axis."""
-
 
 class UnusableModel(TrainerError):
     """The version is what was published, and TensorFlow cannot run it here."""
@@ -32,42 +28,24 @@ class UnusableModel(TrainerError):
         super().__init__(f"TensorFlow cannot run version {version}: {reason}.")
 
 
-class Familiarity(Protocol):
-    """How like the training slices one slice is."""
-
-    @property
-    def score(self) -> float:
-        """The higher, the more alike."""
-
-    @property
-    def is_familiar(self) -> bool:
-        """Whether the score reaches the version's limit."""
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """In words, what is unlike."""
-
-
-def familiarity_of(manifest: Manifest, tensor: SliceTensor, outputs: OutputsRow) -> Familiarity | None:  # noqa: ARG001
-    """Whether a slice is like those that the version knows; None for versions that do not ask."""
-    return None
-
-
 def served_answers(
     manifest: Manifest,
     version_dir: Path,
     slices: LabelledSlices,
     threads: int | None = None,
-    ask: Callable[[Manifest, SliceTensor, OutputsRow], Familiarity | None] = familiarity_of,
-) -> tuple[Answers, bool]:
-    """Each slice's answer, and whether the version asks for familiarity. slices: prepared as the version asks.
+) -> Answers:
+    """Each slice's answer. slices: prepared as the version asks.
 
     Of refused slices only the doubts count. Unfamiliar ones get the verdict `uncertain` and every class in the set.
     Raises UnusableModel, or OSError where a file is gone by now.
     """
     gate, dataset, n = manifest.chest_gate or DEFAULT_GATE, slices.dataset, len(slices.dataset)
     looks = in_threads(
-        lambda row: _doubts_before(gate, dataset.images[row], dataset.kinds[row], slices.paths[row]), range(n), threads
+        lambda row: _doubts_before(
+            gate, dataset.images[row], dataset.acquisitions[row], dataset.kinds[row], slices.paths[row]
+        ),
+        range(n),
+        threads,
     )
     doubts: list[tuple[Check, ...]] = list(with_progress(looks, n, "Asking the chest gate"))
     outputs = _outputs(version_dir, manifest, dataset.images)
@@ -75,10 +53,11 @@ def served_answers(
         # one that is no number is too far
         is_far = ~(outputs[DISTANCE_NAME] <= gate.max_distance)
         doubts = [("distance",) if far and not before else before for before, far in zip(doubts, is_far, strict=True)]
-    found = [
-        ask(manifest, dataset.images[row], {name: output[row] for name, output in outputs.items()}) for row in range(n)
-    ]
-    is_familiar = np.array([one is None or one.is_familiar for one in found], np.bool_)
+    is_familiar, known = np.ones(n, np.bool_), manifest.familiarity
+    if known:
+        textures = outputs[FAMILIARITY_NAME].tolist() if FAMILIARITY_NAME in outputs else [None] * n
+        judged = map(known.judge, dataset.acquisitions, textures)
+        is_familiar[:] = [one.is_familiar for one in judged]
     probabilities, rules, names = outputs[OUTPUT_NAME].astype(np.float64), manifest.thresholds, manifest.classes.names
     verdicts = in_set = None
     if rules:
@@ -86,7 +65,7 @@ def served_answers(
         verdicts = np.array([rules.decide(one).verdict if familiar else "uncertain" for one, familiar in asked])
         sets = [rules.prediction_set(one) if familiar else names for one, familiar in asked]
         in_set = np.array([[name in of_slice for name in names] for of_slice in sets], np.bool_)
-    answers = Answers(
+    return Answers(
         classes=manifest.classes,
         labels=dataset.labels,
         groups=slices.groups,
@@ -97,15 +76,17 @@ def served_answers(
         verdicts=verdicts,
         in_set=in_set,
     )
-    return answers, any(one is not None for one in found)
 
 
-def _doubts_before(gate: ChestGate, tensor: SliceTensor, kind: ImageType, path: Path) -> tuple[Check, ...]:
+def _doubts_before(
+    gate: ChestGate, tensor: SliceTensor, acquisition: Acquisition, kind: ImageType, path: Path
+) -> tuple[Check, ...]:
     """What speaks against a slice before the network has seen it, in the service's order."""
-    if gate.image_limits is None:
+    limits = gate.limits_in(is_narrow=acquisition.is_narrow)
+    if limits is None:
         return ()
     figures = look_at(tensor)
-    doubts = gate.image_limits.doubts(figures)
+    doubts = limits.doubts(figures)
     # colour costs another decoding, so it is looked for where the other checks are not sure; DICOM here holds none
     if kind != "dicom" and (doubts or SURE.doubts(figures)):
         body = path.read_bytes()

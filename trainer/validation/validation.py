@@ -95,7 +95,7 @@ def _judge(
     slices: LabelledSlices, model_dir: Path, manifest: Manifest, threads: int | None
 ) -> tuple[Validation, Answers]:
     version_dir = model_dir / str(manifest.model_version)
-    answers, asks = served_answers(manifest, version_dir, slices, threads)
+    answers, asks = served_answers(manifest, version_dir, slices, threads), manifest.familiarity is not None
     kinds = sorted(set(answers.kinds))
     logger.info("Drawing cases %d times for each figure", DRAWS)
     rules = manifest.thresholds

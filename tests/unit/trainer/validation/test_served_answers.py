@@ -1,6 +1,6 @@
 """What services would answer, of a model that anybody can compute: it looks at the mean grey alone."""
 
-from dataclasses import dataclass
+import math
 from pathlib import Path
 
 import cv2
@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared.artifact import DISTANCE_NAME, INPUT_NAME, OUTPUT_NAME, SIGNATURE, Manifest
+from shared.artifact import DISTANCE_NAME, INPUT_NAME, OUTPUT_NAME, SIGNATURE
 from shared.chest_ct import ChestGate
 from shared.classes import LUNG_CT_CLASSES
+from shared.familiarity import Acquisition, FamiliarityRules, KnownCases
 from tests.support.decision_rules import rules
 from tests.support.version_folder import SPEC, manifest_of
 from trainer.data.dataset import Dataset
 from trainer.evaluation.answers import Answers
 from trainer.validation.labelled_slices import LabelledSlices
-from trainer.validation.served_answers import OutputsRow, UnusableModel, served_answers
+from trainer.validation.served_answers import UnusableModel, served_answers
 
 GREYS = (0, 51, 102, 204)
 NO_CHECKS = ChestGate(image_limits=None)
@@ -59,6 +60,7 @@ def flat_slices(folder: Path) -> LabelledSlices:
         classes=LUNG_CT_CLASSES,
         images=np.stack([np.full((SPEC.height, SPEC.width, 1), grey, np.uint8) for grey in GREYS]),
         kinds=("png", "png", "png", "png"),
+        acquisitions=tuple(Acquisition(contrast, 40.0, *(math.e,) * 4) for contrast in (120.0, 120.0, 120.0, 200.0)),
         kind="slices",
     )
     return LabelledSlices(dataset, tuple(paths), np.arange(n), "table")
@@ -66,7 +68,7 @@ def flat_slices(folder: Path) -> LabelledSlices:
 
 def asked(version_dir: Path, folder: Path, **manifest: object) -> Answers:
     """What a version with this manifest answers to the flat slices."""
-    return served_answers(manifest_of(version_dir, **manifest), version_dir, flat_slices(folder))[0]
+    return served_answers(manifest_of(version_dir, **manifest), version_dir, flat_slices(folder))
 
 
 def test_rules_decide_what_the_gate_lets_pass(version_dir: Path, tmp_path: Path) -> None:
@@ -97,23 +99,13 @@ def test_a_version_without_a_gate_has_the_default_checks(version_dir: Path, tmp_
     assert set(answers.doubts) == {("colour", "contrast")}
 
 
-@dataclass
-class _Likeness:
-    score: float
-    is_familiar: bool
-    reasons: tuple[str, ...] = ()
-
-
 def test_an_unfamiliar_slice_is_uncertain_and_rules_nothing_out(version_dir: Path, tmp_path: Path) -> None:
-    """Whatever its probabilities say; the others keep their answers. Each is asked with its own tensor and outputs."""
-
-    def ask(_: Manifest, tensor: np.ndarray, outputs: OutputsRow) -> _Likeness:
-        assert outputs[DISTANCE_NAME] == pytest.approx(10 * tensor.mean() / 255, abs=1e-5)
-        return _Likeness(0.5, bool(tensor.mean() < 200))
-
-    manifest = manifest_of(version_dir, thresholds=rules(), chest_gate=NO_CHECKS)
-    answers, asks = served_answers(manifest, version_dir, flat_slices(tmp_path), ask=ask)
-    assert asks
+    """Whatever its probabilities say; the others keep their answers."""
+    known = KnownCases(centres=((120.0, 40.0, 1.0, 1.0, 1.0, 1.0),), classes=(0,), spread=(1.0,) * 6)
+    familiarity = FamiliarityRules(
+        limit=0.01, cases=known, acquisition_unit=2.0, texture_unit=1.0, levels=(0.0, 0.5, 1.0)
+    )
+    answers = asked(version_dir, tmp_path, thresholds=rules(), chest_gate=NO_CHECKS, familiarity=familiarity)
     assert answers.is_familiar.tolist() == [True, True, True, False]
     assert answers.verdicts is not None
     assert answers.in_set is not None
