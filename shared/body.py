@@ -34,6 +34,7 @@ _RING = (0.03, 0.10)  # of the window's mean side, twice: where air is looked fo
 _MIN_RING = 0.02  # of the body: a smaller ring says nothing
 _DARKEST = 0.002  # of the pixels, so that a few black ones are not taken for air
 _BLACK, _DARK = 4, 8  # grey values: black, and as dark as something else in spite of noise
+_LOOK_SIDE = 128  # the body is shrunk so far to tell a narrow window: noise is gone then
 _NEAR_AIR = 0.06  # of the way from air to soft tissue: what is darker is as dark as air
 _NARROW_SHARE = 0.06  # of the body that is as dark as air, at least, in a narrow window
 _AS_LUNGS = 0.3  # of the way from air to soft tissue: as dark as lungs in any window
@@ -89,11 +90,13 @@ def find_body(grey: GreySlice, air: int | None) -> Body:
     threshold and the body would fall apart: there it is all that is brighter than air.
     """
     trimmed, above, before = _without_borders(grey)
-    narrow = _narrow_look(trimmed) if air is None else None
+    overview = _overview(trimmed)
+    narrow = _narrow_look(trimmed, overview) if air is None else None
     if narrow:
-        found, air = narrow
+        air, threshold = narrow
+        found = _find(trimmed, _coarse_body(trimmed, overview, threshold), air, threshold)
     else:
-        found = _find(trimmed, _coarse_body(trimmed), _darkest(trimmed) if air is None else air)
+        found = _find(trimmed, _coarse_body(trimmed, overview), _darkest(overview) if air is None else air)
         air = _air_around(found) if air is None else air
     left, top, width, height = cv2.boundingRect(found.mask)
     cut = (slice(top, top + height), slice(left, left + width))
@@ -181,27 +184,30 @@ def _find(trimmed: GreySlice, coarse: _Coarse, air: int, threshold: int | None =
     return _Found(left, top, size, window, is_real, mask, _tissue(_histogram(window, mask)))
 
 
-def _narrow_look(trimmed: GreySlice) -> tuple[_Found, int] | None:
-    """The body in a narrow window, and air's grey value; None where lungs are brighter than air, as in lung windows."""
-    overview = _overview(trimmed)
-    air = _darkest(overview)
-    tissue = float(np.median(overview[bright_part(overview) > 0]))
+def _narrow_look(trimmed: GreySlice, overview: GreySlice) -> tuple[int, int] | None:
+    """Air's grey value, and the one above which the body begins in a narrow window.
+
+    None where lungs are brighter than air, as in lung windows.
+    """
+    air, tissue = _darkest(overview), _tissue(_histogram(overview, None))
     low = air + round(max(_DARK, _NEAR_AIR * (tissue - air)))
-    coarse = _coarse_body(trimmed, low)
-    inside = np.asarray(cv2.resize(coarse.mask, (128, 128), interpolation=cv2.INTER_NEAREST), np.uint8)
-    smooth = cv2.resize(coarse.inside, (128, 128), interpolation=cv2.INTER_AREA)
+    coarse = _coarse_body(trimmed, overview, low)
+    side = (_LOOK_SIDE, _LOOK_SIDE)
+    inside = np.asarray(cv2.resize(coarse.mask, side, interpolation=cv2.INTER_NEAREST), np.uint8)
+    smooth = cv2.resize(coarse.inside, side, interpolation=cv2.INTER_AREA)
     as_dark_as_air = cv2.countNonZero(_at_most(smooth, low) & inside)
     dark = cv2.countNonZero(_at_most(smooth, air + _AS_LUNGS * (tissue - air)) & inside)
     if as_dark_as_air < max(_NARROW_SHARE * cv2.countNonZero(inside), _NARROW_LUNGS * dark):
         return None
-    return _find(trimmed, coarse, air, low), air
+    return air, low
 
 
 def _air_around(found: _Found) -> int:
     """The most frequent grey value in a ring around the body; where that is cut off or blackened, the darkest in it."""
     side = sum(found.window.shape) // 2
-    near, far = (cv2.dilate(found.mask, _disc(int(side * share) // 2 * 2 + 1)) for share in _RING)
-    ring = np.asarray(far - near, np.uint8) & found.is_real
+    apart = cv2.distanceTransform(1 - found.mask, cv2.DIST_L2, 3)
+    near, far = (side * share / 2 for share in _RING)
+    ring = np.asarray(cv2.inRange(apart, near, far), np.uint8) & found.is_real
     inside = np.cumsum(_histogram(found.window, found.mask))
     darkest = int(np.searchsorted(inside, _DARKEST * inside[-1]))
     if cv2.countNonZero(ring) < _MIN_RING * cv2.countNonZero(found.mask):
@@ -216,7 +222,8 @@ def _at_most(grey: NDArray[Any], value: float) -> Mask:
 
 
 def _darkest(grey: GreySlice) -> int:
-    return int(np.percentile(grey, 100 * _DARKEST))
+    count = np.cumsum(_histogram(grey, None))
+    return int(np.searchsorted(count, _DARKEST * count[-1]))
 
 
 def _without_borders(grey: GreySlice) -> tuple[GreySlice, int, int]:
@@ -246,12 +253,15 @@ def _overview(grey: GreySlice) -> GreySlice:
     return np.asarray(cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0), np.uint8)
 
 
-def _coarse_body(grey: GreySlice, threshold: int | None = None) -> _Coarse:
+def _rough_body(overview: GreySlice, threshold: int | None) -> Mask:
+    bright = bright_part(overview) if threshold is None else np.asarray(overview > threshold).view(np.uint8)
+    return filled(largest_piece(_opened(bright, 5), _MIN_SHARE), 9)  # lungs may open to the outside
+
+
+def _coarse_body(grey: GreySlice, overview: GreySlice, threshold: int | None = None) -> _Coarse:
     """The body's box, and the body in it, by an overview: the table is gone, edges are rough."""
     height, width = grey.shape
-    overview = _overview(grey)
-    bright = bright_part(overview) if threshold is None else np.asarray(overview > threshold).view(np.uint8)
-    rough = filled(largest_piece(_opened(bright, 5), _MIN_SHARE), 9)  # lungs may open to the outside
+    rough = _rough_body(overview, threshold)
     mask = np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
     left, top, box_width, box_height = cv2.boundingRect(mask)
     box = (slice(top, top + box_height), slice(left, left + box_width))
@@ -281,7 +291,7 @@ def _framed(image: NDArray[np.uint8], width: int, value: int) -> NDArray[np.uint
     return np.asarray(cv2.copyMakeBorder(image, *(width,) * 4, cv2.BORDER_CONSTANT, value=(value,)), np.uint8)
 
 
-def _histogram(grey: GreySlice, mask: Mask) -> Histogram:
+def _histogram(grey: GreySlice, mask: Mask | None) -> Histogram:
     counted: Any = cv2.calcHist([grey], [0], mask, [256], [0, 256])
     return np.asarray(counted, np.float64).ravel()
 

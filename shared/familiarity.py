@@ -165,10 +165,11 @@ class FamiliarityRules(BaseModel):
 def acquisition_of(grey: GreySlice, placed: Placed, air: int | None) -> Acquisition:
     """Measure a slice uint8 [h, w] that shared.imaging.place() has placed, in some milliseconds; air as there."""
     body: Body = placed.body or find_body(grey, air)
-    contrast = body.tissue - body.air
-    unit, cut = _TISSUE_HU / max(contrast, 1.0), body.grey.astype(np.float32)
+    contrast, height = body.tissue - body.air, len(body.grey)
+    middle = body.grey[height // 4 : -(-3 * height // 4)]  # has lungs and soft tissue, for half of the time
+    unit, cut = _TISSUE_HU / max(contrast, 1.0), middle.astype(np.float32)
     smooth = cv2.GaussianBlur(cut, (0, 0), 2.0)
-    inside = np.asarray(body.grey > 0).view(np.uint8)
+    inside = np.asarray(middle > 0).view(np.uint8)
     soft = cv2.inRange(smooth, body.tissue - _SOFT * contrast, body.tissue + _SOFT * contrast)
     dark = cv2.inRange(smooth, 0.0, body.air + _DARK * contrast)
     soft = np.asarray(cv2.erode(np.asarray(soft, np.uint8) & inside, np.ones((7, 7), np.uint8)), np.uint8)
