@@ -1,8 +1,10 @@
 """What a model is worth where noise says the opposite of what it says elsewhere: has it learnt disease, or scanners?"""
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from trainer.data.balance import Indices
@@ -11,7 +13,7 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.calibration import softmax
 from trainer.evaluation.intervals import Interval, wilson
 from trainer.evaluation.operating_points import case_weights
-from trainer.training.members import Learner
+from trainer.training.members import Member
 
 logger = logging.getLogger(__name__)
 
@@ -19,20 +21,23 @@ _SHARE = 1 / 3  # of the cases of the target, and of the others
 _FEWEST = 6  # cases of either, below which a third of them says nothing
 
 
+class ShareOfCases(BaseModel, frozen=True):
+    """A share of slices with cases weighing alike, and Wilson's interval on the cases."""
+
+    share: float
+    interval: Interval
+    n_cases: int
+
+
 class NoiseReversed(BaseModel, frozen=True):
-    """Shares with cases weighing alike, and Wilson's intervals on the cases, of cases that no training saw."""
+    """What is right of cases that no training saw, at a threshold on the target's probability."""
 
-    sensitivity: float
-    sensitivity_interval: Interval
-    target_cases: int
-    specificity: float
-    specificity_interval: Interval
-    other_cases: int
+    sensitivity: ShareOfCases
+    specificity: ShareOfCases
     threshold: float
-    """On the target's probability; as the version has it."""
 
 
-def contradicting(grain: Indices | np.ndarray, is_target: np.ndarray, groups: Groups) -> Indices:
+def contradicting(grain: NDArray[np.float64], is_target: NDArray[np.bool_], groups: Groups) -> Indices:
     """Rows int64 [m] of the third of the target's cases, and of the others', whose noise is most like the other kind's.
 
     grain: float [n], of soft tissue; is_target: bool [n]. None where either has fewer than 6 cases.
@@ -51,7 +56,7 @@ def contradicting(grain: Indices | np.ndarray, is_target: np.ndarray, groups: Gr
 
 
 def judge_noise_reversed(
-    dataset: Dataset, groups: Groups, learner: Learner, temperature: float, threshold: float, seed: int
+    dataset: Dataset, groups: Groups, fit: Callable[[Indices], Member], temperature: float, threshold: float
 ) -> NoiseReversed | None:
     """Fit once more without the contradicting cases, and judge them; None where there are too few cases.
 
@@ -60,34 +65,24 @@ def judge_noise_reversed(
     target = dataset.classes.names.index(dataset.classes.target)
     is_target = dataset.labels == target
     held_out = contradicting(np.array([one.grain for one in dataset.acquisitions]), is_target, groups)
-    if dataset.kind == "phantoms" or not len(held_out):
-        return None
     training = np.setdiff1d(np.arange(len(dataset)), held_out)
-    if len(np.unique(dataset.labels[training])) < len(dataset.classes.names):
+    is_missing = len(np.unique(dataset.labels[training])) < len(dataset.classes.names)
+    if dataset.kind == "phantoms" or not len(held_out) or is_missing:
         return None
-    member = learner.fit(training, None, seed)
-    is_called = softmax(member.logits(held_out), temperature)[:, target] >= threshold
-    shares = {}
-    for kind in (True, False):
-        rows = is_target[held_out] == kind
-        weights, n_cases = case_weights(groups[held_out][rows]), len(np.unique(groups[held_out][rows]))
-        share = float(np.average(is_called[rows] == kind, weights=weights))
-        shares[kind] = share, wilson(share * n_cases, n_cases), n_cases
-    (sensitivity, of_sensitivity, target_cases), (specificity, of_specificity, other_cases) = (
-        shares[True],
-        shares[False],
+    is_called = softmax(fit(training).logits(held_out), temperature)[:, target] >= threshold
+    sensitivity, specificity = (
+        _of_cases(is_called[rows] == kind, groups[held_out][rows])
+        for kind in (True, False)
+        for rows in (is_target[held_out] == kind,)
     )
-    found = NoiseReversed(
-        sensitivity=sensitivity,
-        sensitivity_interval=of_sensitivity,
-        target_cases=target_cases,
-        specificity=specificity,
-        specificity_interval=of_specificity,
-        other_cases=other_cases,
-        threshold=threshold,
-    )
+    found = NoiseReversed(sensitivity=sensitivity, specificity=specificity, threshold=threshold)
     logger.info(
         "Cases whose noise contradicts their class: sensitivity %.3f of %d, specificity %.3f of %d cases",
-        sensitivity, target_cases, specificity, other_cases,
+        sensitivity.share, sensitivity.n_cases, specificity.share, specificity.n_cases,
     )  # fmt: skip
     return found
+
+
+def _of_cases(is_right: NDArray[np.bool_], groups: Groups) -> ShareOfCases:
+    share, n_cases = float(np.average(is_right, weights=case_weights(groups))), len(np.unique(groups))
+    return ShareOfCases(share=share, interval=wilson(share * n_cases, n_cases), n_cases=n_cases)
