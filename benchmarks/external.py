@@ -28,7 +28,7 @@ _PARTS = {
     "neck (slices 1 to 10)": slice(0, 10), "chest (slices 11 to 56)": slice(10, 56),
     "belly (slices 57 to 64)": slice(56, None),
 }  # fmt: skip
-"""Of the scan: a chest is where the lungs are 5 % of the body and more."""
+"""Of the scan. The last of the neck show the lungs' tips, and the first of the belly their lowest parts."""
 _WINDOWS = ((-600, 1500), (-500, 1200), (40, 400), (50, 350))
 _JPEG_QUALITY = 90
 _SHIPPED = Path(pydicom.data.__file__).parent / "test_files"

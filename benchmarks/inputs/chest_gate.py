@@ -1,4 +1,4 @@
-r"""What a published version refuses and does not know, of chest slices that it was not trained on and of other pictures.
+r"""What a published version refuses and does not know, of chest slices that it was not trained on and other pictures.
 
     python -m benchmarks.inputs.chest_gate split DATA OUT          # OUT/train and OUT/held-out, whole cases in either
     python -m trainer run --data OUT/train --model-repository OUT/models

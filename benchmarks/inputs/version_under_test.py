@@ -1,4 +1,4 @@
-"""A published version, loaded and asked as the service does it, but for HTTP: from bytes to what a caller would read."""
+"""A published version, loaded and asked as the service does it, but for HTTP: from bytes to what a caller reads."""
 
 import itertools
 import math
