@@ -98,9 +98,11 @@ def measure(version: VersionUnderTest, arguments: argparse.Namespace) -> dict[st
         found = sorted(arguments.slices.rglob("*"))
         files = [path for path in found if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
         some = files[:: arguments.every]
-        as_they_are = [("as they are", (path.read_bytes() for path in files))]
         groups["Chest slices left out of training"] = rows(
-            as_they_are + [(kind, rendered(some, rendering)) for kind, rendering in RENDERINGS.items()]
+            [
+                ("as they are", (path.read_bytes() for path in files)),
+                *((kind, rendered(some, rendering)) for kind, rendering in RENDERINGS.items()),
+            ]
         )
         groups["The same with blur and noise of growing strength"] = rows(
             (kind, rendered(some, rendering)) for kind, rendering in STRENGTHS.items()
