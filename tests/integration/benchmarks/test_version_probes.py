@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from shared.chest_ct import ChestGate
 from shared.familiarity import FamiliarityRules, KnownCases
 from shared.imaging import PreprocessingSpec
 from tests.support.decision_rules import rules
@@ -30,8 +29,7 @@ def version_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     folder = tmp_path_factory.mktemp("models")
     publish_untrained(
-        folder, 1, preprocessing=PreprocessingSpec(height=64, width=64), thresholds=rules(), chest_gate=ChestGate(),
-        familiarity=familiarity,
+        folder, 1, preprocessing=PreprocessingSpec(height=64, width=64), thresholds=rules(), familiarity=familiarity,
     )  # fmt: skip
     return folder / "lung-ct" / "1"
 
