@@ -4,6 +4,7 @@ A picture comes once, whatever number of files hold it in different transfer syn
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -14,19 +15,20 @@ from pydicom.pixels.utils import pixel_array
 
 from service.explain.png import encode_png
 
+CT = "CT, other parts"
 _KINDS = {
-    "CT": "CT, other parts", "CR": "X-ray", "DX": "X-ray", "MR": "MR", "US": "ultrasound", "NM": "scintigram",
+    "CT": CT, "CR": "X-ray", "DX": "X-ray", "MR": "MR", "US": "ultrasound", "NM": "scintigram",
 }  # fmt: skip
 _EVERY = 10  # frames of a film are alike
 _MIN_SIDE = 32  # as the service accepts them
 _WINDOW = (1, 99.5)  # percentiles that become black and white
 
 
-def dicom_kinds(folder: Path) -> dict[str, list[bytes]]:
+def dicom_kinds(folders: Iterable[Path]) -> dict[str, list[bytes]]:
     """Bodies to post, by kind; files of other modalities, and those that cannot be decoded, are left out."""
     kinds: dict[str, list[bytes]] = defaultdict(list)
     known: set[bytes] = set()
-    for file in sorted(folder.rglob("*.dcm")):
+    for file in (file for folder in folders for file in sorted(folder.rglob("*.dcm"))):
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True)
             kind = _KINDS[header.Modality]
