@@ -27,5 +27,5 @@ def prediction_of(manifest: Manifest, predicted: Predicted, request_id: str, fra
         familiarity=predicted.familiarity and Familiarity(**asdict(predicted.familiarity)),
         model_version=manifest.model_version,
         request_id=request_id,
-        warnings=warnings_of(manifest, predicted, frame, decision and decision.verdict),
+        warnings=warnings_of(manifest, predicted, frame, decision.verdict if decision else None),
     )
