@@ -1,7 +1,8 @@
 """Which head suits a dataset, judged by cases that it has not seen: never by those it will be measured on.
 
 The protocol of the question decides the answer. Where held-out slices are of new cases, a strongly shrunk discriminant
-is best; where they are of cases that were seen in training (a split by image), the most alike slice knows the answer.
+is best; where they are of cases that were seen in training (a split by image), the most alike slice knows the answer:
+only there neighbours are asked, for a few new cases can make them look better than they are.
 """
 
 import logging
@@ -17,7 +18,8 @@ from trainer.networks.heads import Features, FittedHeadName, fit_head
 
 logger = logging.getLogger(__name__)
 
-_CANDIDATES: tuple[FittedHeadName, ...] = ("lda", "steady", "neighbours")
+_OF_NEW_CASES: tuple[FittedHeadName, ...] = ("lda", "steady")
+_OF_SEEN_CASES: tuple[FittedHeadName, ...] = ("lda", "steady", "neighbours")
 _FOLDS = 5
 _SEED = 99  # no seed of an outer split, which would lay the inner folds along the outer ones
 
@@ -37,7 +39,8 @@ def choose_head(
     the slices. Give every slice a group of its own where held-out slices may be of seen cases. With fewer cases than
     folds in a class there is nothing to judge by, and the first candidate is taken.
     """
-    candidates = _CANDIDATES if views else tuple(name for name in _CANDIDATES if name != "steady")
+    candidates = _OF_SEEN_CASES if len(np.unique(groups)) == len(groups) else _OF_NEW_CASES
+    candidates = tuple(name for name in candidates if views or name != "steady")
     of_class = [len(np.unique(groups[labels == label])) for label in range(classes)]
     folds = min(_FOLDS, *of_class)
     if folds < 2:  # noqa: PLR2004 # a fold needs another one to learn from
