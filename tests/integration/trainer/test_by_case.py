@@ -12,6 +12,7 @@ import pytest
 
 from shared.artifact import digest_files, read_manifest, verify_files
 from trainer.__main__ import main
+from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, read_out_of_fold
 from trainer.evaluation.shortcuts import CLUES, Shortcut, shortcut_warnings
 from trainer.evaluation.stress import Stress
@@ -89,7 +90,8 @@ def test_the_version_says_what_it_could_have_learnt_instead(first_version: Path)
     point = manifest.thresholds.operating_points[stressed.operating_point]
     assert stressed.as_it_is.sensitivity.by_case.value == pytest.approx(point.sensitivity_by_case)
     assert set(stressed.views) == {"acquired"}
-    said = (*shortcut_warnings(shortcuts, manifest.metrics["balanced_accuracy"]), *stressed.warnings())
+    reached = Metrics.model_validate(manifest.metrics).balanced_accuracy
+    said = (*shortcut_warnings(shortcuts, reached), *stressed.warnings())
     assert manifest.warnings[1:] == said
     assert "## What it could have learnt instead" in (first_version / "MODEL_CARD.md").read_text()
 

@@ -16,7 +16,7 @@ from trainer.evaluation.intervals import wilson
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.operating_points import choose_rules
 from trainer.evaluation.shortcuts import Shortcut
-from trainer.evaluation.stress import stress
+from trainer.evaluation.stress import Stress, stress
 from trainer.publishing.model_card import model_card
 from trainer.publishing.model_record import ModelRecord
 
@@ -71,13 +71,12 @@ def of_cases() -> ModelRecord:
 
 def test_figures_stand_by_slice_and_by_case(of_cases: ModelRecord) -> None:
     """One line a figure; both levels have their intervals, which one sentence explains."""
-    card, held_out = model_card(of_cases), of_cases.metrics["stress"]["as_it_is"]
+    card, held_out = model_card(of_cases), Stress.model_validate(of_cases.metrics["stress"]).as_it_is
     assert "## Results on 34 held-out slices of 17 cases" in card
-    for field, label in (("accuracy", "Accuracy"), ("balanced_accuracy", "Balanced accuracy")):
-        cells = []
-        for level in ("by_slice", "by_case"):
-            lower, upper = held_out[field][level]["interval"]
-            cells.append(f"{held_out[field][level]['value']:.3f} ({lower:.3f} to {upper:.3f})")
+    for figure, label in ((held_out.accuracy, "Accuracy"), (held_out.balanced_accuracy, "Balanced accuracy")):
+        assert figure is not None
+        levels = (figure.by_slice, figure.by_case)
+        cells = [f"{one.value:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f})" for one in levels]
         assert f"| {label} | {' | '.join(cells)} |" in card
     assert "by case each case does" in card
 
