@@ -284,4 +284,7 @@ class ModelInfo(BaseModel):
     documents: list[str] = Field(
         description="The serving version's card and figures, as addresses relative to this one: model-info/card."
     )
-    manifest: dict[str, JsonValue] | None = Field(description="manifest.json of the serving version, without files.")
+    manifest: dict[str, JsonValue] | None = Field(
+        description="manifest.json of the serving version, without files. metrics.shortcuts and metrics.stress say "
+        "what the model could have learnt instead."
+    )

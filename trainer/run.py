@@ -121,7 +121,7 @@ def read_labelled(folder: Path, settings: TrainerSettings) -> Dataset:
     index = index_folder(folder, settings.class_set)
     if index.ignored_folders:
         logger.warning("Not a class, ignored: %s", ", ".join(index.ignored_folders))
-    dataset = read_dataset(index, settings.preprocessing, settings.decode_threads, (ACQUIRED, SHOWN))
+    dataset = read_dataset(index, settings.preprocessing, settings.decode_threads, (ACQUIRED, SHOWN), is_measured=True)
     for skipped in dataset.skipped:
         logger.warning("Skipped %s: %s", file_name(skipped.path, folder), skipped.reason)
     counts = ", ".join(f"{name}: {count}" for name, count in dataset.counts().items())

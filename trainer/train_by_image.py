@@ -52,7 +52,7 @@ def train_by_image(dataset: Dataset, settings: TrainerSettings) -> TrainedModel:
         dataset,
         settings,
         split={**split.record, "held_out_twins": dataset.twins(split.training, split.validation)},
-        split_warnings=split.warnings,
+        warnings=split.warnings,
         metrics=metrics.model_dump(mode="json"),
         training=training,
         gate=gate,

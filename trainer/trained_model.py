@@ -11,6 +11,7 @@ from shared.familiarity import FamiliarityRules
 from trainer.data.dataset import Dataset
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OutOfFold
+from trainer.networks.pretrained import weights_licence
 from trainer.publishing.model_record import ModelRecord
 from trainer.settings import FROM_SCRATCH, TrainerSettings
 
@@ -36,7 +37,7 @@ def make_record(
     settings: TrainerSettings,
     *,
     split: dict[str, JsonValue],
-    split_warnings: tuple[str, ...],
+    warnings: tuple[str, ...],
     metrics: dict[str, JsonValue],
     training: dict[str, JsonValue],
     gate: ChestGate,
@@ -54,8 +55,12 @@ def make_record(
         thresholds=rules,
         chest_gate=gate,
         familiarity=familiarity,
-        training={**training_record(settings), **training},
-        warnings=(PHANTOM_WARNING, *split_warnings) if dataset.kind == "phantoms" else split_warnings,
+        training={
+            **training_record(settings),
+            "weights_licence": weights_licence(settings.network, settings.weights),
+            **training,
+        },
+        warnings=(PHANTOM_WARNING, *warnings) if dataset.kind == "phantoms" else warnings,
         seed=settings.seed,
         duration_s=0.0,
     )

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from shared.chest_ct import ChestGate
 from shared.classes import LUNG_CT_CLASSES
 from tests.support.decision_rules import rules
 from tests.support.page.browser import Visit, VisitOf, chromium, visiting
 from tests.support.published import publish_untrained
 from tests.support.serving import RunningService, serving
 from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.shortcuts import Shortcut
+from trainer.evaluation.stress import stress
 from trainer.publishing.plots import confusion_matrix, reliability
 
 
@@ -33,7 +36,15 @@ def shown_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = np.repeat(np.arange(3), 20)
     logits = random.normal(size=(60, 3)) + 2 * np.eye(3)[labels]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    metrics = evaluate(labels, probabilities, LUNG_CT_CLASSES, groups=np.arange(60) // 2)
+    groups = np.arange(60) // 2
+    metrics = evaluate(labels, probabilities, LUNG_CT_CLASSES, groups=groups)
+    stressed = stress(
+        labels, groups, LUNG_CT_CLASSES, probabilities=probabilities, views={"acquired": probabilities[:, ::-1]},
+        thresholds=np.full(60, 0.5), operating_point="high_sensitivity",
+    )  # fmt: skip
+    noise = Shortcut(
+        clue="noise", measures=("noise",), balanced_accuracy=0.62, interval=(0.53, 0.69), chance=1 / 3, recall={}
+    )
     record = {"method": "temperature", "temperature": 1.2, "ece_before": 0.1, "ece_after": 0.05}
     epochs = [0.9, 0.6, 0.4]
     history = {
@@ -45,9 +56,15 @@ def shown_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=1,
         dataset={"kind": "phantoms", "n": 60, "counts": dict.fromkeys(LUNG_CT_CLASSES.names, 20), "digest": "0" * 64},
         split={"protocol": "image", "optimistic": True, "seed": 0},
-        metrics={**metrics.model_dump(mode="json"), "calibration": record},
+        metrics={
+            **metrics.model_dump(mode="json"),
+            "calibration": record,
+            "shortcuts": [noise.model_dump(mode="json")],
+            "stress": stressed.model_dump(mode="json"),
+        },
         thresholds=rules(),
-        training={"learning": "from-scratch", "epochs": 3, "history": history},
+        training={"learning": "from-scratch", "epochs": 3, "history": history, "weights_licence": "Apache-2.0."},
+        chest_gate=ChestGate(figures={"refused_by_image_limits": 0.004, "refused_views": {"shown": 0.011}}),
         figures={
             "confusion_matrix.png": confusion_matrix(metrics, "tests"),
             "reliability.png": reliability(labels, probabilities, probabilities, "tests"),

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.inputs.slices import jpeg_slice, png_slice
-from tests.support.page.actions import choose, drop_prepared, file, prepare, tile, view
+from tests.support.page.actions import choose, drop_prepared, file, fits, prepare, tile, view
 from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
 from tests.support.page.stand_ins import explains, renders
 from tests.support.serving import RunningService, serving
@@ -35,11 +35,6 @@ def until(page: Page, holds: Callable[[], bool], what: str) -> None:
 def painted(page: Page) -> None:
     """Return when the browser has painted what it knows."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def fits(page: Page) -> bool:
-    """Whether nothing is wider than the window."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support.inputs.slices import jpeg_slice, png_slice
-from tests.support.page.actions import choose, file, tile, view
+from tests.support.page.actions import choose, file, fits, tile, view
 from tests.support.page.browser import NEEDS_CHROMIUM, VisitOf
 from tests.support.page.stand_ins import (
     FAMILIAR,
@@ -37,11 +37,6 @@ EVERY_KIND = {
     "uncertain.jpg": answer_of([0.6, 0.1, 0.3], "uncertain"),
     "sensitive.jpg": answer_of([0.55, 0.05, 0.4], "positive", reason=REASON),
 }
-
-
-def fits(page: Page) -> bool:
-    """Whether nothing is wider than the window."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 def show(page: Page, url: str, given: dict[str, dict[str, Any]]) -> Locator:

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from shared.familiarity import acquisition_of
+from shared.imaging import place
+from shared.slices import DecodedSlice
 from trainer.data.cases import Cases, find_cases
-from trainer.data.dataset import file_name, index_folder
+from trainer.data.dataset import Slices, file_name, index_folder
 from trainer.data.duplicates import NEAR, across_classes, conflicting_copies, copies, near_duplicates
-from trainer.data.image_measures import MEASURES, ImageMeasures, measure_folder
+from trainer.data.image_measures import MEASURES, columns, measure
+from trainer.data.input_pipeline import read_files
 from trainer.data.similarity import Pairs
 from trainer.evaluation.shortcuts import Shortcut, find_shortcuts
 from trainer.settings import TrainerSettings
@@ -82,7 +87,7 @@ class Audited:
     """What an audit found, and the slices, cases and pairs that its page is drawn from."""
 
     audit: Audit
-    slices: ImageMeasures
+    slices: Slices
     cases: Cases
     alike: Pairs
     """Pairs across classes, the most alike first."""
@@ -91,19 +96,25 @@ class Audited:
 def audit_folder(folder: Path, settings: TrainerSettings) -> Audited:
     """Read a folder of class folders once and judge it. Raises DatasetError, CaseTableError or CaseInTwoClasses."""
     index = index_folder(folder, settings.class_set)
-    slices = measure_folder(index, settings.decode_threads)
+
+    def look(slice_: DecodedSlice) -> NDArray[np.float64]:
+        grey, air = slice_.grey, slice_.air_grey
+        return measure(grey, acquisition_of(grey, place(grey, settings.preprocessing, air), air))
+
+    read = read_files(index, look, settings.decode_threads)
+    slices = Slices(**read.fields(), measures=np.stack([one.seen for one in read.whole]))
     near = near_duplicates(slices)
     cases = find_cases(slices, folder, settings.cases, settings.expected_cases, near)
     alike = across_classes(near, slices.labels)
     alike = alike.where(np.argsort(-alike.correlation, kind="stable"))
     names, of_class = slices.classes.names, [slices.labels == label for label in range(len(slices.classes.names))]
-    sizes = slices.columns("image width", "image height")
+    sizes = columns(slices.measures, "image width", "image height")
     shown = zip(alike.first, alike.second, alike.correlation.tolist(), strict=True)
     audit = Audit(
         folder=printable(folder),
         n=len(slices),
         counts=slices.counts(),
-        ignored_folders=slices.ignored_folders,
+        ignored_folders=index.ignored_folders,
         unreadable=tuple(Unreadable(file=file_name(one.path, folder), reason=one.reason) for one in slices.skipped),
         copies=_named(slices, copies(slices)),
         conflicts=_named(slices, conflicting_copies(slices)),
@@ -165,11 +176,11 @@ def summary(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _named(slices: ImageMeasures, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
+def _named(slices: Slices, sets: tuple[tuple[int, ...], ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(slices.files[row] for row in same) for same in sets)
 
 
-def _groups(slices: ImageMeasures, cases: Cases) -> tuple[CaseGroup, ...]:
+def _groups(slices: Slices, cases: Cases) -> tuple[CaseGroup, ...]:
     rows_of = [np.flatnonzero(cases.groups == number).tolist() for number in range(len(cases))]
     return tuple(
         CaseGroup(

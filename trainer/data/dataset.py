@@ -83,7 +83,8 @@ class Slices:
     labels: int64 [n]; digests: SHA-256 of each slice's file; files: its name as file_name() gives it, which may hold a
     patient's name and so never leaves this machine; thumbnails: uint8 [n, 64, 64], the whole frame, for comparing
     slices; patients: digests by a key that nobody knows, so that they tell which slices are of one patient and no
-    more, None where a file does not say; skipped: files that are no whole slice.
+    more, None where a file does not say; measures: float64 [n, 12], columns as in trainer.data.image_measures.MEASURES,
+    none where nobody measured; skipped: files that are no whole slice.
     """
 
     labels: Labels
@@ -91,6 +92,7 @@ class Slices:
     files: tuple[str, ...]
     thumbnails: Thumbnails
     patients: tuple[str | None, ...] = ()
+    measures: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     classes: ClassSet
     skipped: tuple[SkippedFile, ...] = ()
 
@@ -132,6 +134,7 @@ class Dataset(Slices):
             files=picked(self.files),
             thumbnails=self.thumbnails[rows],
             patients=picked(self.patients),
+            measures=self.measures[rows] if len(self.measures) else self.measures,
             kinds=picked(self.kinds),
         )
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.dicom.errors import DecoderUnavailable
 from shared.familiarity import Acquisition, acquisition_of
@@ -22,6 +23,7 @@ from shared.raster.decode import GreySlice, ImageType, SliceError
 from shared.slices import DecodedSlice, SliceDecoder
 from shared.window import LUNG_WINDOW, Window
 from trainer.data.dataset import AS_IS, ClassWithoutSlices, Dataset, FolderIndex, LabelledFile, SkippedFile, file_name
+from trainer.data.image_measures import measure
 from trainer.data.similarity import thumbnail
 from trainer.data.views import VIEWS
 from trainer.progress import in_threads, with_progress
@@ -69,30 +71,39 @@ class ReadFolder(Generic[Seen]):
 
 
 def read_dataset(
-    index: FolderIndex, spec: PreprocessingSpec, threads: int | None = None, views: Collection[str] = ()
+    index: FolderIndex,
+    spec: PreprocessingSpec,
+    threads: int | None = None,
+    views: Collection[str] = (),
+    *,
+    is_measured: bool = False,
 ) -> Dataset:
     """Decode and prepare every indexed file, one thread per core unless told otherwise; shows progress.
 
-    views: names of trainer.data.views.VIEWS that are wanted of each slice; equal on every call.
+    views: names of trainer.data.views.VIEWS that are wanted of each slice; equal on every call. is_measured: whether
+    Slices.measures are wanted, too.
 
     A file that is no whole JPEG, PNG or DICOM slice is listed in the result's `skipped` and left out. Raises
     ClassWithoutSlices, naming the class, where nothing is left of one.
     """
 
-    def look(slice_: DecodedSlice) -> tuple[Acquisition, dict[str, SliceTensor]]:
+    def look(slice_: DecodedSlice) -> tuple[Acquisition, NDArray[np.float64], dict[str, SliceTensor]]:
         grey, air = slice_.grey, slice_.air_grey
         placed, seed = place(grey, spec, air), zlib.crc32(grey.tobytes())
         seen = {AS_IS: placed.tensor}
         for number, name in enumerate(views):
             seen[name] = to_tensor(VIEWS[name](grey, np.random.default_rng((seed, number))), spec)
-        return acquisition_of(grey, placed, air), seen
+        acquisition = acquisition_of(grey, placed, air)
+        return acquisition, measure(grey, acquisition) if is_measured else np.empty(0), seen
 
     read = read_files(index, look, threads, spec.window)
+    acquisitions, measures, seen = zip(*(one.seen for one in read.whole), strict=True)
     return Dataset(
         **read.fields(),
-        images=np.stack([one.seen[1][AS_IS] for one in read.whole]),
-        acquisitions=tuple(one.seen[0] for one in read.whole),
-        views={name: np.stack([one.seen[1][name] for one in read.whole]) for name in views},
+        measures=np.stack(measures),
+        images=np.stack([one[AS_IS] for one in seen]),
+        acquisitions=acquisitions,
+        views={name: np.stack([one[name] for one in seen]) for name in views},
         kinds=tuple(one.kind for one in read.whole),
         kind=index.kind,
     )

@@ -56,20 +56,10 @@ def choose_rules(
     """
     target = classes.names.index(classes.target)
     is_target, by_case = labels == target, case_weights(groups)
-    scores = [one[:, target].astype(np.float64) for one in (probabilities, *views)]
-    score = scores[0]
-
-    def chosen(choose: _Threshold, rows: NDArray[np.bool_]) -> float:
-        together = np.concatenate([one[rows] for one in scores])
-        return choose(np.tile(is_target[rows], len(scores)), together, np.tile(by_case[rows], len(scores)))
-
+    scores, every = [one[:, target] for one in (probabilities, *views)], np.ones(len(labels), np.bool_)
     points, called = {}, {}
-    for name, choose in _CHOICES.items():
-        is_called = np.zeros(len(labels), np.bool_)
-        for fold in np.unique(fold_of):
-            is_held_out = fold_of == fold
-            is_called[is_held_out] = score[is_held_out] >= chosen(choose, ~is_held_out)
-        called[name] = is_called
+    for name in _CHOICES:
+        called[name] = is_called = scores[0] >= held_out_thresholds(name, is_target, scores, groups, fold_of)
         (sensitivity, of_sensitivity), (sensitivity_case, of_sensitivity_case) = _shares(
             is_called, is_target, groups, by_case, seed
         )
@@ -77,7 +67,7 @@ def choose_rules(
             ~is_called, ~is_target, groups, by_case, seed
         )
         points[name] = OperatingPoint(
-            threshold=chosen(choose, np.ones(len(labels), np.bool_)),
+            threshold=_chosen(name, is_target, scores, by_case, every),
             sensitivity=sensitivity,
             sensitivity_interval=of_sensitivity,
             specificity=specificity,
@@ -104,6 +94,36 @@ def choose_rules(
             not_negative=called[operating_point] | called[HIGH_SENSITIVITY],
         ),
     )
+
+
+def held_out_thresholds(
+    name: str,
+    is_target: NDArray[np.bool_],
+    scores: Sequence[NDArray[np.floating]],
+    groups: Groups,
+    fold_of: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """For each slice the threshold of an operating point that the other folds choose, float64 [n].
+
+    scores: the target's probability [n], of the slices as they are and of each view, as choose_rules() takes them.
+    """
+    thresholds, by_case = np.empty(len(is_target)), case_weights(groups)
+    for fold in np.unique(fold_of):
+        is_held_out = fold_of == fold
+        thresholds[is_held_out] = _chosen(name, is_target, scores, by_case, ~is_held_out)
+    return thresholds
+
+
+def _chosen(
+    name: str,
+    is_target: NDArray[np.bool_],
+    scores: Sequence[NDArray[np.floating]],
+    by_case: _Weights,
+    rows: NDArray[np.bool_],
+) -> float:
+    """The threshold that these rows choose, all views together."""
+    together = np.concatenate([one[rows].astype(np.float64) for one in scores])
+    return _CHOICES[name](np.tile(is_target[rows], len(scores)), together, np.tile(by_case[rows], len(scores)))
 
 
 def case_weights(groups: Groups) -> NDArray[np.float64]:
@@ -154,7 +174,7 @@ def _shares(
     for drawn in draw_cases(same_class, cases, seed=seed):
         of_slices.append(drawn @ right / drawn.sum(axis=1))
         of_cases.append(drawn @ (right * weights) / (drawn @ weights))
-    means = float(right.mean()), float(right @ weights / weights.sum())
+    means = float(right.mean()), min(1.0, float(right @ weights / weights.sum()))  # rounding may go beyond
     ends = [percentiles(np.concatenate(drawn)) for drawn in (of_slices, of_cases)]
     by_slice, by_case_ = ((mean, never_narrower(end, mean, n_cases)) for mean, end in zip(means, ends, strict=True))
     return by_slice, by_case_

@@ -20,6 +20,15 @@ KERAS_PREFIX = "keras:"
 IMAGENET, NONE = "imagenet", "none"
 """Weights by name; anything else is the path of a weights file of Keras."""
 
+_LICENCES = {
+    "chest_resnet": (
+        "The packages of these weights (Astra, derived from Merlin) say MIT. Their upstream repository has no licence "
+        "file, and its training data may include sets that are for research only. What holds for the weights holds for "
+        "this version. With --network efficientnet_lite0 a version starts from weights whose licence is clear."
+    ),
+    "efficientnet_lite0": "Apache-2.0, as the package of these weights says. They were trained on ImageNet.",
+}
+
 _layers = keras.layers
 
 
@@ -45,6 +54,15 @@ class UnfitWeights(WeightsError):
 
     def __init__(self, name: str, file: str, reason: str) -> None:
         super().__init__(f"{file} does not fit {name}: {reason}")
+
+
+def weights_licence(name: str, weights: str = IMAGENET) -> str | None:
+    """What is known of the licence of the weights that a network of this name starts from; None where it has none."""
+    if weights == NONE or not (name.startswith(KERAS_PREFIX) or name in _LICENCES):
+        return None
+    if weights == IMAGENET and name in _LICENCES:
+        return _LICENCES[name]
+    return "Not known here: see where these weights come from."
 
 
 def build_backbone(name: str, spec: PreprocessingSpec, weights: str = IMAGENET) -> keras.Model:

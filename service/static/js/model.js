@@ -14,7 +14,7 @@ export function showModel(info) {
   if (!info) return body.replaceChildren(h("p", { class: "pending" }, words.reading));
   const { manifest } = info;
   const parts = manifest
-    ? [head(info), results(manifest), confusion(manifest), calibration(info), points(manifest), familiarity(manifest), training(info), figures(info)]
+    ? [head(info), results(manifest), instead(manifest), confusion(manifest), calibration(info), points(manifest), familiarity(manifest), refusals(manifest), training(info), figures(info)]
     : [h("div", { class: "panel" }, h("h1", {}, words.none), h("p", {}, words.noneText))];
   return body.replaceChildren(...parts.filter(Boolean), versions(info));
 }
@@ -45,19 +45,54 @@ async function openCard() {
 
 function results({ metrics, split }) {
   if (metrics.n === undefined) return panel(words.results, h("p", { class: "muted" }, words.noMetrics));
-  const ends = metrics.intervals ?? {};
-  const rows = ["accuracy", "balanced_accuracy", "macro_f1"].map((name) => [words.metrics[name], metrics[name], ends[name]]);
-  for (const [name, one] of Object.entries(metrics.per_class ?? {})) rows.push([words.recall(classLabel(name)), one.recall, ends.recall?.[name]]);
-  for (const [name, label] of Object.entries(words.ofTarget)) {
-    if (metrics.target) rows.push([`${classLabel(metrics.target.name)}: ${label}`, metrics.target[name], ends.target?.[name]]);
+  const ends = metrics.intervals ?? {}, levels = metrics.stress?.as_it_is ?? {};
+  const rows = ["accuracy", "balanced_accuracy", "macro_f1"].map((name) => [words.metrics[name], metrics[name], ends[name], levels[name]]);
+  for (const [name, one] of Object.entries(metrics.per_class ?? {})) {
+    rows.push([words.recall(classLabel(name)), one.recall, ends.recall?.[name], levels.recall?.[name]]);
   }
-  for (const name of ["brier", "ece"]) rows.push([words.metrics[name], metrics[name], ends[name], name === "brier" ? 2 : 1]);
+  for (const [name, label] of Object.entries(words.ofTarget)) {
+    if (metrics.target) rows.push([`${classLabel(metrics.target.name)}: ${label}`, metrics.target[name], ends.target?.[name], levels[name]]);
+  }
+  for (const name of ["brier", "ece"]) rows.push([words.metrics[name], metrics[name], ends[name], levels[name], name === "brier" ? 2 : 1]);
   return panel(words.results,
-    h("p", { class: "muted" }, words.resultsText(metrics.n, metrics.n_cases)),
+    h("p", { class: "muted" }, words.resultsText(metrics.n, metrics.n_cases), levels.accuracy ? ` ${words.levels}` : null),
     split.optimistic ? h("p", { class: "caution" }, words.optimistic) : null,
-    h("dl", { class: "metrics" }, rows.filter(([, value]) => Number.isFinite(value)).map(([label, value, interval, most]) =>
-      h("div", {}, h("dt", {}, label), h("dd", {}, h("strong", {}, decimals(value)),
-        h("span", { class: "muted" }, interval ? words.interval(...interval) : ""), whisker(value, interval, most))))));
+    h("dl", { class: "metrics" }, rows.filter(([, value]) => Number.isFinite(value)).map(([label, value, interval, figure, most]) => {
+      const shown = figure?.by_slice.interval ?? interval;
+      return h("div", {}, h("dt", {}, label), h("dd", {}, h("strong", {}, decimals(value)),
+        h("span", { class: "muted" }, shown ? words.interval(...shown) : ""), whisker(value, shown, most),
+        figure ? h("small", { class: "muted" }, byCase(figure)) : null));
+    })));
+}
+
+const byCase = ({ by_case: { value, interval } }) => words.byCase(value, ...interval);
+
+/** A share with its interval, and below it the same by case where that is known. */
+const ratio = (value, interval, ofCases) =>
+  h("td", {}, h("strong", {}, decimals(value)), " ", h("small", {}, words.interval(...interval)), ofCases ? h("small", {}, ofCases) : null);
+
+const tableOf = (label, columns, rows) => scrolling(label, h("table", {},
+  h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+  h("tbody", {}, rows.map(([name, ...cells]) => h("tr", {}, h("th", { scope: "row" }, name), cells)))));
+
+/** What tells the classes without a look at the lungs, and what views of the same slices change. */
+function instead({ metrics }) {
+  const { shortcuts = [], stress } = metrics;
+  if (!shortcuts.length && !stress) return null;
+  const parts = [];
+  if (shortcuts.length) {
+    const own = metrics.intervals?.balanced_accuracy;
+    const rows = shortcuts.map((one) => [one.clue, ratio(one.balanced_accuracy, one.interval)]);
+    if (own) rows.push([words.thisModel, ratio(metrics.balanced_accuracy, own)]);
+    parts.push(h("p", { class: "muted" }, words.shortcutsText(shortcuts[0].chance)), tableOf(words.instead, words.shortcutColumns, rows));
+  }
+  if (stress) {
+    const views = Object.entries(stress.views), seen = [stress.as_it_is, ...views.map(([, one]) => one)];
+    const cell = (figure) => (figure ? ratio(figure.by_slice.value, figure.by_slice.interval, byCase(figure)) : h("td", {}, "-"));
+    const rows = Object.entries(words.stressRows).map(([name, label]) => [label, ...seen.map((one) => cell(one[name]))]);
+    parts.push(h("p", { class: "muted" }, words.stressText), tableOf(words.stress, words.stressColumns(views.map(([name]) => name)), rows));
+  }
+  return panel(words.instead, ...parts);
 }
 
 function confusion({ metrics, classes }) {
@@ -87,14 +122,15 @@ function calibration(info) {
 
 function points({ thresholds: rules }) {
   if (!rules) return null;
-  const ratio = (value, interval) => h("td", {}, h("strong", {}, decimals(value)), " ", h("small", {}, words.interval(...interval)));
+  const share = (point, name) => {
+    const ofCases = point[`${name}_by_case_interval`];
+    return ratio(point[name], point[`${name}_interval`], ofCases && words.byCase(point[`${name}_by_case`], ...ofCases));
+  };
   return panel(words.points,
-    scrolling(words.points, h("table", {},
-      h("thead", {}, h("tr", {}, words.pointColumns.map((label) => h("th", { scope: "col" }, label)))),
-      h("tbody", {}, Object.entries(rules.operating_points).map(([name, point]) =>
-        h("tr", {}, h("th", { scope: "row" }, name === rules.operating_point ? words.pointInForce(name) : words.pointName(name)),
-          h("td", {}, percent(point.threshold)),
-          ratio(point.sensitivity, point.sensitivity_interval), ratio(point.specificity, point.specificity_interval)))))),
+    tableOf(words.points, words.pointColumns, Object.entries(rules.operating_points).map(([name, point]) => [
+      name === rules.operating_point ? words.pointInForce(name) : words.pointName(name),
+      h("td", {}, percent(point.threshold)), share(point, "sensitivity"), share(point, "specificity"),
+    ])),
     h("p", { class: "muted" }, words.pointsText(rules.uncertain.rule_out, rules.uncertain.rule_in)),
     ...sets(rules.prediction_sets));
 }
@@ -109,15 +145,23 @@ function sets({ coverage, measured_coverage: shares, measured_size: size }) {
 
 function familiarity({ familiarity: known }) {
   if (!known) return null;
-  const figures = Object.entries(known.figures ?? {}).filter(([, value]) => Number.isFinite(value));
   return panel(words.familiarity,
     h("p", { class: "muted" }, words.familiarityText, " ", Number.isFinite(known.limit) ? words.familiarityLimit(known.limit) : null),
-    figures.length
-      ? scrolling(words.familiarity, h("table", {},
-        h("thead", {}, h("tr", {}, words.familiarityColumns.map((label) => h("th", { scope: "col" }, label)))),
-        h("tbody", {}, figures.map(([name, value]) => h("tr", {},
-          h("th", { scope: "row" }, words.figureLabel(name)), h("td", {}, Number.isInteger(value) ? integer(value) : decimals(value)))))))
-      : null);
+    numbers(words.familiarity, known.figures));
+}
+
+function refusals({ chest_gate: gate }) {
+  const { refused_views: views = {}, ...figures } = gate?.figures ?? {};
+  for (const [name, share] of Object.entries(views)) figures[words.refusedView(name)] = share;
+  const table = numbers(words.refusals, figures);
+  return table && panel(words.refusals, h("p", { class: "muted" }, words.refusalsText), table);
+}
+
+/** Figures that are numbers, by the names that the trainer gave them. */
+function numbers(label, figures = {}) {
+  const rows = Object.entries(figures).filter(([, value]) => Number.isFinite(value))
+    .map(([name, value]) => [words.figureLabel(name), h("td", {}, Number.isInteger(value) ? integer(value) : decimals(value))]);
+  return rows.length ? tableOf(label, words.figureColumns, rows) : null;
 }
 
 // --- how it was trained -------------------------------------------------------------------------------------------------
@@ -129,6 +173,7 @@ function training({ manifest, documents }) {
   return panel(words.training,
     h("dl", { class: "facts" }, said.map(([label, value]) =>
       h("div", {}, h("dt", {}, label), h("dd", {}, Number.isInteger(value) ? integer(value) : String(value))))),
+    manifest.training.weights_licence ? h("p", { class: "muted" }, words.licence(manifest.training.weights_licence)) : null,
     ...history(manifest.training.history, documents));
 }
 

@@ -12,7 +12,10 @@ import pytest
 
 from shared.artifact import digest_files, read_manifest, verify_files
 from trainer.__main__ import main
+from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, read_out_of_fold
+from trainer.evaluation.shortcuts import CLUES, Shortcut, shortcut_warnings
+from trainer.evaluation.stress import Stress
 from trainer.export.saved_model import load_and_predict
 from trainer.phantoms.phantom_folder import synthesize
 from trainer.publishing.quality_gate import Verdict
@@ -74,6 +77,23 @@ def test_the_version_says_what_was_done(first_version: Path) -> None:
     assert names_in(first_version / "figures") == ["confusion_matrix.png", "reliability.png"]
     assert names_in(first_version.parent) == ["1"]
     assert "Protocol `case`" in (first_version / "MODEL_CARD.md").read_text()
+
+
+def test_the_version_says_what_it_could_have_learnt_instead(first_version: Path) -> None:
+    """Every clue and a view have their figures, also of phantoms; the warnings are those that the figures ask for."""
+    manifest = read_manifest(first_version)
+    shortcuts = [Shortcut.model_validate(one) for one in manifest.metrics["shortcuts"]]
+    assert [one.clue for one in shortcuts] == list(CLUES)
+    stressed = Stress.model_validate(manifest.metrics["stress"])
+    assert stressed.operating_point == manifest.thresholds.operating_point
+    assert stressed.as_it_is.accuracy.by_slice.value == pytest.approx(manifest.metrics["accuracy"])
+    point = manifest.thresholds.operating_points[stressed.operating_point]
+    assert stressed.as_it_is.sensitivity.by_case.value == pytest.approx(point.sensitivity_by_case)
+    assert set(stressed.views) == {"acquired"}
+    reached = Metrics.model_validate(manifest.metrics).balanced_accuracy
+    said = (*shortcut_warnings(shortcuts, reached), *stressed.warnings())
+    assert manifest.warnings[1:] == said
+    assert "## What it could have learnt instead" in (first_version / "MODEL_CARD.md").read_text()
 
 
 def test_one_model_of_all_members(first_version: Path) -> None:

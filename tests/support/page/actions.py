@@ -28,6 +28,11 @@ def view(page: Page, name: str) -> None:
     page.get_by_role("navigation").get_by_role("link", name=name).click()
 
 
+def fits(page: Page) -> bool:
+    """Whether nothing is wider than the window."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
 def prepare(page: Page, contents: list[bytes]) -> None:
     """Make files in the browser, to be dropped."""
     page.evaluate(

@@ -1,19 +1,24 @@
 """The audit: what it finds, and the files it leaves."""
 
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from shared.familiarity import Acquisition
 from trainer.__main__ import main
 from trainer.audit.audit import Audit, Audited, audit_folder, summary
 from trainer.audit.page import page, write_audit
 from trainer.data.image_measures import MEASURES, measure
 from trainer.phantoms.phantom import write_phantoms
 from trainer.settings import TrainerSettings
+
+UNKNOWN = Acquisition(120.0, 40.0, math.nan, math.nan, math.nan, math.nan)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +110,17 @@ def test_measures_are_what_they_are_called() -> None:
     picture = np.zeros((200, 300), np.float64)
     picture[40:180, 60:260] = 150
     picture += np.random.default_rng(0).normal(0, 8, picture.shape) * (picture > 0)
-    values = dict(zip(MEASURES, measure(np.clip(picture, 0, 255).astype(np.uint8)), strict=True))
+    values = dict(zip(MEASURES, measure(np.clip(picture, 0, 255).astype(np.uint8), UNKNOWN), strict=True))
     assert (values["image width"], values["image height"]) == (300, 200)
     for name, expected in (("body left", 60), ("body top", 40), ("body width", 200), ("body height", 140)):
         assert values[name] == pytest.approx(expected, abs=4)
     assert values["mean grey"] == pytest.approx(150 * 200 * 140 / 60_000, rel=0.02)
     assert values["darkest grey"] == 0
+    assert values["soft tissue noise"] == 0
     flat = np.clip(128 + np.random.default_rng(1).normal(0, 8, (200, 200)), 0, 255).astype(np.uint8)
-    assert measure(flat)[-1] == pytest.approx(8, rel=0.05)
+    values = dict(zip(MEASURES, measure(flat, replace(UNKNOWN, grain=23.0)), strict=True))
+    assert values["noise"] == pytest.approx(8, rel=0.05)
+    assert values["soft tissue noise"] == 23
 
 
 @pytest.mark.slow

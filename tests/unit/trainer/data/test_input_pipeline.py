@@ -16,6 +16,7 @@ from tests.support.inputs.image_files import png
 from tests.support.inputs.slices import grey_slice
 from trainer.data import input_pipeline
 from trainer.data.dataset import index_folder
+from trainer.data.image_measures import columns
 from trainer.data.input_pipeline import read_dataset
 from trainer.progress import with_progress
 
@@ -41,6 +42,18 @@ def test_thumbnails_are_of_whole_frames(phantom_folder: Path) -> None:
     for file, small in zip(dataset.files, dataset.thumbnails, strict=True):
         frame = decode_grey((phantom_folder / file).read_bytes())
         np.testing.assert_array_equal(small, cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA))
+
+
+def test_slices_are_measured_in_the_same_pass_where_asked_for(phantom_folder: Path) -> None:
+    """Sizes are those of the frames, noise of soft tissue is the acquisition's, and picked rows keep theirs."""
+    index, spec = index_folder(phantom_folder, LUNG_CT_CLASSES), PreprocessingSpec(height=32, width=32)
+    dataset = read_dataset(index, spec, is_measured=True)
+    frames = [decode_grey((phantom_folder / file).read_bytes()).shape[::-1] for file in dataset.files]
+    np.testing.assert_array_equal(columns(dataset.measures, "image width", "image height"), frames)
+    grain = [one.grain for one in dataset.acquisitions]
+    np.testing.assert_array_equal(columns(dataset.measures, "soft tissue noise")[:, 0], np.nan_to_num(grain))
+    np.testing.assert_array_equal(dataset.only(np.array([3, 1])).measures, dataset.measures[[3, 1]])
+    assert read_dataset(index, spec).measures.size == 0
 
 
 def test_a_file_beyond_the_limit_is_skipped_unread(tmp_path: Path) -> None:

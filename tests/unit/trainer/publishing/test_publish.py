@@ -12,13 +12,10 @@ from shared.artifact import GoldenMismatch, Manifest, read_golden, read_manifest
 from shared.classes import LUNG_CT_CLASSES, ClassSet
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
-from tests.support.decision_rules import rules
 from tests.support.published import publish_untrained
-from trainer.evaluation.metrics import evaluate
 from trainer.export.golden import golden_images
 from trainer.export.saved_model import load_and_predict
 from trainer.networks.registry import build_network
-from trainer.publishing.model_card import model_card
 from trainer.publishing.model_record import ModelRecord
 from trainer.publishing.publish import PublishingFailed, publish
 
@@ -32,18 +29,16 @@ def published(tiny_network_repository: Path) -> tuple[Path, Manifest]:
     return folder, read_manifest(folder)
 
 
-def record(**overrides: Any) -> ModelRecord:
-    fields = {
-        "architecture": "tiny",
-        "classes": LUNG_CT_CLASSES,
-        "preprocessing": SMALL,
-        "dataset": {"kind": "slices", "n": 9, "counts": {"Normal cases": 9}, "digest": "d" * 64},
-        "split": {"protocol": "image", "seed": 4, "training_slices": 7, "validation_slices": 2, "note": "Beware."},
-        "metrics": {},
-        "seed": 1,
-        "duration_s": 2.0,
-    }
-    return ModelRecord(**{**fields, **overrides})
+RECORD = ModelRecord(
+    architecture="tiny",
+    classes=LUNG_CT_CLASSES,
+    preprocessing=SMALL,
+    dataset={},
+    split={},
+    metrics={},
+    seed=1,
+    duration_s=2.0,
+)
 
 
 def test_a_published_version_is_valid_and_complete(published: tuple[Path, Manifest]) -> None:
@@ -71,7 +66,7 @@ def test_a_trained_model_leaves_its_optimizer_behind(tmp_path: Path) -> None:
     network = build_network("tiny", SMALL, 3)
     network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     network.train_on_batch(np.zeros((2, 32, 32, 1), np.uint8), np.array([0, 1]))
-    publish(network, record(), tmp_path)
+    publish(network, RECORD, tmp_path)
     size = (tmp_path / "1" / "variables" / "variables.data-00000-of-00001").stat().st_size
     assert 4 * network.count_params() <= size < 6 * network.count_params()
 
@@ -126,7 +121,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path: Path) -> No
     network = build_network("tiny", SMALL, 3)
     moody = keras.Model(network.input, Moody()(network.output))
     with pytest.raises(PublishingFailed, match="the exported model is not the trained one"):
-        publish(moody, record(), tmp_path)
+        publish(moody, RECORD, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,48 +142,3 @@ def test_golden_tells_two_networks_apart(published: tuple[Path, Manifest]) -> No
     other = build_network("tiny", manifest.preprocessing, 3).predict_on_batch(golden.images)
     with pytest.raises(GoldenMismatch):
         golden.compare(other, manifest.golden_tolerance)
-
-
-def test_the_card_says_what_matters() -> None:
-    """Never for diagnosis, the warnings, the data, the split's note, and each figure with its interval."""
-    labels = np.array([0, 1, 2, 2])
-    metrics = evaluate(labels, np.eye(3, dtype=np.float32)[[0, 1, 2, 1]], LUNG_CT_CLASSES)
-    card = model_card(record(metrics=metrics.model_dump(mode="json"), warnings=("It is optimistic.",)))
-    for text in ("Never for diagnosis", "- It is optimistic.", "| Normal cases | 9 |", "Beware.", "Malignant cases"):
-        assert text in card
-    lower, upper = metrics.intervals.accuracy
-    assert f"| Accuracy | 0.750 | {lower:.3f} to {upper:.3f} |" in card
-
-
-def test_the_card_of_folds_says_how_cases_were_found() -> None:
-    """By case: the split names its cases and whether they were guessed; intervals by case say so."""
-    labels, groups = np.repeat([0, 1, 2], 4), np.arange(12) // 2
-    metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES, groups=groups)
-    split = {
-        "protocol": "case", "groups": "inferred", "n_groups": {"Normal cases": 2}, "folds": 5, "seed": 1, "digest": "d",
-    }  # fmt: skip
-    card = model_card(record(metrics=metrics.model_dump(mode="json"), split=split))
-    assert "no slice of its case" in card
-    assert "guessed" in card
-    assert "draws of whole cases" in card
-    assert "| Sensitivity at 90 % specificity | 1.000 |" in card
-
-
-def test_the_card_shows_calibration_and_operating_points() -> None:
-    """Temperature, calibration error before and after, and a line an operating point with its intervals."""
-    labels = np.repeat([0, 1, 2], 4)
-    calibration = {"temperature": 2.217, "ece_before": 0.21, "ece_after": 0.04}
-    metrics = evaluate(labels, np.eye(3)[labels], LUNG_CT_CLASSES).model_dump(mode="json")
-    card = model_card(record(metrics={**metrics, "calibration": calibration}, thresholds=rules()))
-    assert "One temperature, 2.22, divides" in card
-    assert "0.210 before and 0.040 after" in card
-    assert "| `high_sensitivity` (default) | 0.2000 | 0.970 | 0.900 to 1.000 | 0.900 | 0.800 to 0.950 |" in card
-    assert "| `specificity_95` | 0.6000 |" in card
-    assert "From 0.2000 to 0.6000 the verdict is `uncertain`" in card
-
-
-def test_the_card_of_phantoms_calls_them_phantoms() -> None:
-    """Nobody reads drawn slices as scans."""
-    card = model_card(record(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
-    assert "3 synthetic phantoms" in card
-    assert "labelled slices" not in card
