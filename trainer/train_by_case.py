@@ -19,6 +19,7 @@ from trainer.training.chest_gate import fit_gate
 from trainer.training.cross_validation import CrossValidated, cross_validate
 from trainer.training.familiarity import fit_familiarity
 from trainer.training.learner import make_learner
+from trainer.training.noise_reversed import judge_noise_reversed
 from trainer.training.work_folder import WorkFolder
 
 
@@ -50,6 +51,12 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
         seed=settings.seed,
     )
     stressed = _stress(dataset, folds, result, rules.operating_point, settings.seed)
+    point = rules.operating_points[rules.operating_point]
+    contradicted = None
+    if settings.is_frozen:  # another training takes seconds
+        contradicted = judge_noise_reversed(
+            dataset, groups, lambda rows: learner.fit(rows, None, settings.seed), calibrated.temperature, point
+        )
     model = assemble(result.members, calibrated.temperature, distances=distances)
     epochs: dict[str, JsonValue] = {"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}
     record = make_record(
@@ -60,6 +67,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
             *folds.warnings,
             *shortcut_warnings(shortcuts, after.balanced_accuracy),
             *stressed.warnings(),
+            *(contradicted.warnings(dataset.classes.target, point) if contradicted else ()),
         ),
         metrics={
             **after.model_dump(mode="json"),
@@ -67,6 +75,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
             "calibration": calibrated.record(result.logits, dataset.labels),
             "shortcuts": [one.model_dump(mode="json") for one in shortcuts],
             "stress": stressed.model_dump(mode="json"),
+            "noise_reversed": contradicted and contradicted.model_dump(mode="json"),
         },
         training={**epochs, "members": len(result.members), "parameters": model.count_params()},
         gate=gate,

@@ -132,6 +132,17 @@ def learnt_instead(metrics: _Said) -> str:
             f"the operating point `{stressed['operating_point']}` with the threshold of the other folds."
         )
         parts += [_view(name, view, stressed["as_it_is"]) for name, view in stressed["views"].items()]
+    if contradicted := metrics.get("noise_reversed"):
+        shown = {kind: contradicted[kind] for kind in ("sensitivity", "specificity")}
+        parts.append(
+            "Noise of soft tissue may tell the classes apart. So the model was fitted once more without the third of "
+            "the cases whose noise says the opposite, and judged by them at the same threshold, cases weighing alike: "
+            + ", ".join(
+                f"{kind} {share(one['share'], one['interval'])} in {one['n_cases']} cases"
+                for kind, one in shown.items()
+            )
+            + "."
+        )
     return "\n\n".join(parts) + "\n"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from shared.decisions import OperatingPoint
 from trainer.data.balance import Indices
 from trainer.data.cases import Groups
 from trainer.data.dataset import Dataset
@@ -36,6 +37,22 @@ class NoiseReversed(BaseModel, frozen=True):
     specificity: ShareOfCases
     threshold: float
 
+    def warnings(self, target: str, point: OperatingPoint) -> tuple[str, ...]:
+        """What the operating point does not keep of its promise here."""
+        broken = []
+        for name, seen, promised in (
+            ("sensitivity", self.sensitivity, point.sensitivity_by_case),
+            ("specificity", self.specificity, point.specificity_by_case),
+        ):
+            if promised is not None and promised > seen.interval[1]:
+                broken.append(f"a {name} of {seen.share:.2f} in place of {promised:.2f}")
+        if not broken:
+            return ()
+        return (
+            f"Where the noise of soft tissue is not what it mostly is in {target.lower()} and other cases, the model "
+            f"reached {' and '.join(broken)}: it leans on noise.",
+        )
+
 
 def contradicting(grain: NDArray[np.float64], is_target: NDArray[np.bool_], groups: Groups) -> Indices:
     """Rows int64 [m] of the third of the target's cases, and of the others', whose noise is most like the other kind's.
@@ -56,11 +73,11 @@ def contradicting(grain: NDArray[np.float64], is_target: NDArray[np.bool_], grou
 
 
 def judge_noise_reversed(
-    dataset: Dataset, groups: Groups, fit: Callable[[Indices], Member], temperature: float, threshold: float
+    dataset: Dataset, groups: Groups, fit: Callable[[Indices], Member], temperature: float, point: OperatingPoint
 ) -> NoiseReversed | None:
     """Fit once more without the contradicting cases, and judge them; None where there are too few cases.
 
-    temperature, threshold: as the version has them. On drawn slices noise says nothing, and there is no answer either.
+    temperature, point: as the version has them. On drawn slices noise says nothing, and there is no answer either.
     """
     target = dataset.classes.names.index(dataset.classes.target)
     is_target = dataset.labels == target
@@ -69,13 +86,13 @@ def judge_noise_reversed(
     is_missing = len(np.unique(dataset.labels[training])) < len(dataset.classes.names)
     if dataset.kind == "phantoms" or not len(held_out) or is_missing:
         return None
-    is_called = softmax(fit(training).logits(held_out), temperature)[:, target] >= threshold
+    is_called = softmax(fit(training).logits(held_out), temperature)[:, target] >= point.threshold
     sensitivity, specificity = (
         _of_cases(is_called[rows] == kind, groups[held_out][rows])
         for kind in (True, False)
         for rows in (is_target[held_out] == kind,)
     )
-    found = NoiseReversed(sensitivity=sensitivity, specificity=specificity, threshold=threshold)
+    found = NoiseReversed(sensitivity=sensitivity, specificity=specificity, threshold=point.threshold)
     logger.info(
         "Cases whose noise contradicts their class: sensitivity %.3f of %d, specificity %.3f of %d cases",
         sensitivity.share, sensitivity.n_cases, specificity.share, specificity.n_cases,

@@ -1,0 +1,54 @@
+"""Cases whose noise contradicts their class."""
+
+import numpy as np
+
+from shared.decisions import OperatingPoint
+from trainer.training.noise_reversed import NoiseReversed, ShareOfCases, contradicting
+
+SMOOTH, NOISY = 10.0, 30.0
+
+
+def test_the_noisiest_cases_of_a_smooth_target_and_the_smoothest_others_contradict() -> None:
+    """A third of the cases of either, with all their slices; by the median, so that one odd slice decides nothing."""
+    groups = np.repeat(np.arange(12), 3)
+    is_target = groups < 6
+    grain = np.where(is_target, SMOOTH, NOISY) + np.where(is_target, 1, -1) * (groups % 6)
+    grain[0] = 500.0
+    rows = contradicting(grain, is_target, groups)
+    assert sorted(set(groups[rows])) == [4, 5, 10, 11]
+    assert len(rows) == 12
+
+
+def test_the_other_way_round_where_the_target_is_noisier() -> None:
+    """Then its smoothest cases contradict, and the noisiest others."""
+    groups = np.arange(12)
+    is_target = groups < 6
+    grain = np.where(is_target, NOISY, SMOOTH) + groups % 6
+    assert contradicting(grain, is_target, groups).tolist() == [0, 1, 10, 11]
+
+
+def test_with_few_cases_none_contradicts() -> None:
+    """A third of five cases says nothing."""
+    groups = np.arange(11)
+    assert not len(contradicting(groups.astype(float), groups < 5, groups))
+
+
+def test_a_broken_promise_is_a_warning() -> None:
+    """Only where the promise lies above the interval of what was seen."""
+    point = OperatingPoint(
+        threshold=0.4,
+        sensitivity=1.0,
+        sensitivity_interval=(0.9, 1.0),
+        specificity=0.9,
+        specificity_interval=(0.8, 1.0),
+        sensitivity_by_case=0.99,
+        specificity_by_case=0.9,
+    )
+    seen = NoiseReversed(
+        sensitivity=ShareOfCases(share=0.4, interval=(0.2, 0.6), n_cases=13),
+        specificity=ShareOfCases(share=0.85, interval=(0.6, 0.95), n_cases=20),
+        threshold=0.4,
+    )
+    (warning,) = seen.warnings("Malignant cases", point)
+    assert "a sensitivity of 0.40 in place of 0.99: it leans on noise" in warning
+    assert "specificity" not in warning
