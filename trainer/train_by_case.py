@@ -75,7 +75,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
             "calibration": calibrated.record(result.logits, dataset.labels),
             "shortcuts": [one.model_dump(mode="json") for one in shortcuts],
             "stress": stressed.model_dump(mode="json"),
-            "noise_reversed": contradicted and contradicted.model_dump(mode="json"),
+            "noise_reversed": contradicted.model_dump(mode="json") if contradicted else None,
         },
         training={**epochs, "members": len(result.members), "parameters": model.count_params()},
         gate=gate,

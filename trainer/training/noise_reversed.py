@@ -48,10 +48,8 @@ class NoiseReversed(BaseModel, frozen=True):
                 broken.append(f"a {name} of {seen.share:.2f} in place of {promised:.2f}")
         if not broken:
             return ()
-        return (
-            f"Where the noise of soft tissue is not what it mostly is in {target.lower()} and other cases, the model "
-            f"reached {' and '.join(broken)}: it leans on noise.",
-        )
+        where = f"Where the noise of soft tissue contradicts what it mostly says of {target.lower()}"
+        return (f"{where}, the model reached {' and '.join(broken)}: it leans on noise.",)
 
 
 def contradicting(grain: NDArray[np.float64], is_target: NDArray[np.bool_], groups: Groups) -> Indices:
