@@ -15,6 +15,7 @@ from shared.raster.decode import (
     RasterHeader,
     RasterLimits,
     decode_grey,
+    decode_windowed,
     read_header,
 )
 from shared.window import LUNG_WINDOW, WHOLE_16_BIT, Window
@@ -95,8 +96,9 @@ class SliceDecoder:
             return DecodedSlice(decoded.grey, None, decoded.frames, window, decoded.patient)
         if header.bit_depth < 16:  # noqa: PLR2004 - bits
             return DecodedSlice(decode_grey(body, self._limits, header=header), header)
-        window = _window(WHOLE_16_BIT, level, width)
-        return DecodedSlice(decode_grey(body, self._limits, window, header), header, window=window)
+        asked = None if level is None and width is None else _window(WHOLE_16_BIT, level, width)
+        grey, seen = decode_windowed(body, self._limits, asked, header)
+        return DecodedSlice(grey, header, window=seen)
 
     def close(self) -> None:
         """End the process for DICOM."""
