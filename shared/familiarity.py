@@ -8,7 +8,7 @@ new slices of the same kind is called unfamiliar, whatever the version saw.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Self
 
 import cv2
@@ -44,6 +44,7 @@ class Acquisition:
     """Of soft tissue, from one pixel to two."""
     lung_grain: float
     coarse_lung_grain: float
+    _: KW_ONLY
     is_narrow: bool = False
     """Whether its window is so narrow that lungs are as dark as air; the chest gate asks."""
     tags: ScanTags | None = None

@@ -96,7 +96,8 @@ def _known_tags(
             decisive.append(column)
     names = tuple(_TAG_NAMES[column] for column in decisive)
     rules = KnownTags.of(tags).model_copy(update={"decisive": names})
-    return rules, {_TAG_NAMES[column]: one for column, one in shares.items()}, unknown[:, decisive].any(axis=1)
+    is_unknown = np.asarray(unknown[:, decisive].any(axis=1), np.bool_)
+    return rules, {_TAG_NAMES[column]: one for column, one in shares.items()}, is_unknown
 
 
 def _known(coordinates: NDArray[np.float64], labels: NDArray[np.int64], groups: Groups, rows: Indices) -> KnownCases:

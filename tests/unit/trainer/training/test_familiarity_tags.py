@@ -22,7 +22,7 @@ class FakeMember:
     """Its features are given."""
 
     def features_of(self, rows: np.ndarray, *_: Any) -> np.ndarray:
-        return FEATURES[rows]
+        return np.asarray(FEATURES[rows])
 
 
 def fitted(tags: list[ScanTags | None]) -> FamiliarityRules:
