@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from shared.dicom.errors import NoSuchFrame
+from shared.dicom.scan_tags import ScanTags
 from shared.raster.decode import RasterLimits, TooManyPixels, Undecodable
 from shared.slices import SliceDecoder
 from shared.window import WHOLE_16_BIT, Window
@@ -30,6 +31,7 @@ def test_what_a_file_is_comes_with_its_slice(decoder: SliceDecoder) -> None:
     decoded = {kind: decoder.decode(body, Window(level=-600, width=1600)) for kind, body in files.items()}
     assert [one.kind for one in decoded.values()] == list(files)
     assert [one.frames for one in decoded.values()] == [1, 1, 1]
+    assert [one.tags for one in decoded.values()] == [None, None, ScanTags()]
     assert [one.air_grey for one in decoded.values()] == [None, None, 64]
     np.testing.assert_array_equal(decoded["png"].grey, GREY)
 
