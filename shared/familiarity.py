@@ -7,8 +7,9 @@ new slices of the same kind is called unfamiliar, whatever the version saw.
 """
 
 import math
-from dataclasses import astuple, dataclass, fields
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from shared.body import Body, find_body
+from shared.dicom.scan_tags import OTHER, ScanTags
 from shared.imaging import Placed
 from shared.raster.decode import GreySlice
 
@@ -42,12 +44,15 @@ class Acquisition:
     """Of soft tissue, from one pixel to two."""
     lung_grain: float
     coarse_lung_grain: float
+    _: KW_ONLY
     is_narrow: bool = False
     """Whether its window is so narrow that lungs are as dark as air; the chest gate asks."""
+    tags: ScanTags | None = None
+    """What a DICOM file says of it; None for exported images."""
 
     def coordinates(self) -> NDArray[np.float64]:
         """float64 [6]: in which slices are compared; grain by its logarithm, as it multiplies."""
-        contrast, air, *grain, _ = astuple(self)
+        contrast, air, *grain = (getattr(self, name) for name in _WORDS)
         return np.array([contrast, air, *np.log(np.maximum(grain, 0.5))], np.float64)
 
 
@@ -60,6 +65,10 @@ _WORDS = {
     "coarse_lung_grain": ("The lungs have {} coarse grain", "less", "more", "HU"),
 }
 _NO_CASE = "No training case was acquired and shown like this: its window, sharpness and noise do not occur together."
+_TAG_WORDS = {"kernel": "reconstruction kernel", "maker": "scanner's maker"}
+_THICKNESS_ROOM = 1.1
+UNKNOWN_TAG = 1e9
+"""Strangeness of a slice with a decisive tag that is unknown: beyond all that is measured."""
 _TEXTURE = "To the model's own features, the slice is unlike those that it was trained on."
 
 
@@ -92,6 +101,51 @@ class KnownCases(BaseModel):
         return float(np.sqrt((apart**2).sum(axis=1).min()))
 
 
+class KnownTags(BaseModel):
+    """What DICOM files among the training slices say of how they were acquired; empty where there were none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kernel: tuple[str, ...] = ()
+    maker: tuple[str, ...] = ()
+    thickness_mm: tuple[float, ...] = ()
+    """The least and the most."""
+    has_contrast: tuple[bool, ...] = ()
+    decisive: tuple[str, ...] = ()
+    """Names of those that make a slice unfamiliar by an unknown value; of the others new slices often have one."""
+
+    @classmethod
+    def of(cls, files: Iterable[ScanTags | None]) -> Self:
+        """Every value that these files have; None is no DICOM file."""
+        values: dict[str, set[Any]] = {name: set() for name in ScanTags.model_fields}
+        for tags in files:
+            for name, value in tags or ():
+                values[name] |= set() if value is None else {value}
+        thickness = values.pop("thickness_mm")
+        ends = (min(thickness), max(thickness)) if thickness else ()
+        return cls(thickness_mm=ends, **{name: tuple(sorted(known)) for name, known in values.items()})
+
+    def unknown(self, tags: ScanTags | None) -> dict[str, str]:
+        """A sentence for each tag with a value that no training slice had; none of what no training slice said."""
+        reasons = {}
+        for name, value in tags or ():
+            known = getattr(self, name)
+            if value is None or not known or value in known:
+                continue
+            if name == "has_contrast":
+                reasons[name] = (
+                    f"It was acquired {'with' if value else 'without'} contrast agent, as no training slice was."
+                )
+            elif name != "thickness_mm":
+                which = "" if value == OTHER else f" ({value})"
+                reasons[name] = f"Its {_TAG_WORDS[name]}{which} occurs in no training slice."
+            elif not known[0] / _THICKNESS_ROOM <= value <= known[-1] * _THICKNESS_ROOM:
+                reasons[name] = (
+                    f"Its slices are {value:g} mm thick, those of training {known[0]:g} to {known[-1]:g} mm."
+                )
+        return reasons
+
+
 class FamiliarityRules(BaseModel):
     """What a version knows: part of its manifest."""
 
@@ -106,6 +160,7 @@ class FamiliarityRules(BaseModel):
     output familiarity_distance."""
     levels: tuple[float, ...] = Field(min_length=2)
     """Strangeness of unseen training slices at equally spaced shares of them, from the least to the most."""
+    tags: KnownTags = KnownTags()
     figures: dict[str, JsonValue] = {}
     """How many unseen slices are unfamiliar, and the like; for people."""
 
@@ -113,7 +168,9 @@ class FamiliarityRules(BaseModel):
         """Of one slice. texture: the model's familiarity_distance, where it has that output."""
         coordinates = acquisition.coordinates()
         by_acquisition, by_texture = self.strangeness(coordinates, texture)
-        score = self.score(max(by_acquisition, by_texture))
+        unknown = self.tags.unknown(acquisition.tags)
+        by_tags = UNKNOWN_TAG if unknown.keys() & self.tags.decisive else 0.0
+        score = self.score(max(by_acquisition, by_texture, by_tags))
         if score >= self.limit:
             return Familiarity(score, self.limit, is_familiar=True, reasons=())
         reasons = []
@@ -121,6 +178,7 @@ class FamiliarityRules(BaseModel):
             reasons = self._outside(acquisition, coordinates) or [_NO_CASE]
         if self.score(by_texture) < self.limit:
             reasons.append(_TEXTURE)
+        reasons += unknown.values()
         return Familiarity(score, self.limit, is_familiar=False, reasons=tuple(reasons))
 
     def strangeness(self, coordinates: NDArray[np.float64], texture: float | None) -> tuple[float, float]:
@@ -162,8 +220,11 @@ class FamiliarityRules(BaseModel):
         return reasons
 
 
-def acquisition_of(grey: GreySlice, placed: Placed, air: int | None) -> Acquisition:
-    """Measure a slice uint8 [h, w] that shared.imaging.place() has placed, in some milliseconds; air as there."""
+def acquisition_of(grey: GreySlice, placed: Placed, air: int | None, tags: ScanTags | None = None) -> Acquisition:
+    """Measure a slice uint8 [h, w] that shared.imaging.place() has placed, in some milliseconds; air as there.
+
+    tags: what its file says.
+    """
     body: Body = placed.body or find_body(grey, air)
     contrast, height = body.tissue - body.air, len(body.grey)
     middle = body.grey[height // 4 : -(-3 * height // 4)]  # has lungs and soft tissue, for half of the time
@@ -186,6 +247,7 @@ def acquisition_of(grey: GreySlice, placed: Placed, air: int | None) -> Acquisit
         lung_grain=lung_grain,
         coarse_lung_grain=coarse_lung_grain,
         is_narrow=body.is_narrow,
+        tags=tags,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shared.dicom.errors import NoSuchFrame
 from shared.dicom.process import DicomProcess
+from shared.dicom.scan_tags import ScanTags
 from shared.raster.decode import (
     DEFAULT_LIMITS,
     GreySlice,
@@ -15,6 +16,7 @@ from shared.raster.decode import (
     RasterHeader,
     RasterLimits,
     decode_grey,
+    decode_windowed,
     read_header,
 )
 from shared.window import LUNG_WINDOW, WHOLE_16_BIT, Window
@@ -36,6 +38,8 @@ class DecodedSlice:
     """What made grey of more than 8 bits: in Hounsfield units for DICOM, in sample values for 16-bit PNG; else None."""
     patient: str | None = None
     """Keyed digest of a DICOM file's PatientID, where the decoder was given a key."""
+    tags: ScanTags | None = None
+    """How a DICOM file says that it was acquired."""
 
     @property
     def kind(self) -> ImageType:
@@ -92,11 +96,12 @@ class SliceDecoder:
         if header is None:
             window = _window(hounsfield_window, level, width)
             decoded = self._dicom.decode(body, window, frame or 1)
-            return DecodedSlice(decoded.grey, None, decoded.frames, window, decoded.patient)
+            return DecodedSlice(decoded.grey, None, decoded.frames, window, decoded.patient, decoded.tags)
         if header.bit_depth < 16:  # noqa: PLR2004 - bits
             return DecodedSlice(decode_grey(body, self._limits, header=header), header)
-        window = _window(WHOLE_16_BIT, level, width)
-        return DecodedSlice(decode_grey(body, self._limits, window, header), header, window=window)
+        asked = None if level is None and width is None else _window(WHOLE_16_BIT, level, width)
+        grey, seen = decode_windowed(body, self._limits, asked, header)
+        return DecodedSlice(grey, header, window=seen)
 
     def close(self) -> None:
         """End the process for DICOM."""

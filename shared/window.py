@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 _GREYS = 256
+_MOST_OF_8_BITS, _MOST_OF_12_BITS = 2**8 - 1, 2**12 - 1
 
 
 class Window(BaseModel):
@@ -41,3 +42,16 @@ LUNG_WINDOW = Window(level=-600, width=1500)
 
 WHOLE_16_BIT = Window(level=32768, width=65536)
 """Every value of a 16-bit image."""
+
+
+def whole_range(most: int, significant_bits: int | None) -> Window | None:
+    """Every value that 16-bit samples can have whose greatest is this; None where that cannot be told.
+
+    significant_bits: what a PNG says of them. Its encoder should have scaled them up to 16 bits (PNG 3rd edition,
+    12.4), and some do not: then none needs more bits.
+    """
+    if significant_bits is None:
+        return None if _MOST_OF_8_BITS < most <= _MOST_OF_12_BITS else WHOLE_16_BIT
+    if most >= 2**significant_bits:
+        return WHOLE_16_BIT
+    return Window(level=2 ** (significant_bits - 1), width=2**significant_bits)

@@ -51,7 +51,7 @@ class Preparer:
         placed = place(decoded.grey, spec, decoded.air_grey)
         acquisition = None
         if model.manifest.familiarity:
-            acquisition = acquisition_of(decoded.grey, placed, decoded.air_grey)
+            acquisition = acquisition_of(decoded.grey, placed, decoded.air_grey, decoded.tags)
         self.timed(time.perf_counter() - started)
         doubts = self.gate.look(file.body, file.header, placed.tensor, model.chest_gate, acquisition)
         return Prepared(placed.tensor, doubts, acquisition, decoded.kind, decoded.frames), placed.box, decoded.grey

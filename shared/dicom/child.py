@@ -126,6 +126,7 @@ def _answer(connection: socket.socket, turn: int) -> None:
     else:
         height, width = decoded.grey.shape
         said = {"height": height, "width": width, "frames": decoded.frames, "patient": decoded.patient}
+        said["tags"] = decoded.tags.model_dump()
         pixels = decoded.grey.tobytes()
     for part in (json.dumps(said).encode(), pixels):
         connection.sendall(LENGTH.pack(len(part)))

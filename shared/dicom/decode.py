@@ -1,7 +1,7 @@
 """DICOM bytes → one grey slice. Imports pydicom and the codecs: only shared.dicom.child imports this module.
 
-What is read of a file: what its pixels need, SOP class, Modality and ImageType to tell whether they are a CT slice's,
-and, where a key is given, PatientID. No other value is looked at, and none enters a message.
+What is read of a file: what its pixels need; SOP class, Modality and ImageType to tell whether they are a CT slice's;
+shared.dicom.scan_tags; and, where a key is given, PatientID. No other value is looked at, and none enters a message.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from shared.dicom import errors as words
 from shared.dicom.errors import Localizer, NoPixelData, NoSuchFrame, NotCt, UnreadPixels
 from shared.dicom.process import DicomFrame
+from shared.dicom.scan_tags import GROUPS, READ, scan_tags_of
 from shared.raster.decode import RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import Window
 
@@ -53,14 +54,12 @@ _READ = [
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelData",
+    "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelData", *READ,
 ]  # fmt: skip
-
-
 _LONG = {
     tag_for_keyword(name)
     for name in ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "ModalityLUTSequence",
-                 "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+                 "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", *READ)
 }  # fmt: skip
 _MAX_VALUE_BYTES = 1024  # of any other
 
@@ -122,12 +121,13 @@ def decode_dicom(
         stored = _stored_values(dataset, frame)
     with _or(words.BAD_HEADER):
         values, is_padding = _hounsfield(dataset, frame, stored), _padding(dataset, stored)
+        tags = scan_tags_of(dataset, *filter(None, (_of_frame(dataset, frame, name) for name in GROUPS)))
     grey = window.apply(values)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         grey = np.subtract(255, grey, dtype=np.uint8)
     if is_padding is not None:
         grey[is_padding] = 0
-    return DicomFrame(grey, frames, patient)
+    return DicomFrame(grey, frames, patient, tags)
 
 
 class _Reader(io.BytesIO):

@@ -35,6 +35,7 @@ from shared.dicom.errors import (
     NotCt,
     UnreadPixels,
 )
+from shared.dicom.scan_tags import ScanTags
 from shared.raster.decode import GreySlice, ImageBytes, RasterLimits, SliceError, TooManyPixels, TooSmall, Undecodable
 from shared.window import Window
 
@@ -57,11 +58,14 @@ _REFUSALS: dict[str, type[SliceError]] = {
 
 @dataclass(frozen=True)
 class DicomFrame:
-    """One frame of a DICOM file: grey uint8 [h, w]; patient: keyed digest of its PatientID, None where it has none."""
+    """One frame of a DICOM file: grey uint8 [h, w]; patient: keyed digest of its PatientID, None where it has none;
+    tags: how it was acquired.
+    """
 
     grey: GreySlice
     frames: int
     patient: str | None
+    tags: ScanTags
 
 
 class _EndedEarly(Exception):
@@ -215,13 +219,14 @@ def _understood(said: bytes, pixels: bytes) -> "DicomFrame | SliceError | Decode
             return _refusal(answer)
         height, width, frames, patient = (answer[name] for name in ("height", "width", "frames", "patient"))
         grey = np.frombuffer(pixels, np.uint8).reshape(height, width)
+        tags = ScanTags.model_validate(answer["tags"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise EOFError("an answer that no decoder gives") from error
     if type(frames) is not int or frames < 1 or min(grey.shape) < 1:
         raise EOFError("an answer that no decoder gives")
     if patient is not None and not (type(patient) is str and _DIGEST.fullmatch(patient)):
         raise EOFError("an answer that no decoder gives")
-    return DicomFrame(grey, frames, patient)
+    return DicomFrame(grey, frames, patient, tags)
 
 
 def _refusal(answer: dict[str, Any]) -> SliceError:

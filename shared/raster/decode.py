@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shared.raster.exif import upright
 from shared.raster.jpeg_segments import is_progressive, orientation_of_whole
 from shared.raster.png_chunks import SIGNATURE, still_png
-from shared.window import WHOLE_16_BIT, Window
+from shared.window import WHOLE_16_BIT, Window, whole_range
 
 GreySlice = NDArray[np.uint8]
 """uint8 [height, width]; 0 is black."""
@@ -71,6 +71,17 @@ class Undecodable(SliceError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"The image cannot be decoded whole: {what}.")
+
+
+class UnknownDepth(Undecodable):
+    """A PNG of 16 bits a sample, of which fewer seem to be used, and that does not say how many."""
+
+    def __init__(self) -> None:
+        SliceError.__init__(
+            self,
+            "The PNG has 16 bits a sample, but no value above 4095: it seems to hold 12-bit values. "
+            "Say so in its sBIT chunk, or scale them to 16 bits.",
+        )
 
 
 @dataclass(frozen=True)
@@ -173,23 +184,33 @@ def image_type(body: ImageBytes) -> ImageType:
 def decode_grey(
     body: ImageBytes,
     limits: RasterLimits = DEFAULT_LIMITS,
-    window: Window = WHOLE_16_BIT,
+    window: Window | None = None,
     header: RasterHeader | None = None,
 ) -> GreySlice:
     """Decode a whole JPEG or PNG (8 or 16 bit, the still picture of an animated one) to one grey channel.
 
     EXIF orientation is applied, alpha is composited over black, CMYK is converted. window: which of the 65,536 values
-    of 16 bits are seen; 8 bits stay as they are. header: what read_header() said within these limits, where it was
-    asked before. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels, TooSmall or Undecodable.
+    of 16 bits are seen; None is all that the file uses, and 8 bits stay as they are. header: what read_header() said
+    within these limits, where it was asked before. Returns uint8 [height, width]. Raises NotAnImageType, TooManyPixels,
+    TooSmall, Undecodable or UnknownDepth.
     """
+    return decode_windowed(body, limits, window, header)[0]
+
+
+def decode_windowed(
+    body: ImageBytes, limits: RasterLimits, window: Window | None, header: RasterHeader | None
+) -> tuple[GreySlice, Window | None]:
+    """What decode_grey() returns, and the window that 16 bits are seen in: None where there are 8 bits."""
     header = header or read_header(body, limits)
     try:
         with header.turn():
             if header.kind == "jpeg":
-                return _decode_jpeg(body, header, limits)
+                return _decode_jpeg(body, header, limits), None
             return _decode_png(body, header, window)
+    except UnknownDepth as error:
+        raise error.with_traceback(None) from None  # whose frames hold pixels until it is answered
     except ValueError as error:
-        raise Undecodable(str(error)) from error.with_traceback(None)  # whose frames hold pixels until it is answered
+        raise Undecodable(str(error)) from error.with_traceback(None)
 
 
 # --- JPEG -------------------------------------------------------------------------------------------------------------
@@ -232,9 +253,9 @@ def _png_header(body: ImageBytes) -> RasterHeader:
     return RasterHeader("png", width, height, bit_depth, is_grey=is_grey, has_alpha=has_alpha)
 
 
-def _decode_png(body: ImageBytes, header: RasterHeader, window: Window) -> GreySlice:
+def _decode_png(body: ImageBytes, header: RasterHeader, window: Window | None) -> tuple[GreySlice, Window | None]:
     png = still_png(body)
-    orientation, transparency = png.orientation, png.transparency
+    orientation, transparency, significant_bits = png.orientation, png.transparency, png.significant_bits
     bit_depth, colour_type = header.bit_depth, body[25]
     # a transparent colour becomes alpha but in a grey image, where OpenCV ignores it
     has_alpha = header.has_alpha or (transparency is not None and colour_type != _GREY)
@@ -253,8 +274,13 @@ def _decode_png(body: ImageBytes, header: RasterHeader, window: Window) -> GreyS
     elif transparency is not None:
         step = 255 // (2**bit_depth - 1) if bit_depth < 8 else 1  # OpenCV spreads 1, 2 and 4 bits over 8
         pixels[pixels == int.from_bytes(transparency, "big") * step] = 0
-    grey = window.apply(pixels) if pixels.dtype == np.uint16 else np.asarray(pixels, np.uint8)
-    return upright(grey, orientation)
+    if pixels.dtype != np.uint16:
+        return upright(np.asarray(pixels, np.uint8), orientation), None
+    if window is None:  # alpha darkens, so that the greatest value says nothing
+        window = WHOLE_16_BIT if has_alpha else whole_range(int(pixels.max()), significant_bits)
+    if window is None:
+        raise UnknownDepth
+    return upright(window.apply(pixels), orientation), window
 
 
 # --- both -------------------------------------------------------------------------------------------------------------

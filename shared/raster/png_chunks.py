@@ -53,6 +53,8 @@ class StillPng:
     """EXIF orientation, 1 to 8; 1 (upright) where it says none."""
     transparency: bytes | None
     """Content of tRNS: which sample or palette entry is transparent."""
+    significant_bits: int | None = None
+    """How many bits of a sample were measured, of its first channel, by sBIT; None where the file does not say."""
 
 
 def still_png(body: bytes | bytearray) -> StillPng:
@@ -64,7 +66,7 @@ def still_png(body: bytes | bytearray) -> StillPng:
     view, at = memoryview(body), len(SIGNATURE)
     kept: list[bytes | memoryview] = [SIGNATURE]
     rows: list[memoryview] = []
-    rows_at, orientation, transparency = 0, None, None
+    rows_at, orientation, transparency, significant_bits = 0, None, None, None
     for _ in range(_MAX_CHUNKS + len(view) // _BYTES_A_CHUNK):
         if at + 12 > len(view):
             break
@@ -80,12 +82,14 @@ def still_png(body: bytes | bytearray) -> StillPng:
             kept.append(view[at : end + 4])
         elif kind == b"eXIf" and orientation is None:
             orientation = orientation_of(bytes(content))
+        elif kind == b"sBIT" and 1 <= int.from_bytes(content[:1], "big") <= body[24]:  # at most its bit depth
+            significant_bits = content[0]
         elif not kind[0] & _LOWER_CASE:
             kept.append(view[at : end + 4])
         if kind == b"IEND":
             before, after = b"".join(kept[:rows_at]), b"".join(kept[rows_at:])
             still = _stored(before, b"".join(rows), _rows_length(body), after) if rows else memoryview(before + after)
-            return StillPng(still, orientation or 1, transparency)
+            return StillPng(still, orientation or 1, transparency, significant_bits)
         at = end + 4
     raise ValueError("the PNG ends early, a checksum differs, or it has too many chunks")
 

@@ -120,8 +120,9 @@ def _answer_of_a_child(body: bytes) -> None:
 
 def _answer_seeds() -> list[bytes]:
     answers: list[dict[str, object]] = [
-        {"height": 2, "width": 3, "frames": 1, "patient": None},
-        {"height": 2, "width": 3, "frames": 4, "patient": "0" * 32},
+        {"height": 2, "width": 3, "frames": 1, "patient": None, "tags": {}},
+        {"height": 2, "width": 3, "frames": 4, "patient": "0" * 32, "tags": {"kernel": "B70f", "thickness_mm": 1.5}},
+        {"height": 2, "width": 3, "frames": 1, "patient": None, "tags": {"kernel": "Smith", "has_contrast": 1}},
         {"busy": True},
         {"refused": "Localizer", "arguments": []},
         {"refused": "NoSuchFrame", "arguments": [3, 1]},
@@ -153,8 +154,8 @@ _DICOM_WORDS = (
     b"\xff\x4f\xff\x51", b"\xff\xd8\xff\xc3", b"\xff\xd8\xff\xf7", b"\xff\xd9",
 )  # fmt: skip
 _ANSWER_WORDS = (
-    b'"refused":', b'"arguments":', b'"height":', b'"width":', b'"frames":', b'"patient":', b"null", b"true", b"1e999",
-    b"NaN", b"-1", b"[", b"{}", b'"Localizer"', b'"NotCt"', b"9" * 400, b'"\\ud800"',
+    b'"refused":', b'"arguments":', b'"height":', b'"width":', b'"frames":', b'"patient":', b'"tags":', b"null",
+    b"true", b"1e999", b"NaN", b"-1", b"[", b"{}", b'"Localizer"', b'"NotCt"', b"9" * 400, b'"\\ud800"',
 )  # fmt: skip
 
 TARGETS = (

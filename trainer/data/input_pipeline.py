@@ -93,7 +93,7 @@ def read_dataset(
         seen = {AS_IS: placed.tensor}
         for number, name in enumerate(views):
             seen[name] = to_tensor(VIEWS[name](grey, np.random.default_rng((seed, number))), spec)
-        acquisition = acquisition_of(grey, placed, air)
+        acquisition = acquisition_of(grey, placed, air, slice_.tags)
         return acquisition, measure(grey, acquisition) if is_measured else np.empty(0), seen
 
     read = read_files(index, look, threads, spec.window)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.familiarity import FamiliarityRules, KnownCases
+from shared.dicom.scan_tags import ScanTags
+from shared.familiarity import UNKNOWN_TAG, FamiliarityRules, KnownCases, KnownTags
 from trainer.data.balance import Indices
 from trainer.data.cases import Groups
 from trainer.data.dataset import Dataset
@@ -17,6 +18,8 @@ from trainer.training.members import Member
 LIMIT = 0.015
 """Share of new slices of the same kind that are called unfamiliar."""
 
+_UNKNOWN_TAGS = 0.01  # of it, what unknown tags may take: where more unseen slices have one, it says nothing of a slice
+_TAG_NAMES = tuple(ScanTags.model_fields)
 _UNIT = 0.98  # quantile of unseen slices' distances in which each kind of distance is measured
 _LEVELS = 401
 _LEAST_SPREAD = np.array([1.0, 1.0, 0.05, 0.05, 0.05, 0.05])  # of slices about their case: grey values, logarithms
@@ -42,13 +45,16 @@ def fit_familiarity(
     seen = np.isfinite(texture)
     weights = case_weights(groups)[seen]
     units = [float(_quantiles(far[seen], weights, np.array([_UNIT]))[0]) for far in (acquired, texture)]
+    tags, shares, is_unknown = _known_tags(dataset, groups, splits)
     strangeness = np.maximum(acquired[seen] / units[0], texture[seen] / units[1])
+    strangeness[is_unknown[seen]] = UNKNOWN_TAG
     rules = FamiliarityRules(
         limit=LIMIT,
         cases=_known(coordinates, dataset.labels, groups, np.arange(len(dataset))),
         acquisition_unit=units[0],
         texture_unit=units[1],
         levels=tuple(_quantiles(strangeness, weights, np.linspace(0, 1, _LEVELS)).tolist()),
+        tags=tags,
     )
     scores = np.array([rules.score(value) for value in strangeness])
     figures = {
@@ -56,9 +62,42 @@ def fit_familiarity(
         "unfamiliar_unseen": float((scores < LIMIT).mean()),
         "unfamiliar_by_acquisition": float(np.mean([rules.score(far / units[0]) < LIMIT for far in acquired[seen]])),
         "unfamiliar_by_texture": float(np.mean([rules.score(far / units[1]) < LIMIT for far in texture[seen]])),
+        "unknown_tags": shares,
         "cases": len(rules.cases.centres),
     }
     return tuple(distances), rules.model_copy(update={"figures": figures})
+
+
+def _known_tags(
+    dataset: Dataset, groups: Groups, splits: Sequence[Split]
+) -> tuple[KnownTags, dict[str, float], NDArray[np.bool_]]:
+    """What DICOM files among the slices say of their acquisition.
+
+    Also each tag's share of held-out slices, cases weighing alike, whose value no training slice had, and bool [n]:
+    which slices had one of a tag that decides. A tag decides where that hardly ever happens.
+    """
+    tags, weights = [one.tags for one in dataset.acquisitions], case_weights(groups)
+    stated, unknown = (np.zeros((len(tags), len(_TAG_NAMES)), np.bool_) for _ in range(2))
+    for split in splits:
+        known = KnownTags.of(tags[row] for row in split.training)
+        for row in split.validation:
+            strange = known.unknown(tags[row])
+            stated[row] = [getattr(tags[row], name, None) is not None for name in _TAG_NAMES]
+            unknown[row] = stated[row] & [name in strange or not getattr(known, name) for name in _TAG_NAMES]
+
+    def share(*columns: int) -> float:
+        of = stated[:, columns].any(axis=1)
+        return float(weights[unknown[:, columns].any(axis=1)].sum() / weights[of].sum())
+
+    shares = {column: share(column) for column in np.flatnonzero(stated.any(axis=0)).tolist()}
+    decisive: list[int] = []
+    for column in sorted(shares, key=shares.__getitem__):
+        if max(shares[column], share(*decisive, column)) <= _UNKNOWN_TAGS:
+            decisive.append(column)
+    names = tuple(_TAG_NAMES[column] for column in decisive)
+    rules = KnownTags.of(tags).model_copy(update={"decisive": names})
+    is_unknown = np.asarray(unknown[:, decisive].any(axis=1), np.bool_)
+    return rules, {_TAG_NAMES[column]: one for column, one in shares.items()}, is_unknown
 
 
 def _known(coordinates: NDArray[np.float64], labels: NDArray[np.int64], groups: Groups, rows: Indices) -> KnownCases:

@@ -256,7 +256,8 @@ def _with_secrets(**elements: Any) -> Dataset:
     """A secret in every element that is not needed, and private ones."""
     names = ("PatientName", "PatientID", "PatientBirthName", "PatientComments", "StudyDescription", "InstitutionName",
              "ReferringPhysicianName", "StationName", "ProtocolName", "SeriesDescription", "AccessionNumber", "StudyID",
-             "DeviceSerialNumber", "ImageComments", "OperatorsName")  # fmt: skip
+             "DeviceSerialNumber", "ImageComments", "OperatorsName", "Manufacturer", "ConvolutionKernel",
+             "ContrastBolusAgent")  # fmt: skip
     secrets = dict.fromkeys(names, SENTINEL)
     uids = dict.fromkeys(
         ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"), "1.2.31337.7"

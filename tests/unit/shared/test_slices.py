@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from shared.dicom.errors import NoSuchFrame
+from shared.dicom.scan_tags import ScanTags
 from shared.raster.decode import RasterLimits, TooManyPixels, Undecodable
 from shared.slices import SliceDecoder
-from shared.window import Window
+from shared.window import WHOLE_16_BIT, Window
 from tests.support.inputs.dicom_files import ct_file, hounsfield
-from tests.support.inputs.image_files import jpeg, png
+from tests.support.inputs.image_files import grey_png, jpeg, png
 from tests.support.inputs.slices import grey_slice
 
 GREY = grey_slice(1, 128)
@@ -30,8 +31,19 @@ def test_what_a_file_is_comes_with_its_slice(decoder: SliceDecoder) -> None:
     decoded = {kind: decoder.decode(body, Window(level=-600, width=1600)) for kind, body in files.items()}
     assert [one.kind for one in decoded.values()] == list(files)
     assert [one.frames for one in decoded.values()] == [1, 1, 1]
+    assert [one.tags for one in decoded.values()] == [None, None, ScanTags()]
     assert [one.air_grey for one in decoded.values()] == [None, None, 64]
     np.testing.assert_array_equal(decoded["png"].grey, GREY)
+
+
+def test_the_window_of_16_bits_is_stated(decoder: SliceDecoder) -> None:
+    """All values that they have by the file, or the one that was asked for; 8 bits have none."""
+    samples = GREY.astype(np.int64) << 4
+    body = grey_png(samples, 16, extra=[(b"sBIT", b"\x0c")])
+    assert decoder.decode(body).window == Window(level=2048, width=4096)
+    assert decoder.decode(body, level=1000, width=500).window == Window(level=1000, width=500)
+    assert decoder.decode(grey_png(samples << 4, 16)).window == WHOLE_16_BIT
+    assert decoder.decode(png(GREY)).window is None
 
 
 def test_a_header_that_was_read_is_not_read_again(decoder: SliceDecoder) -> None:

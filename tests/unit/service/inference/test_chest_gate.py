@@ -1,6 +1,7 @@
 """What does not look like a chest slice is refused or flagged, alone, and what the model is asked of itself is not."""
 
 import asyncio
+from contextlib import closing
 from typing import Any
 
 import cv2
@@ -10,13 +11,17 @@ import pytest
 from service.engines.base import Outputs
 from service.inference.chest_gate import Gate, NotAChestCT, Predicted, Prepared, UnfamiliarSlice, warning_of
 from service.inference.predictor import Predictor
+from service.inference.scoring import Encoded, Preparer
 from service.metrics import Metrics
 from service.model.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
 from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
 from shared.chest_ct import Check, ChestGate
+from shared.familiarity import FamiliarityRules, KnownCases, KnownTags
 from shared.imaging import to_tensor
+from shared.slices import SliceDecoder
 from tests.support.fake_model import SPEC, FakeEngine, fake_model
+from tests.support.inputs.dicom_files import ct_file, hounsfield
 from tests.support.inputs.slices import grey_slice, jpeg_slice
 
 
@@ -112,3 +117,29 @@ def test_doubts_are_counted_by_check() -> None:
     assert isinstance(judged, Predicted)
     assert judged.doubts == ("lungs", "distance")
     assert metrics.registry.get_sample_value("lungct_chest_doubts_total", {"check": "distance"}) == 1
+
+
+def test_tags_of_a_dicom_file_reach_the_verdict() -> None:
+    """A kernel that the version never saw is told in words; the same slice with a known one is familiar."""
+    rules = FamiliarityRules(
+        limit=0.015, cases=KnownCases(centres=((100, 40, 1, 1, 1, 1),), classes=(0,), spread=(1,) * 6),
+        acquisition_unit=1e6, texture_unit=1, levels=(0, 1), tags=KnownTags(kernel=("B30f",), decisive=("kernel",)),
+    )  # fmt: skip
+    model = _model(FakeEngine(), ChestGate(image_limits=None))
+    object.__setattr__(model, "manifest", model.manifest.model_copy(update={"familiarity": rules}))
+    gate = Gate("reject", "uncertain", Metrics())
+    outputs, found = {OUTPUT_NAME: np.full((1, 3), 1 / 3, np.float32)}, []
+    with closing(SliceDecoder()) as decoder:
+        preparer = Preparer(decoder, gate, lambda _: None)
+        for kernel in ("B30f", "B70f"):
+            body = ct_file(hounsfield(grey_slice(1, 128)), ConvolutionKernel=kernel)
+            prepared, _, _ = preparer.prepare(model, Encoded(body, None, None))
+            found.append(gate.judge(prepared, outputs, 0, model.chest_gate, rules))
+    known, unknown = found
+    assert isinstance(known, Predicted)
+    assert isinstance(unknown, Predicted)
+    assert known.familiarity is not None
+    assert known.familiarity.is_familiar
+    assert unknown.is_withheld
+    assert unknown.familiarity is not None
+    assert unknown.familiarity.reasons == ("Its reconstruction kernel (B70f) occurs in no training slice.",)

@@ -28,6 +28,7 @@ from shared.raster.decode import (
     image_type,
     read_header,
 )
+from shared.window import Window
 from tests.support.inputs.image_files import (
     chunks_of,
     grey_png,
@@ -307,7 +308,45 @@ def test_every_depth_of_grey_spans_black_to_white(bit_depth: int, is_interlaced:
 
 def test_a_16_bit_slice_is_not_stretched() -> None:
     """The high byte is kept and nothing scaled to the picture's own range, so two slices stay comparable."""
-    assert decode_grey(grey_png(np.full((64, 64), 4095), 16)).max() == 15
+    assert decode_grey(grey_png(np.full((64, 64), 4096), 16)).max() == 16
+    assert not decode_grey(grey_png(np.zeros((64, 64), np.int64), 16)).any()
+
+
+DEEP = np.linspace(0, 4095, 64 * 96).round().astype(np.int64).reshape(64, 96)
+
+
+@pytest.mark.parametrize("significant_bits", [12, 14])
+def test_samples_that_were_not_scaled_up_are_seen_by_the_bits_that_the_file_states(significant_bits: int) -> None:
+    """12-bit values in 16 bits, with sBIT, are no black picture."""
+    extra = [(b"sBIT", bytes([significant_bits]))]
+    assert np.array_equal(decode_grey(grey_png(DEEP, 16, extra=extra)), DEEP >> (significant_bits - 8))
+
+
+def test_samples_that_were_scaled_up_keep_their_high_byte() -> None:
+    """As PNG asks of encoders: 12 bits, their highest ones repeated below."""
+    scaled = DEEP << 4 | DEEP >> 8
+    assert np.array_equal(decode_grey(grey_png(scaled, 16, extra=[(b"sBIT", b"\x0c")])), DEEP >> 4)
+
+
+@pytest.mark.parametrize("extra", [(), [(b"sBIT", b"\x00")], [(b"sBIT", b"\x11")], [(b"sBIT", b"")]])
+def test_12_bits_that_a_file_does_not_state_are_refused(extra: list[tuple[bytes, bytes]]) -> None:
+    """By name of the depth, and not shown as a black picture; an sBIT that states nothing possible is none."""
+    for body in (grey_png(DEEP, 16, extra=extra), png_of_colours(DEEP)):
+        with pytest.raises(Undecodable, match=r"^The PNG has 16 bits a sample, but no value above 4095: .*12-bit"):
+            decode_grey(body)
+    assert np.array_equal(decode_grey(grey_png(DEEP, 16, extra=[(b"sBIT", b"\x10")])), DEEP >> 8)
+
+
+def png_of_colours(samples: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel, without a colour in it."""
+    return cv2.imencode(".png", np.dstack([samples] * 3).astype(np.uint16))[1].tobytes()
+
+
+def test_who_asks_for_a_window_sees_the_samples_as_they_are() -> None:
+    """Whatever the file says of its depth."""
+    window = Window(level=2048, width=4096)
+    for extra in ((), [(b"sBIT", b"\x0e")]):
+        assert np.array_equal(decode_grey(grey_png(DEEP, 16, extra=extra), window=window), DEEP >> 4)
 
 
 def test_colour_of_16_bits_is_grey_of_its_high_bytes() -> None:

@@ -101,7 +101,7 @@ def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path: Path) 
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(png(grey))
         (tmp_path / name / "IM0001").write_bytes(ct_file(hounsfield(grey), PatientID=name))
-        (tmp_path / name / "IM0002").write_bytes(ct_file(hounsfield(grey), PatientID=name))
+        (tmp_path / name / "IM0002").write_bytes(ct_file(hounsfield(grey), PatientID=name, Manufacturer="SIEMENS"))
         (tmp_path / name / "stack.dcm").write_bytes(ct_file(np.stack([hounsfield(grey)] * 2)))
         (tmp_path / name / "mr.dcm").write_bytes(ct_file(hounsfield(grey), Modality="MR"))
     spec = PreprocessingSpec(height=32, width=32)
@@ -109,6 +109,7 @@ def test_dicom_is_read_beside_other_files_and_knows_its_patient(tmp_path: Path) 
     assert dataset.kinds == ("png", "dicom", "dicom") * 3
     assert dataset.describe()["formats"] == {"png": 3, "dicom": 6}
     assert all(np.array_equal(image, dataset.images[0]) for image in dataset.images)
+    assert [one.tags and one.tags.maker for one in dataset.acquisitions] == [None, None, "SIEMENS"] * 3
     assert dataset.patients[0] is None
     assert dataset.patients[1] == dataset.patients[2] != dataset.patients[4]
     reasons = {skipped.path.name: skipped.reason for skipped in dataset.skipped}
