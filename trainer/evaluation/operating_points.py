@@ -154,7 +154,7 @@ def _shares(
     for drawn in draw_cases(same_class, cases, seed=seed):
         of_slices.append(drawn @ right / drawn.sum(axis=1))
         of_cases.append(drawn @ (right * weights) / (drawn @ weights))
-    means = float(right.mean()), float(right @ weights / weights.sum())
+    means = float(right.mean()), min(1.0, float(right @ weights / weights.sum()))  # sums are rounded
     ends = [percentiles(np.concatenate(drawn)) for drawn in (of_slices, of_cases)]
     by_slice, by_case_ = ((mean, never_narrower(end, mean, n_cases)) for mean, end in zip(means, ends, strict=True))
     return by_slice, by_case_
