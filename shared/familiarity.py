@@ -174,8 +174,10 @@ def acquisition_of(grey: GreySlice, placed: Placed, air: int | None) -> Acquisit
     soft = np.asarray(cv2.erode(np.asarray(soft, np.uint8) & inside, np.ones((7, 7), np.uint8)), np.uint8)
     dark = np.asarray(cv2.erode(np.asarray(dark, np.uint8) & inside, np.ones((5, 5), np.uint8)), np.uint8)
     once = cv2.GaussianBlur(cut, (0, 0), 1.0)
-    grains = [_deviation(band, mask) * unit for mask in (soft, dark) for band in (cut - once, once - smooth)]
-    return Acquisition(float(contrast), float(body.air), *grains, is_narrow=body.is_narrow)
+    grain, coarse, lung, coarse_lung = (
+        _deviation(band, mask) * unit for mask in (soft, dark) for band in (cut - once, once - smooth)
+    )
+    return Acquisition(float(contrast), float(body.air), grain, coarse, lung, coarse_lung, body.is_narrow)
 
 
 def _deviation(band: NDArray[np.float32], mask: NDArray[Any]) -> float:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import pytest
 
 from shared.familiarity import acquisition_of
 from shared.imaging import PreprocessingSpec, place
 from tests.support.acquisitions import MEDIASTINUM, in_window, known
+from tests.support.inputs.image_files import png
 from tests.support.published import publish_untrained
 from tests.support.serving import RunningService, serving
 from trainer.phantoms.phantom import draw_phantom
@@ -17,11 +17,7 @@ SPEC = PreprocessingSpec(height=64, width=64, crop="body-mask", intensity="ancho
 SLICE = draw_phantom(0, 1, 8)
 
 
-def _png(grey: object) -> bytes:
-    return cv2.imencode(".png", grey)[1].tobytes()  # type: ignore[call-overload]
-
-
-FAMILIAR, UNFAMILIAR = _png(SLICE), _png(in_window(SLICE, 1, MEDIASTINUM))
+FAMILIAR, UNFAMILIAR = png(SLICE), png(in_window(SLICE, 1, MEDIASTINUM))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 from shared.classes import LUNG_CT_CLASSES
 from shared.familiarity import Acquisition
 from shared.imaging import PreprocessingSpec, to_tensor
+from tests.support.acquisitions import acquisition
 from tests.support.inputs.labelled import of_cases
 from tests.support.inputs.slices import grey_slice
 from trainer.data.cases import Cases
@@ -27,7 +28,7 @@ class GivenMember(Member):
     given: Mapping[str, Features] = field(kw_only=True)
 
     def features_of(self, rows: np.ndarray, view: str = AS_IS) -> Features:
-        return self.given[view][rows]
+        return np.asarray(self.given[view][rows], np.float32)
 
 
 def features_like(groups: np.ndarray, seed: int) -> Features:
@@ -35,7 +36,7 @@ def features_like(groups: np.ndarray, seed: int) -> Features:
     directions = np.random.default_rng(99).normal(0, 1, (8, WIDTH))
     random = np.random.default_rng(seed)
     inner = random.normal(0, 1, (int(groups.max()) + 1, 8))[groups] + random.normal(0, 0.5, (len(groups), 8))
-    return (inner @ directions + random.normal(0, 0.2, (len(groups), WIDTH)) + 3).astype(np.float32)
+    return np.asarray(inner @ directions + random.normal(0, 0.2, (len(groups), WIDTH)) + 3, np.float32)
 
 
 def acquisitions_like(groups: np.ndarray, seed: int) -> tuple[Acquisition, ...]:
@@ -44,9 +45,12 @@ def acquisitions_like(groups: np.ndarray, seed: int) -> tuple[Acquisition, ...]:
     cases, n = int(groups.max()) + 1, len(groups)
     contrast, air = random.normal(130, 8, cases)[groups], random.normal(43, 3, cases)[groups]
     grain = np.exp(random.normal(np.log(15), 0.25, cases))[groups, np.newaxis] * np.exp(random.normal(0, 0.05, (n, 4)))
+    names = ("grain", "coarse_grain", "lung_grain", "coarse_lung_grain")
     return tuple(
-        Acquisition(float(c + random.normal(0, 1)), float(a + random.normal(0, 0.5)), *map(float, g))
-        for c, a, g in zip(contrast, air, grain, strict=True)
+        acquisition(
+            c + random.normal(0, 1), a + random.normal(0, 0.5), **dict(zip(names, of_slice.tolist(), strict=True))
+        )
+        for c, a, of_slice in zip(contrast.tolist(), air.tolist(), grain, strict=True)
     )
 
 
