@@ -87,7 +87,7 @@ class Prediction(BaseModel):
     )
     familiarity: Familiarity | None = Field(
         default=None,
-        description="null where the version does not tell: it answers whatever it is shown, as all do until now.",
+        description="null where the version does not ask: it answers whatever it is shown.",
     )
     model_version: int = Field(description="The version that made this answer.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
@@ -153,7 +153,9 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status code.")
     detail: str = Field(description="What came and what was expected.")
     reasons: list[str] | None = Field(
-        default=None, description="Of not-a-chest-ct: what speaks against it, a sentence each.", exclude_if=_is_none
+        default=None,
+        description="Of not-a-chest-ct and unfamiliar-slice: what speaks against it, a sentence each.",
+        exclude_if=_is_none,
     )
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     retry_after_s: float | None = Field(

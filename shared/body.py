@@ -33,11 +33,12 @@ _FLOODED = 2  # neither 0 nor 1
 _RING = (0.03, 0.10)  # of the window's mean side, twice: where air is looked for around the body
 _MIN_RING = 0.02  # of the body: a smaller ring says nothing
 _DARKEST = 0.002  # of the pixels, so that a few black ones are not taken for air
+_PEAKED = np.array([1, 2, 3, 4, 3, 2, 1])  # smooths a histogram, and leaves one grey value where it is
 _BLACK, _DARK = 4, 8  # grey values: black, and as dark as something else in spite of noise
 _LOOK_SIDE = 128  # the body is shrunk so far to tell a narrow window: noise is gone then
 _NEAR_AIR = 0.06  # of the way from air to soft tissue: what is darker is as dark as air
 _NARROW_SHARE = 0.06  # of the body that is as dark as air, at least, in a narrow window
-_AS_LUNGS = 0.3  # of the way from air to soft tissue: as dark as lungs in any window
+_AS_LUNGS = 0.2  # of the way from air to soft tissue: as dark as lungs in any window, and darker than fat in most
 _NARROW_LUNGS = 0.6  # of what is so dark is as dark as air in a narrow window; in a lung window, windpipe and bubbles
 _BRIDGE, _GAP = 1 / 45, 1 / 25  # of the box's mean side: bridges to the table that are cut, gaps in the skin that close
 
@@ -212,7 +213,7 @@ def _air_around(found: _Found) -> int:
     darkest = int(np.searchsorted(inside, _DARKEST * inside[-1]))
     if cv2.countNonZero(ring) < _MIN_RING * cv2.countNonZero(found.mask):
         return darkest
-    around = int(np.convolve(_histogram(found.window, ring), np.ones(7), "same").argmax())
+    around = int(np.convolve(_histogram(found.window, ring), _PEAKED, "same").argmax())
     is_blackened = around <= _BLACK and darkest > _BLACK + _DARK
     return darkest if is_blackened else around
 

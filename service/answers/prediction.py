@@ -13,7 +13,7 @@ def prediction_of(manifest: Manifest, predicted: Predicted, request_id: str, fra
     names, probabilities = manifest.classes.names, predicted.probabilities.tolist()
     every = dict(zip(names, probabilities, strict=True))
     called, rules = names[int(predicted.probabilities.argmax())], manifest.thresholds
-    decision = rules and Decision(**dict(rules.decide(probabilities)))
+    decision = Decision(**dict(rules.decide(probabilities))) if rules else None
     kept = rules and list(rules.prediction_set(probabilities))
     if decision and predicted.is_withheld:
         decision = decision.model_copy(update={"verdict": "uncertain", "reason": WITHHELD})

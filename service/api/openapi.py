@@ -27,7 +27,7 @@ from service.api.uploads import (
 from service.errors import InvalidRequest
 from service.explain.overlay import DEFAULT_OPACITY
 from service.inference.batching import BatchFailed
-from service.inference.chest_gate import NotAChestCT
+from service.inference.chest_gate import NotAChestCT, UnfamiliarSlice
 from service.inference.places import QueueFull
 from service.ledger.writer import LedgerUnavailable
 from service.schemas import ExplanationAnswer, Health
@@ -82,11 +82,13 @@ _UNAVAILABLE = (QueueFull, TooManyBytesInFlight, NoModel, Draining, LedgerUnavai
 _BODY_PROBLEMS = (NothingSent, WrongField, MalformedMultipart, UploadTooSlow)
 _SLICE_PROBLEMS = (
     EmptyPart, TooManyBytes, TooManyPixels, NotAnImageType, Undecodable, TooSmall, NotCt, Localizer, NoPixelData,
-    UnreadPixels, NoSuchFrame, NotAChestCT, InvalidRequest, BatchFailed, InternalError, DeadlineExceeded,
+    UnreadPixels, NoSuchFrame, NotAChestCT, UnfamiliarSlice, InvalidRequest, BatchFailed, InternalError,
+    DeadlineExceeded,
 )  # fmt: skip
 PREDICT_PROBLEMS = (*_BODY_PROBLEMS, *_SLICE_PROBLEMS, *_UNAVAILABLE)
 BATCH_PROBLEMS = (*_BODY_PROBLEMS, TooManyFiles, TooManyBytes, InvalidRequest, InternalError, *_UNAVAILABLE)
-RENDER_PROBLEMS = tuple(error for error in PREDICT_PROBLEMS if error not in (BatchFailed, NoModel))
+_OF_THE_MODEL = (NotAChestCT, UnfamiliarSlice, BatchFailed, NoModel)  # which a slice that is only shown does not meet
+RENDER_PROBLEMS = tuple(error for error in PREDICT_PROBLEMS if error not in _OF_THE_MODEL)
 RENDERED: Responses = {
     200: {
         "description": "The slice as 8-bit grey PNG.",

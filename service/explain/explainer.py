@@ -93,9 +93,8 @@ class Explainer:
     async def explain(self, model: ServingModel, question: Question) -> Explanation:
         """The explanation of one slice, in a place that the caller has reserved in the batcher.
 
-        Raises NoSuchClass, SliceError, DecoderUnavailable, NotAChestCT,
-        or what else broke in decoding, QueueFull where this machine starts no process now, or
-        BatchFailed.
+        Raises NoSuchClass, SliceError, DecoderUnavailable, NotAChestCT, UnfamiliarSlice, or what else broke in
+        decoding, QueueFull where this machine starts no process now, or BatchFailed.
         """
         header = self._preparer.decoder.read_header(question.body, question.frame)  # before it waits for its turn
         index_of_class(model, question.class_name)

@@ -60,7 +60,8 @@ class Predictor:
         """The answer for one slice, in a place that the caller has reserved in the batcher.
 
         frame: of a DICOM file, counted from 1. waits: where many slow files wait already, wait too. Raises SliceError,
-        DecoderUnavailable, NotAChestCT, or what else broke in decoding this one, BatchFailed or QueueFull.
+        DecoderUnavailable, NotAChestCT, UnfamiliarSlice, or what else broke in decoding this one, BatchFailed or
+        QueueFull.
         """
         header = self.decoder.read_header(body, frame)
         item: Item = Encoded(body, header, frame)

@@ -22,6 +22,8 @@ _UNKNOWN_TAGS = 0.01  # of it, what unknown tags may take: where more unseen sli
 _TAG_NAMES = tuple(ScanTags.model_fields)
 _UNIT = 0.98  # quantile of unseen slices' distances in which each kind of distance is measured
 _LEVELS = 401
+_LEAST_UNIT = 1e-6  # slices that are all acquired alike have no distance
+_UNKNOWN = 1e9  # spread of what no slice was large enough to measure: nothing is far in it
 _LEAST_SPREAD = np.array([1.0, 1.0, 0.05, 0.05, 0.05, 0.05])  # of slices about their case: grey values, logarithms
 
 
@@ -44,7 +46,9 @@ def fit_familiarity(
         acquired[split.validation] = [known.distance(coordinates[row]) for row in split.validation]
     seen = np.isfinite(texture)
     weights = case_weights(groups)[seen]
-    units = [float(_quantiles(far[seen], weights, np.array([_UNIT]))[0]) for far in (acquired, texture)]
+    units = [
+        max(float(_quantiles(far[seen], weights, np.array([_UNIT]))[0]), _LEAST_UNIT) for far in (acquired, texture)
+    ]
     tags, shares, is_unknown = _known_tags(dataset, groups, splits)
     strangeness = np.maximum(acquired[seen] / units[0], texture[seen] / units[1])
     strangeness[is_unknown[seen]] = UNKNOWN_TAG
@@ -104,17 +108,18 @@ def _known(coordinates: NDArray[np.float64], labels: NDArray[np.int64], groups: 
     """The cases of these rows."""
     points, cases, weights = coordinates[rows], groups[rows], case_weights(groups)[rows]
     names, first = np.unique(cases, return_index=True)
-    middle = np.nanmedian(points, axis=0)
+    middle = _median(points, np.zeros(points.shape[1]))
     centres = np.array([_median(points[cases == case], middle) for case in names])
     apart = points - centres[np.searchsorted(names, cases)]
     known = np.isfinite(apart)
+    least = np.where(known.any(axis=0), _LEAST_SPREAD, _UNKNOWN)
     variance = (np.where(known, apart, 0) ** 2 * weights[:, np.newaxis]).sum(axis=0) / (
         known * weights[:, np.newaxis]
     ).sum(axis=0).clip(min=1e-9)
     return KnownCases(
         centres=tuple(map(tuple, centres.tolist())),
         classes=tuple(labels[rows][first].tolist()),
-        spread=tuple(np.maximum(np.sqrt(variance), _LEAST_SPREAD).tolist()),
+        spread=tuple(np.maximum(np.sqrt(variance), least).tolist()),
     )
 
 

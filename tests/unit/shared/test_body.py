@@ -40,6 +40,43 @@ def test_the_box_is_the_body_without_its_table() -> None:
     assert body.grey[body.grey.shape[0] // 2, 100] in range(56, 65)
 
 
+@pytest.mark.parametrize("outside", [20, 43, 64, 90])
+def test_air_is_what_lies_around_the_body(outside: int) -> None:
+    """Where no file says it, the ring around the body does, grey or dark, table or none; the body stays the same."""
+    picture = scene(table=False)
+    picture[(picture > AIR) & (picture < 100)] += 50  # the lungs, so that they are brighter than any air here
+    picture[picture == AIR] = outside
+    found, expected = find_body(picture, None), find_body(picture, outside)
+    assert found.air == outside
+    assert found.box == expected.box
+
+
+def windpipe_scene() -> np.ndarray:
+    """A body whose windpipe shows air at 43 while its lungs are brighter."""
+    picture = scene(table=False)
+    cv2.circle(picture, (256, 190), 14, AIR, -1)
+    return picture
+
+
+def test_black_around_the_body_is_no_air() -> None:
+    """Where somebody blackened the surroundings, the darkest of the body's inside is air: the windpipe."""
+    found = find_body(windpipe_scene(), AIR)
+    around = np.zeros((512, 512), np.uint8)
+    rows, columns = (round(value) for value in (found.box.top, found.box.left))
+    around[rows : rows + found.grey.shape[0], columns : columns + found.grey.shape[1]] = found.grey
+    assert find_body(around, None).air == pytest.approx(AIR, abs=4)
+
+
+def test_a_field_that_cuts_the_body_shows_air_inside_it() -> None:
+    """No ring is left where the picture ends within the body."""
+    assert find_body(windpipe_scene()[125:355, 95:417], None).air == pytest.approx(AIR, abs=4)
+
+
+def test_air_that_is_given_stays() -> None:
+    """Nothing is looked for where the file says it."""
+    assert find_body(scene(), 10).air == 10
+
+
 @pytest.mark.parametrize("value", [0, 43, 128, 255])
 def test_borders_change_no_pixel(value: int) -> None:
     """Black, air-grey, grey and white borders, one-sided or around, leave the same tensor."""

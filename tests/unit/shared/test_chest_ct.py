@@ -8,10 +8,11 @@ import pytest
 
 from benchmarks.inputs.chest_gate_drawn import drawn_kinds
 from benchmarks.inputs.chest_gate_pictures import packaged_photographs
-from shared.chest_ct import ImageLimits, look_at
+from shared.chest_ct import ANY_FIELD, NARROW, ChestGate, ImageLimits, look_at
 from shared.imaging import PreprocessingSpec, to_tensor
 from shared.raster.colour import is_coloured
 from shared.raster.decode import GreySlice, decode_grey, read_header
+from tests.support.acquisitions import MEDIASTINUM, in_window
 from tests.support.inputs.slices import grey_slice, jpeg_slice, png_slice
 from trainer.phantoms.phantom import draw_phantom
 
@@ -53,6 +54,21 @@ def test_each_check_says_what_it_misses() -> None:
     solid = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
     assert _doubts(solid, spec) == ("lungs",)
     assert "body" in _doubts(255 - grey, spec)
+
+
+def test_a_narrow_window_may_have_limits_of_its_own() -> None:
+    """Where it has none, the same hold for all windows; where looks decide nothing, there are none."""
+    gate = ChestGate(image_limits=ANY_FIELD, narrow_limits=NARROW)
+    assert (gate.limits_in(is_narrow=False), gate.limits_in(is_narrow=True)) == (ANY_FIELD, NARROW)
+    assert ChestGate(image_limits=ANY_FIELD).limits_in(is_narrow=True) == ANY_FIELD
+    assert ChestGate(image_limits=None).limits_in(is_narrow=True) is None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_phantoms_in_a_mediastinal_window_pass_its_limits(seed: int) -> None:
+    """Rendered narrow and found whole, they look like a chest."""
+    grey = in_window(draw_phantom(0, seed, 3), seed, MEDIASTINUM)
+    assert NARROW.doubts(look_at(to_tensor(grey, SPECS["anchored"]))) == ()
 
 
 def test_colour_is_seen_and_empty_colour_channels_are_not() -> None:

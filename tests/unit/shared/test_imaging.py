@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.body import body_box
-from shared.imaging import PreprocessingSpec, to_tensor
+from shared.imaging import PreprocessingSpec, place, to_tensor
 from shared.raster.decode import decode_grey
 from shared.window import LUNG_WINDOW
 from tests.support.inputs.image_files import jpeg, png
@@ -301,6 +301,34 @@ def test_a_spec_from_before_dicom_means_what_it_meant() -> None:
     spec = PreprocessingSpec.model_validate(old)
     assert spec.window == LUNG_WINDOW
     assert np.array_equal(to_tensor(scene(), spec), to_tensor(scene(), PreprocessingSpec(height=96, width=64)))
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_spec_from_before_air_was_looked_for_means_43(schema: int) -> None:
+    """Schemas 1 and 2 said one grey value of air, or nothing and meant 43; schema 3 looks for it in each slice."""
+    old = {"schema_version": schema, "crop": "body-mask", "intensity": "anchored"}
+    assert PreprocessingSpec.model_validate(old).air_grey == 43
+    assert PreprocessingSpec.model_validate(old | {"air_grey": 20}).air_grey == 20
+    assert (SPEC.schema_version, SPEC.air_grey) == (3, None)
+    dark = np.where(scene(table_px=0) == 0, 10, scene(table_px=0)).astype(np.uint8)
+    given, looked_for = (PreprocessingSpec.model_validate(old | {"air_grey": air}) for air in (43, 10))
+    assert np.array_equal(to_tensor(dark, PreprocessingSpec.model_validate(old)), to_tensor(dark, given))
+    found = to_tensor(dark, PreprocessingSpec.model_validate(old | {"schema_version": 3}))
+    assert np.array_equal(found, to_tensor(dark, looked_for))
+    assert not np.array_equal(found, to_tensor(dark, given))
+
+
+def test_a_placed_slice_says_where_it_lies_and_what_was_found() -> None:
+    """Tensor as to_tensor() makes it; the box of the padded square; the body only where it was looked for exactly."""
+    for crop in ("body", "body-mask", "none"):
+        spec = PreprocessingSpec(height=64, width=64, crop=crop)
+        placed = place(scene(table_px=0), spec)
+        assert np.array_equal(placed.tensor, to_tensor(scene(table_px=0), spec))
+        assert (placed.body is not None) == (crop == "body-mask")
+        sides = (512, 512) if crop == "none" else (361, 361)
+        assert (placed.box.width, placed.box.height) == pytest.approx(sides, abs=8)
+        centre = (placed.box.left + placed.box.width / 2, placed.box.top + placed.box.height / 2)
+        assert centre == pytest.approx((256, 256) if crop == "none" else (256, 240), abs=6)
 
 
 def test_where_a_file_knows_air_the_spec_does_not_guess_it() -> None:

@@ -5,7 +5,12 @@ import pytest
 
 from shared.classes import LUNG_CT_CLASSES
 from tests.support.inputs.labelled import answers
-from trainer.evaluation.operating_points import choose_rules, threshold_for_sensitivity, threshold_for_specificity
+from trainer.evaluation.operating_points import (
+    case_weights,
+    choose_rules,
+    threshold_for_sensitivity,
+    threshold_for_specificity,
+)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.97, 1.0])
@@ -30,6 +35,66 @@ def test_a_threshold_lies_between_scores() -> None:
     assert threshold_for_specificity(is_target, score, 1.0) == pytest.approx(0.4)
     assert threshold_for_sensitivity(~is_target, score, 1.0) == pytest.approx(0.05)
     assert threshold_for_specificity(~is_target, score, 0.9) == 1.0
+
+
+def test_a_case_of_many_slices_weighs_like_one_of_a_single_slice() -> None:
+    """One case of 100 low slices and four of a single high one: by case, four of five are reached above the 100."""
+    groups, score = (
+        np.repeat([0, 1, 2, 3, 4], [100, 1, 1, 1, 1]),
+        np.repeat([0.2, 0.6, 0.7, 0.8, 0.9], [100, 1, 1, 1, 1]),
+    )
+    weights, is_target = case_weights(groups), np.ones(104, np.bool_)
+    assert np.bincount(groups, weights) == pytest.approx(1)
+    assert threshold_for_sensitivity(is_target, score, 0.8) == pytest.approx(0.1)
+    assert threshold_for_sensitivity(is_target, score, 0.8, weights) == pytest.approx(0.4)
+    assert threshold_for_specificity(~is_target, score, 0.8, weights) == pytest.approx(0.85)
+    assert threshold_for_specificity(~is_target, 1.1 - score, 0.8) == 1.0
+    assert threshold_for_specificity(~is_target, 1.1 - score, 0.8, weights) == pytest.approx(0.7)
+
+
+def test_repeating_a_cases_slices_moves_no_threshold() -> None:
+    """Nor what is measured by case; what is measured by slice is moved."""
+    labels, probabilities, groups, folds = answers()
+    once = choose_rules(labels, probabilities, groups, folds, LUNG_CT_CLASSES).operating_points
+    is_missed = (labels == 2) & (probabilities[:, 2] < 0.2)
+    long = np.isin(groups, groups[is_missed])
+    rows = np.concatenate([np.arange(len(labels)), *[np.flatnonzero(long)] * 20])
+    repeated = choose_rules(labels[rows], probabilities[rows], groups[rows], folds[rows], LUNG_CT_CLASSES)
+    for name, point in repeated.operating_points.items():
+        assert point.threshold == pytest.approx(once[name].threshold), name
+        assert point.sensitivity_by_case == pytest.approx(once[name].sensitivity_by_case), name
+        assert point.specificity_by_case == pytest.approx(once[name].specificity_by_case), name
+    strict = "high_specificity"
+    assert repeated.operating_points[strict].sensitivity < once[strict].sensitivity - 0.01
+
+
+def test_shares_by_case_weigh_cases_alike() -> None:
+    """Where all cases have as many slices, both are equal; the interval holds the figure."""
+    points = choose_rules(*answers(), LUNG_CT_CLASSES).operating_points
+    for point in points.values():
+        assert point.sensitivity_by_case == pytest.approx(point.sensitivity)
+        assert point.specificity_by_case == pytest.approx(point.specificity)
+        for share, interval in (
+            (point.sensitivity_by_case, point.sensitivity_by_case_interval),
+            (point.specificity_by_case, point.specificity_by_case_interval),
+        ):
+            assert interval is not None
+            assert interval[0] <= share <= interval[1]
+
+
+def test_a_threshold_holds_on_views_too() -> None:
+    """Views whose target slices score lower pull it down; what is measured on slices stays measured on slices."""
+    labels, probabilities, groups, folds = answers(gain=4.0)
+    lower = probabilities * np.where(labels == 2, 0.2, 1.0)[:, np.newaxis]
+    alone = choose_rules(labels, probabilities, groups, folds, LUNG_CT_CLASSES)
+    viewed = choose_rules(labels, probabilities, groups, folds, LUNG_CT_CLASSES, views=(lower,))
+    name = "high_sensitivity"
+    first, second = (one.operating_points[name] for one in (alone, viewed))
+    assert second.threshold < first.threshold
+    assert np.mean(lower[labels == 2, 2] >= second.threshold) >= 0.9
+    assert second.sensitivity >= first.sensitivity
+    assert second.specificity < first.specificity
+    assert viewed.prediction_sets is not None
 
 
 def test_rules_hold_four_points_and_the_band_between_two() -> None:

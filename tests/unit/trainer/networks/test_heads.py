@@ -93,6 +93,31 @@ def test_lda_is_shrunk_lda(counts: tuple[int, ...]) -> None:
     np.testing.assert_allclose(_relative(logits), _relative(expected), atol=1e-6)
 
 
+def test_the_steady_head_leans_less_on_what_views_change() -> None:
+    """A feature that views scatter gets a fraction of the share of all weights that "lda" gives it."""
+    features, labels, groups = slices()
+    generator = np.random.default_rng(1)
+    views = []
+    for _ in range(2):
+        view = features.copy()
+        view[:, 2] += 4 * features[:, 2].std() * generator.choice([-1, 1], len(labels))
+        views.append(view)
+    lda, steady = (
+        np.abs(fit_head(name, features, labels, groups, blocks=BLOCKS, classes=3, views=views).weights)
+        for name in ("lda", "steady")
+    )
+    assert steady[2].sum() / steady.sum() < 0.4 * lda[2].sum() / lda.sum()
+
+
+def test_views_that_change_nothing_make_no_other_head() -> None:
+    """Neither views equal to the slices nor none at all: the steady head is "lda" then."""
+    features, labels, groups = slices()
+    lda = fitted("lda", features, labels, groups).logits(features)
+    for views in ((), (features, features)):
+        steady = fit_head("steady", features, labels, groups, blocks=BLOCKS, classes=3, views=views)
+        np.testing.assert_allclose(steady.logits(features), lda, atol=1e-9)
+
+
 def _relative(logits: np.ndarray) -> np.ndarray:
     """What all classes have alike says nothing."""
     means: np.ndarray = logits.mean(axis=1, keepdims=True)

@@ -1,6 +1,6 @@
 """Cross-validation: each slice judged by a member that saw none of its case; figures that calibration leaves alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,9 @@ import pytest
 from shared.classes import LUNG_CT_CLASSES
 from tests.support.inputs.labelled import of_cases
 from trainer.data.cases import Cases
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import AS_IS, Dataset
 from trainer.data.splits import Folds, hold_out_to_stop, split_by_case
+from trainer.data.views import ACQUIRED, SHOWN
 from trainer.evaluation.calibration import softmax
 from trainer.evaluation.metrics import evaluate
 from trainer.networks.heads import LinearMap
@@ -24,14 +25,18 @@ FROZEN, STOPPING = TrainerSettings(seed=3), TrainerSettings(network="cnn", seed=
 
 @dataclass(frozen=True)
 class Remembering(Member):
-    """A member that is sure of the label of every slice it was fitted to, and says the first class of all others."""
+    """A member that is sure of the label of every slice it was fitted to, and says the first class of all others.
+
+    Of views, it says the second class.
+    """
 
     training: np.ndarray = field(kw_only=True)
     labels: np.ndarray = field(kw_only=True)
 
-    def logits(self, rows: np.ndarray, view: str = "") -> np.ndarray:  # noqa: ARG002 - the member's
+    def logits(self, rows: np.ndarray, view: str = AS_IS) -> np.ndarray:
         known = np.eye(3)[self.labels[rows]] * 9
-        return np.where(np.isin(rows, self.training)[:, None], known, [1.0, 0.0, 0.0])
+        otherwise = [1.0, 0.0, 0.0] if view == AS_IS else [0.0, 1.0, 0.0]
+        return np.where(np.isin(rows, self.training)[:, None], known, otherwise)
 
     def save(self, file: Path) -> None:
         file.write_text(" ".join(map(str, self.training)))
@@ -84,6 +89,19 @@ def test_no_member_judges_what_it_was_fitted_to(work: tuple[Dataset, Folds]) -> 
     for fold, (training, validation, _) in enumerate(learner.calls):
         assert validation is None
         np.testing.assert_array_equal(training, np.flatnonzero(folds.fold_of != fold))
+
+
+def test_views_are_judged_by_members_that_saw_none_of_their_case(work: tuple[Dataset, Folds]) -> None:
+    """Calibrated by the temperature of the other folds, like the slices; without views there is nothing."""
+    dataset, folds = work
+    assert cross_validate(dataset, folds, Recorder(dataset.labels), FROZEN).viewed == {}
+    seen = replace(dataset, views={ACQUIRED: dataset.images, SHOWN: dataset.images})
+    result = cross_validate(seen, folds, Recorder(dataset.labels), FROZEN)
+    assert list(result.viewed) == [ACQUIRED]
+    temperatures = np.asarray(result.calibrated.of_folds)[folds.fold_of, np.newaxis]
+    expected = softmax(np.tile([0.0, 1.0, 0.0], (len(dataset), 1)) / temperatures)
+    np.testing.assert_allclose(result.viewed[ACQUIRED], expected)
+    np.testing.assert_array_equal(result.logits, np.tile([1.0, 0.0, 0.0], (len(dataset), 1)))
 
 
 def test_what_stops_early_stops_by_training_cases(work: tuple[Dataset, Folds]) -> None:

@@ -29,6 +29,18 @@ def test_seen_cases_want_the_neighbour() -> None:
     assert choose_head(features, labels, np.arange(len(labels)), blocks=(6,), classes=3) == "neighbours"
 
 
+def test_views_count_as_much_as_slices() -> None:
+    """Where what tells classes apart best is what views change, the steady head wins; without views it is none."""
+    features, labels, groups = cases(width=40, shift=0.5)
+    generator = np.random.default_rng(1)
+    fragile = 2 * np.eye(3)[labels] + generator.normal(0, 0.1, (len(labels), 3))
+    seen = np.hstack([features, fragile]).astype(np.float32)
+    views = [np.hstack([features, fragile[generator.permutation(len(labels))]]).astype(np.float32) for _ in range(2)]
+    blocks = (40, 3)
+    assert choose_head(seen, labels, groups, blocks=blocks, classes=3) == "lda"
+    assert choose_head(seen, labels, groups, blocks=blocks, classes=3, views=views) == "steady"
+
+
 def test_too_few_cases_to_judge() -> None:
     """A class of one case leaves nothing to hold out: the discriminant is taken without a trial."""
     features, labels, groups = cases(width=6, shift=0.5, per_class=2)
