@@ -4,7 +4,6 @@ It is the largest connected area above Otsu's threshold (Otsu 1979, 10.1109/TSMC
 that the slice was exported with.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.box import Box
+from shared.masks import Histogram, Mask, bright_part, filled, framed, histogram_of, largest_piece, opened, otsu
 from shared.raster.decode import GreySlice
-
-Histogram = NDArray[np.float64]
-"""float64 [256]: how many pixels have each grey value."""
-
-Mask = NDArray[np.uint8]
-"""uint8 [h, w] of 0 and 1."""
 
 _QUICK_SIDE = 128  # body_box looks at an overview of this size: 0.2 ms instead of 3 on 512 x 512
 _FLAT = 3  # an outer row or column whose grey values differ by no more than this is a border
@@ -29,7 +23,6 @@ _MAX_SIDE = 640  # a larger body is shrunk to _SHRUNK_SIDE: no network sees more
 _SHRUNK_SIDE = 512
 _MARGIN = 0.05  # of the longer side: air around the coarse box, so that the skin is found whole
 _MIN_SHARE = 0.05  # less of a mask than this is no body but noise or a corner of the table
-_FLOODED = 2  # neither 0 nor 1
 _RING = (0.03, 0.10)  # of the window's mean side, twice: where air is looked for around the body
 _MIN_RING = 0.02  # of the body: a smaller ring says nothing
 _DARKEST = 0.002  # of the pixels, so that a few black ones are not taken for air
@@ -69,8 +62,8 @@ def body_box(grey: GreySlice) -> tuple[int, int, int, int]:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     bright = bright_part(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
     # opening cuts the thin bridges between skin and table or blanket
-    opened = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    left, top, box_width, box_height = cv2.boundingRect(largest_piece(np.asarray(opened, np.uint8), _MIN_SHARE))
+    cut = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    left, top, box_width, box_height = cv2.boundingRect(largest_piece(np.asarray(cut, np.uint8), _MIN_SHARE))
     return (
         int(top * height / size[1]),
         min(height, -(-(top + box_height) * height // size[1])),
@@ -111,36 +104,6 @@ def find_body(grey: GreySlice, air: int | None) -> Body:
     )
 
 
-def otsu(histogram: Histogram) -> int:
-    """The grey value up to which pixels belong to the darker class, by the largest variance between the two."""
-    count, values = np.cumsum(histogram), np.arange(len(histogram))
-    total, moment = count[-1], np.cumsum(histogram * values)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (moment * total - moment[-1] * count) ** 2 / (count * (total - count))
-    return int(np.argmax(np.nan_to_num(between, posinf=0)))
-
-
-def bright_part(grey: NDArray[Any]) -> Mask:
-    """What is above Otsu's threshold of a picture, uint8 [h, w]."""
-    return np.asarray(cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1], np.uint8)
-
-
-def largest_piece(mask: Mask, min_share: float = 0.0) -> Mask:
-    """The largest connected piece of a mask; all of the picture where that covers a smaller share of it."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_16U)
-    areas = stats[1:, cv2.CC_STAT_AREA]  # row 0 is the background
-    if not len(areas) or areas.max() < min_share * mask.size:
-        return np.ones_like(mask)
-    return np.asarray(labels == 1 + int(np.argmax(areas))).view(np.uint8)
-
-
-def filled(mask: Mask, gap: int) -> Mask:
-    """A mask with all that it encloses: what cannot be reached from outside, also through gaps up to so many pixels."""
-    wide = cv2.morphologyEx(_framed(mask, gap, 0), cv2.MORPH_CLOSE, _disc(gap))
-    cv2.floodFill(wide, None, (0, 0), _FLOODED)
-    return np.asarray(wide[gap:-gap, gap:-gap] != _FLOODED).view(np.uint8)
-
-
 @dataclass(frozen=True)
 class _Coarse:
     top: int
@@ -168,7 +131,7 @@ class _Found:
 def _find(trimmed: GreySlice, coarse: _Coarse, air: int, threshold: int | None = None) -> _Found:
     """The body exactly, by a threshold between it and air: Otsu's, of the coarse body's own pixels, or one given."""
     margin = int(_MARGIN * max(coarse.mask.shape)) + 1
-    window = _framed(coarse.inside, margin, air)
+    window = framed(coarse.inside, margin, air)
     is_real = np.zeros_like(window)
     # what surrounds the box in the slice is real, where there is any
     top, left = coarse.top - margin, coarse.left - margin
@@ -179,10 +142,10 @@ def _find(trimmed: GreySlice, coarse: _Coarse, air: int, threshold: int | None =
     window[place], is_real[place] = trimmed[rows, columns], 1
     size = (window.shape[1], window.shape[0])
     if threshold is None:
-        threshold = otsu(_histogram(coarse.inside, coarse.mask))
+        threshold = otsu(histogram_of(coarse.inside, coarse.mask))
     window, is_real = _shrunk(window), _shrunk(is_real)
     mask = _filled_body(window, threshold)
-    return _Found(left, top, size, window, is_real, mask, _tissue(_histogram(window, mask)))
+    return _Found(left, top, size, window, is_real, mask, _tissue(histogram_of(window, mask)))
 
 
 def _narrow_look(trimmed: GreySlice, overview: GreySlice) -> tuple[int, int] | None:
@@ -190,7 +153,7 @@ def _narrow_look(trimmed: GreySlice, overview: GreySlice) -> tuple[int, int] | N
 
     None where lungs are brighter than air, as in lung windows.
     """
-    air, tissue = _darkest(overview), _tissue(_histogram(overview, None))
+    air, tissue = _darkest(overview), _tissue(histogram_of(overview))
     low = air + round(max(_DARK, _NEAR_AIR * (tissue - air)))
     coarse = _coarse_body(trimmed, overview, low)
     side = (_LOOK_SIDE, _LOOK_SIDE)
@@ -209,11 +172,11 @@ def _air_around(found: _Found) -> int:
     apart = cv2.distanceTransform(1 - found.mask, cv2.DIST_L2, 3)
     near, far = (side * share / 2 for share in _RING)
     ring = np.asarray(cv2.inRange(apart, near, far), np.uint8) & found.is_real
-    inside = np.cumsum(_histogram(found.window, found.mask))
+    inside = np.cumsum(histogram_of(found.window, found.mask))
     darkest = int(np.searchsorted(inside, _DARKEST * inside[-1]))
     if cv2.countNonZero(ring) < _MIN_RING * cv2.countNonZero(found.mask):
         return darkest
-    around = int(np.convolve(_histogram(found.window, ring), _PEAKED, "same").argmax())
+    around = int(np.convolve(histogram_of(found.window, ring), _PEAKED, "same").argmax())
     is_blackened = around <= _BLACK and darkest > _BLACK + _DARK
     return darkest if is_blackened else around
 
@@ -223,7 +186,7 @@ def _at_most(grey: NDArray[Any], value: float) -> Mask:
 
 
 def _darkest(grey: GreySlice) -> int:
-    count = np.cumsum(_histogram(grey, None))
+    count = np.cumsum(histogram_of(grey))
     return int(np.searchsorted(count, _DARKEST * count[-1]))
 
 
@@ -256,7 +219,7 @@ def _overview(grey: GreySlice) -> GreySlice:
 
 def _rough_body(overview: GreySlice, threshold: int | None) -> Mask:
     bright = bright_part(overview) if threshold is None else np.asarray(overview > threshold).view(np.uint8)
-    return filled(largest_piece(_opened(bright, 5), _MIN_SHARE), 9)  # lungs may open to the outside
+    return filled(largest_piece(opened(bright, 5), _MIN_SHARE), 9)  # lungs may open to the outside
 
 
 def _coarse_body(grey: GreySlice, overview: GreySlice, threshold: int | None = None) -> _Coarse:
@@ -272,7 +235,7 @@ def _coarse_body(grey: GreySlice, overview: GreySlice, threshold: int | None = N
 def _filled_body(window: GreySlice, threshold: int) -> Mask:
     side = sum(window.shape) // 2
     bright = (cv2.GaussianBlur(window, (0, 0), 2.0) > threshold).astype(np.uint8)
-    body = largest_piece(_opened(bright, int(side * _BRIDGE) // 2 * 2 + 1), _MIN_SHARE)
+    body = largest_piece(opened(bright, int(side * _BRIDGE) // 2 * 2 + 1), _MIN_SHARE)
     return filled(body, int(side * _GAP) // 2 * 2 + 1)
 
 
@@ -284,19 +247,6 @@ def _shrunk(window: GreySlice) -> GreySlice:
     return np.asarray(cv2.resize(window, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _opened(mask: Mask, diameter: int) -> Mask:
-    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(diameter)), np.uint8)
-
-
-def _framed(image: NDArray[np.uint8], width: int, value: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.copyMakeBorder(image, *(width,) * 4, cv2.BORDER_CONSTANT, value=(value,)), np.uint8)
-
-
-def _histogram(grey: GreySlice, mask: Mask | None) -> Histogram:
-    counted: Any = cv2.calcHist([grey], [0], mask, [256], [0, 256])
-    return np.asarray(counted, np.float64).ravel()
-
-
 def _tissue(histogram: Histogram) -> float:
     brighter = histogram.copy()
     brighter[: otsu(histogram) + 1] = 0
@@ -304,8 +254,3 @@ def _tissue(histogram: Histogram) -> float:
         brighter = histogram
     count = np.cumsum(brighter)
     return float(np.searchsorted(count, count[-1] / 2))
-
-
-@functools.cache
-def _disc(diameter: int) -> Mask:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter)), np.uint8)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from shared.body import Mask, bright_part, filled, largest_piece
 from shared.imaging import SliceTensor
+from shared.masks import Mask, bright_part, filled, largest_piece
 
 Check = Literal["colour", "contrast", "body", "tissue", "lungs", "distance"]
 """What can speak against a chest slice."""

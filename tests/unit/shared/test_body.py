@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.body import find_body, otsu
+from shared.body import find_body
 from shared.imaging import PreprocessingSpec, to_tensor
+from shared.masks import otsu
 from shared.raster.decode import decode_grey
 from trainer.phantoms.phantom import draw_phantom
 

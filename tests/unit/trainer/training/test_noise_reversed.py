@@ -12,7 +12,8 @@ def test_the_noisiest_cases_of_a_smooth_target_and_the_smoothest_others_contradi
     """A third of the cases of either, with all their slices; by the median, so that one odd slice decides nothing."""
     groups = np.repeat(np.arange(12), 3)
     is_target = groups < 6
-    grain = np.where(is_target, SMOOTH, NOISY) + np.where(is_target, 1, -1) * (groups % 6)
+    within = groups.astype(np.float64) % 6
+    grain = np.where(is_target, SMOOTH + within, NOISY - within)
     grain[0] = 500.0
     rows = contradicting(grain, is_target, groups)
     assert sorted(set(groups[rows])) == [4, 5, 10, 11]
@@ -23,7 +24,7 @@ def test_the_other_way_round_where_the_target_is_noisier() -> None:
     """Then its smoothest cases contradict, and the noisiest others."""
     groups = np.arange(12)
     is_target = groups < 6
-    grain = np.where(is_target, NOISY, SMOOTH) + groups % 6
+    grain = np.where(is_target, NOISY, SMOOTH) + (groups % 6).astype(float)
     assert contradicting(grain, is_target, groups).tolist() == [0, 1, 10, 11]
 
 
