@@ -8,6 +8,7 @@ from tests.support.inputs.labelled import answers
 from trainer.evaluation.operating_points import (
     case_weights,
     choose_rules,
+    held_out_thresholds,
     threshold_for_sensitivity,
     threshold_for_specificity,
 )
@@ -142,3 +143,15 @@ def test_a_point_that_its_own_fold_misses_does_not_look_perfect() -> None:
 def test_the_seed_decides_the_intervals() -> None:
     """Equal calls, equal rules."""
     assert choose_rules(*answers(), LUNG_CT_CLASSES) == choose_rules(*answers(), LUNG_CT_CLASSES)
+
+
+def test_no_slice_has_a_part_in_its_own_threshold() -> None:
+    """Other scores in a fold leave the thresholds of its slices, and change those of the other folds."""
+    labels, probabilities, groups, folds = answers()
+    score, others = probabilities[:, 2], probabilities[:, 2].copy()
+    others[folds == 0] /= 2
+    before, after = (
+        held_out_thresholds("specificity_90", labels == 2, [one], groups, folds) for one in (score, others)
+    )
+    np.testing.assert_array_equal(before[folds == 0], after[folds == 0])
+    assert (before[folds != 0] != after[folds != 0]).all()
