@@ -70,7 +70,7 @@ def test_repeating_a_cases_slices_moves_no_threshold() -> None:
 
 
 def test_shares_by_case_weigh_cases_alike() -> None:
-    """Where all cases have as many slices, both are equal; the interval holds the figure."""
+    """Where all cases have as many slices, figures and intervals are those by slice; an interval holds its figure."""
     points = choose_rules(*answers(), LUNG_CT_CLASSES).operating_points
     for point in points.values():
         assert point.sensitivity_by_case == pytest.approx(point.sensitivity)
@@ -81,6 +81,8 @@ def test_shares_by_case_weigh_cases_alike() -> None:
         ):
             assert interval is not None
             assert interval[0] <= share <= interval[1]
+        assert point.sensitivity_by_case_interval == pytest.approx(point.sensitivity_interval)
+        assert point.specificity_by_case_interval == pytest.approx(point.specificity_interval)
 
 
 def test_a_threshold_holds_on_views_too() -> None:

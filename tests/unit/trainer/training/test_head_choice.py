@@ -1,6 +1,9 @@
 """Choosing a head: the protocol decides, and what cannot be judged gets the first candidate."""
 
+import logging
+
 import numpy as np
+import pytest
 
 from trainer.training.head_choice import choose_head
 
@@ -29,7 +32,7 @@ def test_seen_cases_want_the_neighbour() -> None:
     assert choose_head(features, labels, np.arange(len(labels)), blocks=(6,), classes=3) == "neighbours"
 
 
-def test_views_count_as_much_as_slices() -> None:
+def test_views_count_as_much_as_slices(caplog: pytest.LogCaptureFixture) -> None:
     """Where what tells classes apart best is what views change, the steady head wins; without views it is none."""
     features, labels, groups = cases(width=40, shift=0.5)
     generator = np.random.default_rng(1)
@@ -37,7 +40,9 @@ def test_views_count_as_much_as_slices() -> None:
     seen = np.hstack([features, fragile]).astype(np.float32)
     views = [np.hstack([features, fragile[generator.permutation(len(labels))]]).astype(np.float32) for _ in range(2)]
     blocks = (40, 3)
+    caplog.set_level(logging.INFO)
     assert choose_head(seen, labels, groups, blocks=blocks, classes=3) == "lda"
+    assert "steady" not in caplog.text
     assert choose_head(seen, labels, groups, blocks=blocks, classes=3, views=views) == "steady"
 
 
