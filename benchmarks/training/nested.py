@@ -22,6 +22,7 @@ from shared.decisions import DecisionRules
 from trainer.data.cases import Cases, find_cases
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Folds, Split, split_by_case
+from trainer.data.views import ACQUIRED
 from trainer.evaluation.calibration import cross_fit, softmax
 from trainer.evaluation.operating_points import choose_rules
 from trainer.run import folds_of, read_labelled
@@ -99,6 +100,7 @@ def _as_published(
     part = dataset.only(training)
     inside = split_by_case(part, Cases(groups, folds.cases.origin), settings.folds, settings.seed)
     logits = np.empty((len(training), len(dataset.classes.names)))
+    viewed = np.empty_like(logits)
     answers, members, splits = [], [], []
     for fold in range(len(inside)):
         within = inside.split(fold)
@@ -106,10 +108,12 @@ def _as_published(
         members.append(member)
         splits.append(replace(within, training=training[within.training], validation=training[within.validation]))
         logits[within.validation] = member.logits(training[within.validation])
+        viewed[within.validation] = member.logits(training[within.validation], ACQUIRED)
         answers.append(member.logits(held_out))
     calibrated = cross_fit(logits, part.labels, inside.fold_of)
-    rules = choose_rules(part.labels, calibrated.probabilities, groups, inside.fold_of, dataset.classes)
-    fitted, gate = fit_gate(part, members, splits)
+    views = (softmax(viewed / np.asarray(calibrated.of_folds)[inside.fold_of, np.newaxis]),)
+    rules = choose_rules(part.labels, calibrated.probabilities, groups, inside.fold_of, dataset.classes, views=views)
+    fitted, gate = fit_gate(part, members, splits, 1.0)
     distances = [distance.of(member.features_of(held_out)) for member, distance in zip(members, fitted, strict=True)]
     is_too_far = np.mean(distances, axis=0) > (gate.max_distance or np.inf)
     return rules, np.stack([softmax(one, calibrated.temperature) for one in answers]), is_too_far

@@ -117,17 +117,16 @@ class Gate:
         self, slice_: Prepared, outputs: Outputs, row: int, limits: ChestGate, known: FamiliarityRules | None = None
     ) -> Predicted | NotAChestCT | UnfamiliarSlice:
         """What the network's outputs say of the slice that is this row of them: its answer, or why it has none."""
-        doubts, limit = slice_.doubts or (), limits.max_distance
-        if slice_.doubts is not None and limit is not None and DISTANCE_NAME in outputs:
-            distance = float(outputs[DISTANCE_NAME][row])
-            if not distance <= limit:  # one that is no number is too far
+        doubts, acquisition, familiarity = slice_.doubts or (), slice_.acquisition, None
+        texture = float(outputs[FAMILIARITY_NAME][row]) if FAMILIARITY_NAME in outputs else None
+        if slice_.doubts is not None and DISTANCE_NAME in outputs:
+            is_narrow = acquisition is not None and acquisition.is_narrow
+            if limits.is_too_far(float(outputs[DISTANCE_NAME][row]), texture, is_narrow=is_narrow):
                 doubts = (*doubts, "distance")
                 if self._is_refused(("distance",)):
                     return NotAChestCT(doubts)  # not raised: its traceback would hold the batch
-        familiarity = None
-        if known and slice_.acquisition:
-            texture = float(outputs[FAMILIARITY_NAME][row]) if FAMILIARITY_NAME in outputs else None
-            familiarity = known.judge(slice_.acquisition, texture)
+        if known and acquisition:
+            familiarity = known.judge(acquisition, texture)
             if not familiarity.is_familiar:
                 self.metrics.unfamiliar.inc()
                 if self.unfamiliar_policy == "reject":

@@ -49,13 +49,13 @@ def served_answers(
     )
     doubts: list[tuple[Check, ...]] = list(with_progress(looks, n, "Asking the chest gate"))
     outputs = _outputs(version_dir, manifest, dataset.images)
-    if gate.max_distance is not None and DISTANCE_NAME in outputs:
-        # one that is no number is too far
-        is_far = ~(outputs[DISTANCE_NAME] <= gate.max_distance)
+    textures = outputs[FAMILIARITY_NAME].tolist() if FAMILIARITY_NAME in outputs else [None] * n
+    if DISTANCE_NAME in outputs:
+        asked_of = zip(outputs[DISTANCE_NAME].tolist(), textures, dataset.acquisitions, strict=True)
+        is_far = [gate.is_too_far(far, texture, is_narrow=how.is_narrow) for far, texture, how in asked_of]
         doubts = [("distance",) if far and not before else before for before, far in zip(doubts, is_far, strict=True)]
     is_familiar, known = np.ones(n, np.bool_), manifest.familiarity
     if known:
-        textures = outputs[FAMILIARITY_NAME].tolist() if FAMILIARITY_NAME in outputs else [None] * n
         judged = map(known.judge, dataset.acquisitions, textures)
         is_familiar[:] = [one.is_familiar for one in judged]
     probabilities, rules, names = outputs[OUTPUT_NAME].astype(np.float64), manifest.thresholds, manifest.classes.names

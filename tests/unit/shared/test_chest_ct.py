@@ -1,5 +1,6 @@
 """What a chest slice looks like, and what does not look like one."""
 
+import math
 from pathlib import Path
 
 import cv2
@@ -89,3 +90,27 @@ def test_real_slices_pass(real_slices: Path) -> None:
     files = sorted(real_slices.rglob("*.jpg"))[::7]
     doubted = [bool(_doubts(decode_grey(file.read_bytes()), SPECS["body"])) for file in files]
     assert np.mean(doubted) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("chest", "known", "is_narrow", "is_too_far"),
+    [
+        (1.0, 1.0, False, False),
+        (2.5, 1.0, False, True),
+        (1.0, 2.5, False, True),
+        (1.0, 2.5, True, False),
+        (1.0, None, False, False),
+        (math.nan, 1.0, False, True),
+        (1.0, math.nan, False, True),
+    ],
+)
+def test_two_distances_refuse_and_in_narrow_windows_one(
+    chest: float,
+    known: float | None,
+    is_narrow: bool,
+    is_too_far: bool,  # noqa: FBT001
+) -> None:
+    """A narrow window makes features unlike the training slices', not unlike a chest's; no number is too far."""
+    gate = ChestGate(max_distance=2.0, max_familiarity_distance=2.0)
+    assert gate.is_too_far(chest, known, is_narrow=is_narrow) == is_too_far
+    assert not ChestGate().is_too_far(math.inf, math.inf, is_narrow=is_narrow)
