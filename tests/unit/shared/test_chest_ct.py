@@ -108,7 +108,7 @@ def test_two_distances_refuse_and_in_narrow_windows_one(
     chest: float,
     known: float | None,
     is_narrow: bool,
-    is_too_far: bool,  # noqa: FBT001
+    is_too_far: bool,
 ) -> None:
     """A narrow window makes features unlike the training slices', not unlike a chest's; no number is too far."""
     gate = ChestGate(max_distance=2.0, max_familiarity_distance=2.0)
