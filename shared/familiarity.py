@@ -2,13 +2,14 @@
 
 A slice is strange where no training case was acquired and shown like it, or where the network's features lie far from
 those of training slices. The score is a conformal p-value (Vovk et al. 2005, 10.1007/b106715): the share of training
-slices, each judged as a new one and cases weighing alike, that are at least as strange. So about the limit's share of
+slices, each judged as a new one, that are at least as strange. So about the limit's share of
 new slices of the same kind is called unfamiliar, whatever the version saw.
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import cv2
@@ -83,21 +84,32 @@ class Familiarity:
 
 
 class KnownCases(BaseModel):
-    """Where training cases lie among all acquisitions."""
+    """Where training cases lie among all acquisitions: by some of their slices, which stand for the others."""
 
     model_config = ConfigDict(frozen=True)
 
     centres: tuple[tuple[float, ...], ...] = Field(min_length=1)
-    """Of each case, the median of its slices' coordinates."""
+    """Coordinates of these slices."""
     classes: tuple[int, ...]
-    """Index of each case's class."""
+    """Index of the class of each."""
+    case_of: tuple[int, ...] = ()
+    """Number of the case of each; empty where each is a case of its own."""
     spread: tuple[float, ...]
-    """Standard deviation of slices about their case's centre, in each coordinate."""
+    """How far slices lie from the middle of their case, in each coordinate: 90 % of them within 1.645 spreads."""
+
+    @cached_property
+    def _centres(self) -> NDArray[np.float64]:
+        return np.asarray(self.centres, np.float64)
+
+    def count(self, is_meant: NDArray[np.bool_] | None = None) -> int:
+        """How many cases there are, or have one of the centres that are meant, bool [m]."""
+        cases = np.asarray(self.case_of or range(len(self.centres)))
+        return len(np.unique(cases if is_meant is None else cases[is_meant]))
 
     def distance(self, coordinates: NDArray[np.float64]) -> float:
-        """To the nearest case, in spreads: 0 and more; what was not measured is left out."""
+        """To the nearest of them, in spreads: 0 and more; what was not measured is left out."""
         known = np.isfinite(coordinates)
-        apart = (np.asarray(self.centres)[:, known] - coordinates[known]) / np.asarray(self.spread)[known]
+        apart = (self._centres[:, known] - coordinates[known]) / np.asarray(self.spread)[known]
         return float(np.sqrt((apart**2).sum(axis=1).min()))
 
 
@@ -196,8 +208,8 @@ class FamiliarityRules(BaseModel):
             return None
         column = [field.name for field in fields(Acquisition)].index("grain")
         low, high = (math.log(max(acquisition.grain, 0.5) * share) for share in _AT_THAT_NOISE)
-        of_class = zip(self.cases.centres, self.cases.classes, strict=True)
-        count = sum(low <= centre[column] <= high for centre, index in of_class if index == class_index)
+        grain, classes = np.asarray(self.cases.centres)[:, column], np.asarray(self.cases.classes)
+        count = self.cases.count((classes == class_index) & (grain >= low) & (grain <= high))
         if count >= _FEW_CASES:
             return None
         cases = ("no case", "1 case", "2 cases")[count]

@@ -168,7 +168,7 @@ def familiarity(rules: FamiliarityRules | None) -> str:
         f"acquired and shown, {said['unfamiliar_by_texture']:.1%} for their features."
     )  # fmt: skip
     return (
-        f"## What it knows\n\nA slice is compared with {len(rules.cases.centres)} training cases: window, air, noise "
+        f"## What it knows\n\nA slice is compared with {rules.cases.count()} training cases: window, air, noise "
         f"and sharpness, and the network's own features. Below a score of {rules.limit:.1%} it is unfamiliar.{unseen}\n"
         "\nAn unfamiliar slice gets the verdict `uncertain`, every class in its prediction set, and a warning with the "
         "reasons, unless the service is told to keep the verdict or to refuse the slice. No figure of this card holds "

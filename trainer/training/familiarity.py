@@ -24,6 +24,8 @@ _UNIT = 0.98  # quantile of unseen slices' distances in which each kind of dista
 _LEVELS = 401
 _LEAST_UNIT = 1e-6  # slices that are all acquired alike have no distance
 _UNKNOWN = 1e9  # spread of what no slice was large enough to measure: nothing is far in it
+_MOST, _SPREADS_OF_MOST = 0.9, 1.645  # as many as lie within so many standard deviations of a normal distribution
+_ALIKE = 0.5  # spreads: one slice stands for others of its case that are no further
 _LEAST_SPREAD = np.array([1.0, 1.0, 0.05, 0.05, 0.05, 0.05])  # of slices about their case: grey values, logarithms
 
 
@@ -45,10 +47,7 @@ def fit_familiarity(
         known = _known(coordinates, dataset.labels, groups, split.training)
         acquired[split.validation] = [known.distance(coordinates[row]) for row in split.validation]
     seen = np.isfinite(texture)
-    weights = case_weights(groups)[seen]
-    units = [
-        max(float(_quantiles(far[seen], weights, np.array([_UNIT]))[0]), _LEAST_UNIT) for far in (acquired, texture)
-    ]
+    units = [max(float(np.quantile(far[seen], _UNIT)), _LEAST_UNIT) for far in (acquired, texture)]
     tags, shares, is_unknown = _known_tags(dataset, groups, splits)
     strangeness = np.maximum(acquired[seen] / units[0], texture[seen] / units[1])
     strangeness[is_unknown[seen]] = UNKNOWN_TAG
@@ -57,7 +56,7 @@ def fit_familiarity(
         cases=_known(coordinates, dataset.labels, groups, np.arange(len(dataset))),
         acquisition_unit=units[0],
         texture_unit=units[1],
-        levels=tuple(_quantiles(strangeness, weights, np.linspace(0, 1, _LEVELS)).tolist()),
+        levels=tuple(np.quantile(strangeness, np.linspace(0, 1, _LEVELS), method="inverted_cdf").tolist()),
         tags=tags,
     )
     scores = np.array([rules.score(value) for value in strangeness])
@@ -67,7 +66,7 @@ def fit_familiarity(
         "unfamiliar_by_acquisition": float(np.mean([rules.score(far / units[0]) < LIMIT for far in acquired[seen]])),
         "unfamiliar_by_texture": float(np.mean([rules.score(far / units[1]) < LIMIT for far in texture[seen]])),
         "unknown_tags": shares,
-        "cases": len(rules.cases.centres),
+        "cases": rules.cases.count(),
     }
     return tuple(distances), rules.model_copy(update={"figures": figures})
 
@@ -105,21 +104,25 @@ def _known_tags(
 
 
 def _known(coordinates: NDArray[np.float64], labels: NDArray[np.int64], groups: Groups, rows: Indices) -> KnownCases:
-    """The cases of these rows."""
-    points, cases, weights = coordinates[rows], groups[rows], case_weights(groups)[rows]
-    names, first = np.unique(cases, return_index=True)
+    """The cases of these rows, by as few slices as lie within half a spread of every other one of the same case."""
+    points, (names, case_of) = coordinates[rows], np.unique(groups[rows], return_inverse=True)
     middle = _median(points, np.zeros(points.shape[1]))
-    centres = np.array([_median(points[cases == case], middle) for case in names])
-    apart = points - centres[np.searchsorted(names, cases)]
+    middles = np.array([_median(points[case_of == case], middle) for case in range(len(names))])
+    apart = np.abs(points - middles[case_of])
     known = np.isfinite(apart)
     least = np.where(known.any(axis=0), _LEAST_SPREAD, _UNKNOWN)
-    variance = (np.where(known, apart, 0) ** 2 * weights[:, np.newaxis]).sum(axis=0) / (
-        known * weights[:, np.newaxis]
-    ).sum(axis=0).clip(min=1e-9)
+    spread = np.maximum(np.quantile(np.where(known, apart, 0), _MOST, axis=0) / _SPREADS_OF_MOST, least)
+    points = np.where(np.isfinite(points), points, middles[case_of]) / spread
+    kept: list[int] = []
+    for row, (point, case) in enumerate(zip(points, case_of, strict=True)):
+        of_case = [other for other in kept if case_of[other] == case]
+        if not of_case or np.linalg.norm(points[of_case] - point, axis=1).min() > _ALIKE:
+            kept.append(row)
     return KnownCases(
-        centres=tuple(map(tuple, centres.tolist())),
-        classes=tuple(labels[rows][first].tolist()),
-        spread=tuple(np.maximum(np.sqrt(variance), least).tolist()),
+        centres=tuple(map(tuple, (points[kept] * spread).round(3).tolist())),
+        classes=tuple(labels[rows][kept].tolist()),
+        case_of=tuple(case_of[kept].tolist()),
+        spread=tuple(spread.tolist()),
     )
 
 
@@ -130,11 +133,3 @@ def _median(points: NDArray[np.float64], otherwise: NDArray[np.float64]) -> NDAr
             for column, default in zip(points.T, otherwise, strict=True)
         ]
     )
-
-
-def _quantiles(
-    values: NDArray[np.float64], weights: NDArray[np.float64], shares: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return values[order][np.minimum(np.searchsorted(reached, shares - 1e-9), len(values) - 1)]

@@ -55,24 +55,17 @@ def test_a_slice_with_other_features_is_unfamiliar(fitted: Fitted) -> None:
     assert "own features" in judged.reasons[0]
 
 
-def test_long_cases_set_no_level() -> None:
-    """One case of strange slices that comes a hundred times as long moves the levels no more than as a short one."""
+def test_some_slices_stand_for_the_others_of_their_case() -> None:
+    """Equal slices add nothing that is compared with; a slice that differs from its case's does."""
     dataset, groups, members, splits = fitted_members()
-    rows = np.concatenate([np.arange(len(groups)), *[np.flatnonzero(groups == 0)] * 25])
-    strange = [replace(one, contrast=90.0) if case == 0 else one
-               for one, case in zip(dataset.acquisitions, groups, strict=True)]  # fmt: skip
-    once = fit_familiarity(replace(dataset, acquisitions=tuple(strange)), groups, members, splits)[1]
-    given = {name: of_view[rows] for name, of_view in members[0].given.items()}
-    repeated = [
-        replace(split, training=np.flatnonzero(np.isin(rows, split.training)),
-                validation=np.flatnonzero(np.isin(rows, split.validation)))
-        for split in splits
-    ]  # fmt: skip
-    long = replace(dataset, acquisitions=tuple(strange)).only(rows)
-    again = fit_familiarity(long, groups[rows], [replace(one, given=given) for one in members], repeated)[1]
-    assert again.cases.centres == once.cases.centres
-    assert again.cases.spread == pytest.approx(once.cases.spread)
-    assert again.acquisition_unit == pytest.approx(once.acquisition_unit)
+    first = dataset.acquisitions[0]
+    alike = tuple(replace(first) if case == 0 else one for one, case in zip(dataset.acquisitions, groups, strict=True))
+    of_first = {}
+    for name, acquisitions in (("alike", alike), ("one differs", (replace(first, contrast=200.0), *alike[1:]))):
+        cases = fit_familiarity(replace(dataset, acquisitions=acquisitions), groups, members, splits)[1].cases
+        of_first[name] = cases.case_of.count(0)
+        assert cases.count() == 60
+    assert of_first == {"alike": 1, "one differs": 2}
 
 
 def test_what_no_training_slice_has_is_compared_with_nothing() -> None:
