@@ -1,9 +1,13 @@
 """What serves, and what else is published."""
 
+from typing import Any
+
 from service.answers.warnings import DISCLAIMER
 from service.model.hot_reload import HotReload
 from service.schemas import Failure, Health, ModelInfo
 from shared.artifact import MODEL_CARD_FILE
+
+_LEFT_OUT: dict[str, Any] = {"files": True, "familiarity": {"cases", "levels"}}  # long lists that nobody reads
 
 
 def model_info(model_name: str, reload: HotReload, health: Health, *, has_ledger: bool) -> ModelInfo:
@@ -26,7 +30,7 @@ def model_info(model_name: str, reload: HotReload, health: Health, *, has_ledger
         health=health,
         ledger=has_ledger,
         documents=[_address(name) for name in serving.documents] if serving else [],
-        manifest=serving.manifest.model_dump(mode="json", exclude={"files"}) if serving else None,
+        manifest=serving.manifest.model_dump(mode="json", exclude=_LEFT_OUT) if serving else None,
     )
 
 

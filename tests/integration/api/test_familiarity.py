@@ -36,7 +36,10 @@ def test_an_answer_says_how_familiar_the_slice_is(knowing: RunningService) -> No
     assert answer["familiarity"] == {"score": 1.0, "limit": 0.01, "is_familiar": True, "reasons": []}
     explained = knowing.client.post("/explain?format=json", content=FAMILIAR).json()
     assert explained["prediction"]["familiarity"] == answer["familiarity"]
-    assert knowing.model_info()["manifest"]["familiarity"]["limit"] == 0.01
+    known = knowing.model_info()["manifest"]["familiarity"]
+    assert known["limit"] == 0.01
+    assert "cases" not in known
+    assert "levels" not in known
 
 
 def test_an_unfamiliar_slice_is_refused_alone(knowing: RunningService) -> None:
