@@ -287,6 +287,6 @@ class ModelInfo(BaseModel):
         description="The serving version's card and figures, as addresses relative to this one: model-info/card."
     )
     manifest: dict[str, JsonValue] | None = Field(
-        description="manifest.json of the serving version, without files and long lists. metrics.shortcuts and metrics.stress say "
-        "what the model could have learnt instead."
+        description="manifest.json of the serving version, without files and long lists. metrics.shortcuts and "
+        "metrics.stress say what the model could have learnt instead."
     )
