@@ -7,10 +7,9 @@ new slices of the same kind is called unfamiliar, whatever the version saw.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from shared.body import Body, find_body
-from shared.dicom.scan_tags import OTHER, ScanTags
+from shared.dicom.known_tags import KnownTags
+from shared.dicom.scan_tags import ScanTags
 from shared.imaging import Placed
 from shared.raster.decode import GreySlice
 
@@ -66,8 +66,6 @@ _WORDS = {
     "coarse_lung_grain": ("The lungs have {} coarse grain", "less", "more", "HU"),
 }
 _NO_CASE = "No training case was acquired and shown like this: its window, sharpness and noise do not occur together."
-_TAG_WORDS = {"kernel": "reconstruction kernel", "maker": "scanner's maker"}
-_THICKNESS_ROOM = 1.1
 UNKNOWN_TAG = 1e9
 """Strangeness of a slice with a decisive tag that is unknown: beyond all that is measured."""
 _TEXTURE = "To the model's own features, the slice is unlike those that it was trained on."
@@ -111,51 +109,6 @@ class KnownCases(BaseModel):
         known = np.isfinite(coordinates)
         apart = (self._centres[:, known] - coordinates[known]) / np.asarray(self.spread)[known]
         return float(np.sqrt((apart**2).sum(axis=1).min()))
-
-
-class KnownTags(BaseModel):
-    """What DICOM files among the training slices say of how they were acquired; empty where there were none."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kernel: tuple[str, ...] = ()
-    maker: tuple[str, ...] = ()
-    thickness_mm: tuple[float, ...] = ()
-    """The least and the most."""
-    has_contrast: tuple[bool, ...] = ()
-    decisive: tuple[str, ...] = ()
-    """Names of those that make a slice unfamiliar by an unknown value; of the others new slices often have one."""
-
-    @classmethod
-    def of(cls, files: Iterable[ScanTags | None]) -> Self:
-        """Every value that these files have; None is no DICOM file."""
-        values: dict[str, set[Any]] = {name: set() for name in ScanTags.model_fields}
-        for tags in files:
-            for name, value in tags or ():
-                values[name] |= set() if value is None else {value}
-        thickness = values.pop("thickness_mm")
-        ends = (min(thickness), max(thickness)) if thickness else ()
-        return cls(thickness_mm=ends, **{name: tuple(sorted(known)) for name, known in values.items()})
-
-    def unknown(self, tags: ScanTags | None) -> dict[str, str]:
-        """A sentence for each tag with a value that no training slice had; none of what no training slice said."""
-        reasons = {}
-        for name, value in tags or ():
-            known = getattr(self, name)
-            if value is None or not known or value in known:
-                continue
-            if name == "has_contrast":
-                reasons[name] = (
-                    f"It was acquired {'with' if value else 'without'} contrast agent, as no training slice was."
-                )
-            elif name != "thickness_mm":
-                which = "" if value == OTHER else f" ({value})"
-                reasons[name] = f"Its {_TAG_WORDS[name]}{which} occurs in no training slice."
-            elif not known[0] / _THICKNESS_ROOM <= value <= known[-1] * _THICKNESS_ROOM:
-                reasons[name] = (
-                    f"Its slices are {value:g} mm thick, those of training {known[0]:g} to {known[-1]:g} mm."
-                )
-        return reasons
 
 
 class FamiliarityRules(BaseModel):

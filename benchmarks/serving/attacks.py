@@ -5,13 +5,11 @@
 The normal caller has one connection, on which it posts one slice after the other to /predict, and asks for /health
 once a second. For each attack a service is started; the caller's time alone and beside the attacker alternates in
 blocks, so that both see the same machine. What must hold: p99 beside at most three times p99 alone, no answer but 200
-and 503, /health ok, and memory of the whole process tree at most idle + LUNGCT_MAX_INFLIGHT_BYTES + 64 MiB.
-Memory is PSS, resident memory in which a page that processes share counts once in all. Exit code 1 where a bar is
-missed. benchmarks/serving/attackers.py says how attackers are kept from taking the processor themselves.
+and 503, /health ok, and memory (PSS: a shared page counts once) of the whole process tree at most idle +
+LUNGCT_MAX_INFLIGHT_BYTES + 64 MiB. Exit code 1 where a bar is missed.
 """
 
 import argparse
-import contextlib
 import http.client
 import json
 import subprocess
@@ -21,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,7 +184,7 @@ def _watch_health(service: Running, heard: Heard, stopped: threading.Event) -> N
 
 def _ask(port: int, path: str, body: bytes | None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
-    with contextlib.closing(connection):
+    with closing(connection):
         connection.request("GET" if body is None else "POST", path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -196,7 +194,7 @@ def _settle(service: Running) -> None:
     """Return when it holds nothing for anybody, or after _SETTLE_S: what it keeps then is the next block's, too."""
     end = time.monotonic() + _SETTLE_S
     while time.monotonic() < end:
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with suppress(OSError, http.client.HTTPException):
             samples = [line.split() for line in _ask(service.port, "/metrics", None)[1].decode().splitlines()]
             held = {
                 words[0]: float(words[1])
@@ -216,7 +214,7 @@ def _memory(service: Running) -> Iterator[list[float]]:
 
     def look() -> None:
         while not stopped.wait(_MEMORY_EVERY_S):
-            with contextlib.suppress(psutil.Error):
+            with suppress(psutil.Error):
                 samples.append(memory_mb(service.process.pid)[1] * 1e6 / 2**20)
 
     thread = threading.Thread(target=look)
@@ -284,9 +282,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--attacks", default=",".join(known), help="names, separated by commas (default: all)")
     parser.add_argument("--seconds", type=float, default=60.0, help="beside each attacker (default 60)")
     parser.add_argument("--quick", action="store_true", help="5 s each")
-    parser.add_argument(
-        "--version", type=Path, metavar="DIR", help="a published version (default: a new untrained one)"
-    )
+    parser.add_argument("--version", type=Path, metavar="DIR", help="a published version (default: a new one)")
     parser.add_argument(
         "--network", choices=("tiny", "cnn"), default="tiny", help="of the new one (default tiny, the demo's)"
     )

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.dicom.known_tags import KnownTags
 from shared.dicom.scan_tags import ScanTags
-from shared.familiarity import UNKNOWN_TAG, FamiliarityRules, KnownCases, KnownTags
+from shared.familiarity import UNKNOWN_TAG, FamiliarityRules, KnownCases
 from trainer.data.balance import Indices
 from trainer.data.cases import Groups
 from trainer.data.dataset import Dataset

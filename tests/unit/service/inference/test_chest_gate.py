@@ -17,7 +17,8 @@ from service.model.serving_model import LoadOptions, ServingModel
 from service.settings import ServiceSettings
 from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
 from shared.chest_ct import Check, ChestGate
-from shared.familiarity import FamiliarityRules, KnownCases, KnownTags
+from shared.dicom.known_tags import KnownTags
+from shared.familiarity import FamiliarityRules, KnownCases
 from shared.imaging import to_tensor
 from shared.slices import SliceDecoder
 from tests.support.fake_model import SPEC, FakeEngine, fake_model

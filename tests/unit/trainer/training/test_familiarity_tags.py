@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from shared.classes import LUNG_CT_CLASSES
+from shared.dicom.known_tags import KnownTags
 from shared.dicom.scan_tags import ScanTags
-from shared.familiarity import Acquisition, FamiliarityRules, KnownTags
+from shared.familiarity import Acquisition, FamiliarityRules
 from trainer.data.dataset import Dataset
 from trainer.data.splits import Split
 from trainer.training.familiarity import fit_familiarity

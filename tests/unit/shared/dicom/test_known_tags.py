@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from shared.dicom.known_tags import KnownTags
 from shared.dicom.scan_tags import OTHER, ScanTags
-from shared.familiarity import UNKNOWN_TAG, Acquisition, Familiarity, FamiliarityRules, KnownCases, KnownTags
+from shared.familiarity import UNKNOWN_TAG, Acquisition, Familiarity, FamiliarityRules, KnownCases
 
 SEEN = [
     ScanTags(kernel="B30f", maker="SIEMENS", thickness_mm=1),
