@@ -110,10 +110,10 @@ class ChestGate(BaseModel):
 
     def is_too_far(self, chest_distance: float, familiarity_distance: float | None, *, is_narrow: bool) -> bool:
         """By the model's outputs; one that is no number is too far."""
-        if self.max_distance is not None and not chest_distance <= self.max_distance:
-            return True
-        limit = None if is_narrow or familiarity_distance is None else self.max_familiarity_distance
-        return limit is not None and not familiarity_distance <= limit  # type: ignore[operator] # has a limit
+        asked = [(chest_distance, self.max_distance)]
+        if not is_narrow and familiarity_distance is not None:
+            asked.append((familiarity_distance, self.max_familiarity_distance))
+        return any(limit is not None and not distance <= limit for distance, limit in asked)
 
     def limits_in(self, *, is_narrow: bool) -> ImageLimits | None:
         """What a slice in such a window must keep to; None where its looks decide nothing."""

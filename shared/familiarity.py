@@ -96,7 +96,8 @@ class KnownCases(BaseModel):
     """How far slices lie from the middle of their case, in each coordinate: 90 % of them within 1.645 spreads."""
 
     @cached_property
-    def _centres(self) -> NDArray[np.float64]:
+    def points(self) -> NDArray[np.float64]:
+        """The centres, float64 [m, 6]: made once, as every answer asks for them."""
         return np.asarray(self.centres, np.float64)
 
     def count(self, is_meant: NDArray[np.bool_] | None = None) -> int:
@@ -107,7 +108,7 @@ class KnownCases(BaseModel):
     def distance(self, coordinates: NDArray[np.float64]) -> float:
         """To the nearest of them, in spreads: 0 and more; what was not measured is left out."""
         known = np.isfinite(coordinates)
-        apart = (self._centres[:, known] - coordinates[known]) / np.asarray(self.spread)[known]
+        apart = (self.points[:, known] - coordinates[known]) / np.asarray(self.spread)[known]
         return float(np.sqrt((apart**2).sum(axis=1).min()))
 
 
@@ -161,7 +162,7 @@ class FamiliarityRules(BaseModel):
             return None
         column = [field.name for field in fields(Acquisition)].index("grain")
         low, high = (math.log(max(acquisition.grain, 0.5) * share) for share in _AT_THAT_NOISE)
-        grain, classes = np.asarray(self.cases.centres)[:, column], np.asarray(self.cases.classes)
+        grain, classes = self.cases.points[:, column], np.asarray(self.cases.classes)
         count = self.cases.count((classes == class_index) & (grain >= low) & (grain <= high))
         if count >= _FEW_CASES:
             return None
@@ -173,7 +174,7 @@ class FamiliarityRules(BaseModel):
 
     def _outside(self, acquisition: Acquisition, coordinates: NDArray[np.float64]) -> list[str]:
         """A sentence for each measure that lies beyond those of all cases."""
-        centres, spread, reasons = np.asarray(self.cases.centres), np.asarray(self.cases.spread), []
+        centres, spread, reasons = self.cases.points, np.asarray(self.cases.spread), []
         for number, (name, (sentence, below, above, unit)) in enumerate(_WORDS.items()):
             low, high = centres[:, number].min() - spread[number], centres[:, number].max() + spread[number]
             if low <= coordinates[number] <= high or not np.isfinite(coordinates[number]):
