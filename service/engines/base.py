@@ -5,13 +5,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.artifact import DISTANCE_NAME, OUTPUT_NAME
+from shared.artifact import DISTANCE_NAME, FAMILIARITY_NAME, OUTPUT_NAME
 
-OUTPUTS = (OUTPUT_NAME, DISTANCE_NAME)
+OUTPUTS = (OUTPUT_NAME, DISTANCE_NAME, FAMILIARITY_NAME)
 """What is read of a model for a prediction, where it has it; all of it comes from one inference."""
 
 Outputs = dict[str, NDArray[np.float32]]
-"""By name: "probabilities" float32 [B, C]; "chest_distance" float32 [B] where the model has it."""
+"""By name: "probabilities" float32 [B, C]; "chest_distance" and "familiarity_distance" float32 [B], where the model has
+them."""
 
 
 class Engine(Protocol):
