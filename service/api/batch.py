@@ -27,7 +27,7 @@ async def predict_files(state: AppState, request: Request) -> list[BatchItem]:
     """
     settings, loop, frame = state.settings, asyncio.get_running_loop(), frame_of(request)
     state.check_available()
-    places = asyncio.Semaphore(2 * state.predictor.batcher.round_size)
+    places = asyncio.Semaphore(2 * state.predictor.batcher.workers * settings.max_batch_size)
     items: list[asyncio.Task[BatchItem]] = []
     parts = read_parts(
         request.stream(),

@@ -1,5 +1,7 @@
 """What every engine does: runs a SavedModel."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,20 +17,41 @@ Outputs = dict[str, NDArray[np.float32]]
 them."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long a model takes on this machine, in seconds, as its trial measured."""
+
+    alone_s: float = 1.0
+    """A slice that all cores share."""
+    one_s: float = 1.0
+    """A slice on each core, beside as many others."""
+    full_s: float = 1.0
+    """A full batch on each core, likewise; a batch of one slice, where larger ones are no faster."""
+    batch_size: int = 1
+
+    def batch_s(self, size: int) -> float:
+        """A batch of 1 to batch_size slices on each core: one slice after the other, or padded to a full one."""
+        return min(size * self.one_s, self.full_s) if self.batch_size > 1 else size * self.one_s
+
+
+UNMEASURED = Pace()
+"""Slice by slice: of a model that had no trial yet."""
+
+
 class Engine(Protocol):
     """Runs a SavedModel."""
 
     name: str
     precision: str
 
-    def single_threshold(self) -> int:
-        """So many slices take no longer one after the other, each alone, than in batches; measured when asked."""
-
     def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
         """uint8 [1, H, W, 1] → outputs of one slice. One call at a time, and none of infer() beside it."""
 
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
-        """uint8 [B, H, W, 1] → outputs, B up to max_batch_size, in several threads at a time."""
+        """uint8 [B, H, W, 1] → outputs, B up to the batch size, in several threads at a time."""
+
+    def replay(self, images: NDArray[np.uint8]) -> Iterator[Outputs]:
+        """uint8 [n, H, W, 1] → outputs for all of them, once for each way in which predictions may be computed."""
 
     def infer_with_attention(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, and "attention" float32 [B, h, w, C] where the model has it; B is any.

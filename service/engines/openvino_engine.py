@@ -1,7 +1,7 @@
 """Runs a SavedModel with OpenVINO on the CPU: the default engine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -10,81 +10,78 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from service.engines.base import OUTPUTS, Outputs
+from service.engines.base import OUTPUTS, Outputs, Pace
 from service.engines.openvino_conversion import ALONE_FILE, BATCH_FILE, not_compiled
 from service.engines.openvino_explain_worker import ExplainWorker, ports_of
 from service.memory import drop_mapped_pages, trim_heap
 from shared.artifact import ATTENTION_NAME, INPUT_NAME
 
 _VERSION = openvino.get_version().split("-")[0]
-_TIMED_RUNS = 3
+
+_TIMED_RUNS = 2
+
+_WORTH_IT = 0.97
+"""Full batches are computed where a slice of one takes at most this share of the time of a slice by itself."""
 
 
 class OpenVINOEngine:
-    """A converted model, compiled twice: for a lone slice that all cores share, and for batches with a core for each.
+    """A converted model, compiled for a lone slice that all cores share, for a slice on each core, and for full batches
+    on each core, where these are faster.
 
     A lone slice is answered soonest when all cores work on it. Under load that wastes them: at the end of each layer
-    the faster thread waits for the slower one, and whatever else the process does slows both. So full batches get one
-    core each and never wait for each other. Both are compiled for one fixed shape, which is 7 % faster than a free
-    one; docs/decisions/006 has the figures.
+    the faster thread waits for the slower one, and whatever else the process does slows both. So slices that come
+    together get a core each and never wait for each other. Each form has one fixed shape, which is 7 % faster than a
+    free one on some processors; docs/decisions/006 has the figures.
     """
 
     def __init__(
         self,
         folder: Path,
         threads: int,
-        batch_size: int,
         image_shape: tuple[int, int],
         precision: str | None,
+        pace: Pace,
         *,
         pause: Callable[[], None],
     ) -> None:
-        """Calls pause() between steps that take a core for a while."""
-        hints: dict[str, object] = {"INFERENCE_NUM_THREADS": threads}
-        if precision:
-            hints["INFERENCE_PRECISION_HINT"] = precision
-        self._batch_shape = (batch_size, *image_shape, 1)
-        self._threads = threads
-        core = openvino.Core()
-        explain_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
+        """pace: as prove() measured. Calls pause() between steps that take a core for a while."""
+        explain_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **_hints(threads, precision)}
         self._explain_worker = ExplainWorker(folder, (*OUTPUTS, ATTENTION_NAME), explain_hints)
-        try:
-            alone = core.compile_model(folder / ALONE_FILE, "CPU", {"PERFORMANCE_HINT": "LATENCY", **hints})
-            pause()
-            together = core.compile_model(folder / BATCH_FILE, "CPU", {"NUM_STREAMS": threads, **hints})
-            self._ports, self._batch_ports = ports_of(alone, OUTPUTS), ports_of(together, OUTPUTS)
-        except RuntimeError as error:
-            raise not_compiled(error) from error
-        self._alone = alone.create_infer_request()
-        self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
-        for _ in range(2 * threads):  # a batch waits in the engine while another is computed
-            self._free.put(together.create_infer_request())
+        self._pace, self._threads, self._pause = pace, threads, pause
+        forms = _Forms(folder, threads, image_shape, precision)
+        self._alone = forms.alone()
         pause()
-        self._warm(threads)
+        self._one = forms.one()
+        self._full: _Form | None = None
+        if pace.batch_size > 1:
+            pause()
+            self._full = forms.full(pace.batch_size)
+        pause()
+        for form in (self._alone, self._one, self._full):
+            if form:
+                form.warm()
         drop_mapped_pages(folder)
         trim_heap()  # what compiling left
-        self.precision: str = alone.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.precision: str = self._alone.precision
         self.name = f"openvino {_VERSION}, {self.precision}"
 
     def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
         """uint8 [1, H, W, 1] → outputs of one slice, on all cores. One call at a time, no infer() beside it."""
-        self._alone.infer({INPUT_NAME: image}, share_inputs=True)
-        return {name: np.array(self._alone.get_tensor(port).data, np.float32) for name, port in self._ports.items()}
+        return self._alone.infer(image)
 
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, on one core. B is at most the batch size; as many calls as cores."""
-        count = len(images)
-        if count < self._batch_shape[0]:
-            padded = np.zeros(self._batch_shape, np.uint8)
-            padded[:count] = images
-            images = padded
-        request = self._free.get()
-        try:
-            request.infer({INPUT_NAME: images}, share_inputs=True)
-            ports = self._batch_ports.items()
-            return {name: np.array(request.get_tensor(port).data[:count], np.float32) for name, port in ports}
-        finally:
-            self._free.put(request)
+        if self._full and self._pace.full_s < len(images) * self._pace.one_s:
+            return self._full.infer(images)
+        return self._one.infer_each(images)
+
+    def replay(self, images: NDArray[np.uint8]) -> Iterator[Outputs]:
+        """uint8 [n, H, W, 1] → outputs for all of them, from each form of the model; the latter two on all cores."""
+        yield self._alone.infer_each(images)
+        for form in (self._one, self._full):
+            self._pause()
+            if form:
+                yield form.infer_all(images)
 
     def infer_with_attention(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, with attention where the model has it. One call at a time.
@@ -94,27 +91,125 @@ class OpenVINOEngine:
         """
         return self._explain_worker.infer(images)
 
-    def single_threshold(self) -> int:
-        """How many slices, one after the other, take no longer than a round of batches with one on each core."""
-        batch = np.zeros(self._batch_shape, np.uint8)
-        with ThreadPoolExecutor(self._threads, "timing") as pool:
-            alone_s = _fastest(lambda: self.infer_single(batch[:1]))
-            round_s = _fastest(lambda: list(pool.map(self.infer, [batch] * self._threads)))
-        return max(1, min(int(round_s / alone_s), self._threads * len(batch) - 1))
 
-    def _warm(self, threads: int) -> None:
-        """Run everything once: a first inference is slower than the next."""
-        batch = np.zeros(self._batch_shape, np.uint8)
-        self.infer_single(batch[:1])
-        with ThreadPoolExecutor(threads, "warming") as pool:
-            list(pool.map(self.infer, [batch] * threads))
+def prove(
+    folder: Path,
+    threads: int,
+    batch_size: int,
+    image_shape: tuple[int, int],
+    precision: str | None,
+    *,
+    images: NDArray[np.uint8],
+    check: Callable[[Outputs], None],
+) -> Pace:
+    """Compile each form in turn, have it answer images uint8 [n, H, W, 1], which check() is told, and measure it.
+
+    So at no time is more than one of them in memory. Raises what check() raises, and ArtifactError where the model
+    cannot be compiled.
+    """
+    forms = _Forms(folder, threads, image_shape, precision)
+
+    def seconds(form: _Form) -> float:
+        check(form.infer_all(images))
+        return form.round_s(images)
+
+    alone_s = seconds(forms.alone())
+    one_s = full_s = seconds(forms.one())
+    if batch_size > 1:
+        full_s = seconds(forms.full(batch_size))
+        if full_s > _WORTH_IT * batch_size * one_s:
+            return Pace(alone_s, one_s, one_s)
+    return Pace(alone_s, one_s, full_s, batch_size)
 
 
-def _fastest(run: Callable[[], object]) -> float:
-    """Seconds."""
-    times = []
-    for _ in range(_TIMED_RUNS):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times)
+class _Form:
+    """A compiled model of one shape, and what may be computed of it at a time."""
+
+    def __init__(self, compiled: openvino.CompiledModel, shape: tuple[int, ...], workers: int) -> None:
+        self._ports, self._shape, self._workers = ports_of(compiled, OUTPUTS), shape, workers
+        self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        for _ in range(2 * workers):  # a batch waits in the engine while another is computed
+            self._free.put(compiled.create_infer_request())
+        self.precision: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+
+    def infer(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [B, H, W, 1] → outputs, B up to the form's."""
+        count = len(images)
+        if count < self._shape[0]:
+            padded = np.zeros(self._shape, np.uint8)
+            padded[:count] = images
+            images = padded
+        request = self._free.get()
+        try:
+            request.infer({INPUT_NAME: images}, share_inputs=True)
+            return {
+                name: np.array(request.get_tensor(port).data[:count], np.float32) for name, port in self._ports.items()
+            }
+        finally:
+            self._free.put(request)
+
+    def infer_each(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [n, H, W, 1] → outputs, one batch after the other."""
+        return _joined([self.infer(batch) for batch in self._batches(images)])
+
+    def infer_all(self, images: NDArray[np.uint8]) -> Outputs:
+        """uint8 [n, H, W, 1] → outputs, on all cores."""
+        with ThreadPoolExecutor(self._workers, "replay") as pool:
+            return _joined(list(pool.map(self.infer, self._batches(images))))
+
+    def round_s(self, images: NDArray[np.uint8]) -> float:
+        """Seconds for as many batches of images uint8 [n, H, W, 1] as are computed at a time; the best of a few."""
+        batch = np.resize(images, self._shape)
+        with ThreadPoolExecutor(self._workers, "timing") as pool:
+            times = []
+            for _ in range(_TIMED_RUNS):
+                started = time.perf_counter()
+                list(pool.map(self.infer, [batch] * self._workers))
+                times.append(time.perf_counter() - started)
+        return min(times)
+
+    def warm(self) -> None:
+        """Run it once on each core: a first inference is slower than the next."""
+        self.infer_all(np.zeros((self._workers * self._shape[0], *self._shape[1:]), np.uint8))
+
+    def _batches(self, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        size = self._shape[0]
+        return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+class _Forms:
+    """Compiles the model, as convert() left it in a folder."""
+
+    def __init__(self, folder: Path, threads: int, image_shape: tuple[int, int], precision: str | None) -> None:
+        self._core, self._folder, self._threads, self._image_shape = openvino.Core(), folder, threads, image_shape
+        self._hints = _hints(threads, precision)
+
+    def alone(self) -> _Form:
+        """One slice on all cores."""
+        return self._compile(ALONE_FILE, 1, 1, {"PERFORMANCE_HINT": "LATENCY"})
+
+    def one(self) -> _Form:
+        """A slice on each core."""
+        return self._compile(ALONE_FILE, 1, self._threads, {"NUM_STREAMS": self._threads})
+
+    def full(self, batch_size: int) -> _Form:
+        """A batch on each core."""
+        return self._compile(BATCH_FILE, batch_size, self._threads, {"NUM_STREAMS": self._threads})
+
+    def _compile(self, file: str, batch_size: int, workers: int, hints: dict[str, object]) -> _Form:
+        try:
+            compiled = self._core.compile_model(self._folder / file, "CPU", {**hints, **self._hints})
+            return _Form(compiled, (batch_size, *self._image_shape, 1), workers)
+        except RuntimeError as error:
+            raise not_compiled(error) from error
+
+
+def _joined(answers: list[Outputs]) -> Outputs:
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def _hints(threads: int, precision: str | None) -> dict[str, object]:
+    hints: dict[str, object] = {"INFERENCE_NUM_THREADS": threads}
+    if precision:
+        hints["INFERENCE_PRECISION_HINT"] = precision
+    return hints

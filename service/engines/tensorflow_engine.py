@@ -1,7 +1,7 @@
 """Runs a SavedModel with TensorFlow: for models that OpenVINO cannot compile (LUNGCT_ENGINE=tensorflow)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,16 +41,13 @@ class TensorFlowEngine:
             if isinstance(error, OSError) and error.errno:  # without a number it is TensorFlow's word on the content
                 raise
             raise ArtifactError(f"TensorFlow cannot load the model: {str(error).partition(chr(10))[0]}") from error
+        self._batch_size = batch_size
         # TensorFlow leaves out what a function does not give back: predictions do not pay for explanations
         shape = tf.TensorSpec([None, *image_shape, 1], tf.uint8)
         self._serve = tf.function(self._to_predict, input_signature=[shape], autograph=False)
         for size in range(1, batch_size + 1):  # the first inference of a size is slow; no request should pay for it
             pause()
             self.infer(np.zeros((size, *image_shape, 1), np.uint8))
-
-    def single_threshold(self) -> int:
-        """None: one batch at a time is computed, on all cores, so whatever waits shares it."""
-        return 0
 
     def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
         """uint8 [1, H, W, 1] → outputs of one slice."""
@@ -59,6 +56,12 @@ class TensorFlowEngine:
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs."""
         return _arrays(self._serve(tf.constant(images)))
+
+    def replay(self, images: NDArray[np.uint8]) -> Iterator[Outputs]:
+        """uint8 [n, H, W, 1] → outputs for all of them, in full batches: whatever waits is computed together."""
+        size = self._batch_size
+        answers = [self.infer(images[start : start + size]) for start in range(0, len(images), size)]
+        yield {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def infer_with_attention(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, with attention. Shares the weights."""

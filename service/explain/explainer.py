@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engines.base import UNMEASURED
 from service.errors import InvalidRequest
 from service.explain.occlusion import occlusion_grid
 from service.explain.overlay import draw_overlay
@@ -84,8 +85,8 @@ class Explainer:
             WorkerPool(1, "explain", _NICENESS),
             workers=1,
             in_flight=1,
-            batch_size=1,
-            single_threshold=lambda _: 1,
+            pace=lambda _: UNMEASURED,
+            prepare_s=lambda: 0.0,
             places=Places(settings.max_explain_queue),
             observer=_Observer(metrics),
         )

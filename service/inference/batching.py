@@ -15,7 +15,9 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from service.engines.base import Pace
 from service.errors import ProblemError, ProblemKind
+from service.inference.batch_sizes import next_sizes
 from service.inference.places import Places
 from service.logging_config import REQUEST_ID
 
@@ -57,9 +59,9 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     """Items of one key (here: one model version) share a batch; a batch never mixes keys.
 
     compute(key, items) runs in the executor and returns one answer an item, in order. So does compute_single, which
-    gets a single item and has all workers to itself; up to single_threshold(key) items are as fast one after the other
-    as in batches. in_flight is how many full batches may be on their way: more than workers, so that no worker waits
-    for its next one. places: what callers take before they submit an item.
+    gets a single item and has all workers to itself. in_flight is how many full batches may be on their way: more than
+    workers, so that no worker waits for its next one. pace(key): how long the function takes. prepare_s(): seconds
+    that each item takes before. places: what callers take before they submit an item.
     """
 
     compute: Callable[[Key, Sequence[Item]], Sequence[Answer]]
@@ -68,18 +70,13 @@ class MicroBatcher(Generic[Key, Item, Answer]):
     _: KW_ONLY
     workers: int
     in_flight: int
-    batch_size: int
-    single_threshold: Callable[[Key], int]
+    pace: Callable[[Key], Pace]
+    prepare_s: Callable[[], float]
     places: Places
     observer: Observer
     _queue: deque[_Waiting[Key, Item, Answer]] = field(default_factory=deque, init=False)
     _running: dict[Future[Sequence[Answer]], float] = field(default_factory=dict, init=False)
     _is_alone: bool = field(default=False, init=False)
-
-    @property
-    def round_size(self) -> int:
-        """Items that are computed at a time when every worker has a full batch."""
-        return self.workers * self.batch_size
 
     @property
     def oldest_batch_s(self) -> float:
@@ -117,41 +114,29 @@ class MicroBatcher(Generic[Key, Item, Answer]):
                 self._start(size)
 
     def _next_sizes(self) -> list[int]:
-        """Sizes of the batches that may start now, of items at the head of the queue that have one key.
-
-        Idle workers take what waits: up to single_threshold one after the other, more in one even round. While some are
-        busy, a free one takes a batch that is at least half full. Beyond that full batches follow: what does not fill
-        one waits.
-        """
+        """Sizes of the batches that may start now, of items at the head of the queue that have one key."""
         waiting = self._waiting_of_one_key()
         if not waiting or (self._running and self._is_alone):
             return []
-        if not self._running:
-            if waiting <= self.single_threshold(self._queue[0].key):
-                return [1]
-            if waiting < self.round_size:
-                return self._even_round(waiting)
-        full = [self.batch_size] * min(self.in_flight - len(self._running), waiting // self.batch_size)
-        rest = waiting - sum(full)
-        if len(self._running) + len(full) < self.workers and 2 * rest >= self.batch_size:
-            return [*full, rest]
-        return full
-
-    def _even_round(self, waiting: int) -> list[int]:
-        workers = min(self.workers, waiting)
-        each, rest = divmod(waiting, workers)
-        return [each + 1] * rest + [each] * (workers - rest)
+        return next_sizes(
+            waiting,
+            len(self._running),
+            self.pace(self._queue[0].key),
+            self.prepare_s(),
+            workers=self.workers,
+            in_flight=self.in_flight,
+        )
 
     def _waiting_of_one_key(self) -> int:
         """Items at the head of the queue that share a key, as many as can start, without those whose caller is gone."""
         queue = self._queue
         while queue and queue[0].answer.done():  # cancelled: its caller is gone
             queue.popleft()
-        count = 0
+        count, most = 0, self.in_flight * self.pace(queue[0].key).batch_size if queue else 0
         for waiting in queue:
             if waiting.answer.done():
                 continue
-            if waiting.key is not queue[0].key or count == self.in_flight * self.batch_size:
+            if waiting.key is not queue[0].key or count == most:
                 break
             count += 1
         return count

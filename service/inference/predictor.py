@@ -48,8 +48,8 @@ class Predictor:
             WorkerPool(options.in_flight, "batch"),
             workers=options.workers,
             in_flight=options.in_flight,
-            batch_size=options.max_batch_size,
-            single_threshold=attrgetter("single_threshold"),
+            pace=attrgetter("pace"),
+            prepare_s=lambda: scorer.prepare_s,
             places=Places(settings.max_queue),
             observer=metrics,
         )

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.base import Engine, Outputs
+from service.engines.base import UNMEASURED, Engine, Outputs, Pace
 from service.model.documents import Documents, copy_documents, read_documents
 from shared import signing
 from shared.artifact import (
@@ -44,8 +44,8 @@ class LoadOptions:
     precision: Precision
     threads: int
     max_batch_size: int
-    single_threshold: int = 1
-    """Up to so many slices are computed one after the other; prepare_model() measures it."""
+    pace: Pace = UNMEASURED
+    """Of the version, where prepare_model() has measured it."""
     trusted_key: str | None = None
     """Public keys, see shared.signing.trusted_keys(); None loads unsigned versions, too."""
 
@@ -72,7 +72,7 @@ class ServingModel:
     manifest: Manifest
     engine: Engine
     golden: Golden
-    single_threshold: int = 1
+    pace: Pace = UNMEASURED
     documents: Documents = field(default_factory=dict)
     digest: str = ""
     """SHA-256 of manifest.json, and so of every file of the version."""
@@ -93,16 +93,13 @@ class ServingModel:
         """What this version refuses as no chest CT slice."""
         return self.manifest.chest_gate or DEFAULT_GATE
 
-    def replay_golden(self, batch_size: int) -> None:
-        """Ask the golden slices alone, and all of them in full batches, as under load.
+    def replay_golden(self) -> None:
+        """Ask the golden slices in every way in which predictions may be computed.
 
         Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did.
         """
-        golden, tolerance = self.golden, self.manifest.golden_tolerance
-        alone = [self.engine.infer_single(image[np.newaxis])[OUTPUT_NAME] for image in golden.images]
-        golden.compare(np.concatenate(alone), tolerance)
-        batches = np.split(golden.images, range(batch_size, len(golden.images), batch_size))
-        golden.compare(np.concatenate([self.engine.infer(batch)[OUTPUT_NAME] for batch in batches]), tolerance)
+        for outputs in self.engine.replay(self.golden.images):
+            self.golden.compare(outputs[OUTPUT_NAME], self.manifest.golden_tolerance)
 
     @functools.cached_property
     def infer_with_attention(self) -> Callable[[NDArray[np.uint8]], Outputs]:
@@ -171,7 +168,7 @@ def load_model(
         verify_files(source, read_manifest(folder, number=version_dir.name))
     model = _start(source, options, folder, pause)
     pause()
-    model.replay_golden(options.max_batch_size)
+    model.replay_golden()
     return model
 
 
@@ -181,31 +178,37 @@ def _source(version_dir: Path, options: LoadOptions, folder: Path) -> Path:
 
 
 def _prove(version_dir: Path, options: LoadOptions, folder: Path) -> LoadOptions:
-    if options.engine == "openvino":
-        spec = read_manifest(folder, number=version_dir.name).preprocessing
-        conversion = importlib.import_module("service.engines.openvino_conversion")
-        conversion.convert(
-            version_dir, folder, options.max_batch_size, (spec.height, spec.width), options.fixed_precision
-        )
-    model = _start(version_dir, options, folder)
-    model.replay_golden(options.max_batch_size)
-    return replace(options, single_threshold=model.engine.single_threshold())
+    if options.engine == "tensorflow":  # what waits is computed together, on all cores: there is nothing to choose
+        proven = replace(options, pace=Pace(batch_size=options.max_batch_size))
+        _start(version_dir, proven, folder).replay_golden()
+        return proven
+    manifest = read_manifest(folder, number=version_dir.name)
+    golden, spec = read_golden(folder, manifest), manifest.preprocessing
+    shape, precision = (spec.height, spec.width), options.fixed_precision
+    conversion = importlib.import_module("service.engines.openvino_conversion")
+    conversion.convert(version_dir, folder, options.max_batch_size, shape, precision)
+
+    def check(outputs: Outputs) -> None:
+        golden.compare(outputs[OUTPUT_NAME], manifest.golden_tolerance)
+
+    arguments = (folder, options.threads, options.max_batch_size, shape, precision)
+    return replace(options, pace=import_engine(options.engine).prove(*arguments, images=golden.images, check=check))
 
 
 def _start(version_dir: Path, options: LoadOptions, folder: Path, pause: Callable[[], None] = no_pause) -> ServingModel:
     manifest = read_manifest(folder, number=version_dir.name)
-    module, spec = import_engine(options.engine), manifest.preprocessing
-    arguments = (options.threads, options.max_batch_size, (spec.height, spec.width))
+    module, pace = import_engine(options.engine), options.pace
+    shape = (manifest.preprocessing.height, manifest.preprocessing.width)
     engine: Engine
     if options.engine == "openvino":
-        engine = module.OpenVINOEngine(folder, *arguments, options.fixed_precision, pause=pause)
+        engine = module.OpenVINOEngine(folder, options.threads, shape, options.fixed_precision, pace, pause=pause)
     else:
-        engine = module.TensorFlowEngine(version_dir, *arguments, pause=pause)
+        engine = module.TensorFlowEngine(version_dir, options.threads, pace.batch_size, shape, pause=pause)
     return ServingModel(
         manifest,
         engine,
         read_golden(folder, manifest),
-        options.single_threshold,
+        pace,
         documents=read_documents(folder, manifest),
         digest=hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest(),
     )

@@ -7,8 +7,9 @@ import os
 import select
 import sys
 import traceback
-from dataclasses import asdict, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from service.model.serving_model import LoadOptions, import_engine, prepare_model
 from service.model.trial_process import MachineTrouble, TrialFailed, TrialProcess
@@ -16,6 +17,8 @@ from shared.artifact import ArtifactError
 from shared.child_process import become_expendable, end_with_parent
 
 log = logging.getLogger("lungct.trial_load")
+
+_OPTIONS = TypeAdapter(LoadOptions)
 
 _BAD_CONTENT_EXIT = 3
 _TROUBLE_EXIT = 4
@@ -36,10 +39,11 @@ def trial_load(
     content is bad, MachineTrouble where the machine lacks room, files or threads, TrialFailed where the child crashed,
     had not enough memory or took longer than timeout_s.
     """
-    child = process.run(json.dumps([str(version_dir), asdict(options), str(folder)]), timeout_s)
+    task = [str(version_dir), _OPTIONS.dump_python(options), str(folder)]
+    child = process.run(json.dumps(task), timeout_s)
     said, code = child.stdout.decode("utf-8", "replace").strip(), child.returncode
     if not code:
-        return replace(options, **json.loads(said))
+        return _OPTIONS.validate_json(said)
     is_told = code == _BAD_CONTENT_EXIT and b"Traceback" not in child.stderr
     if not is_told and (child.stderr or code < 0):
         last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
@@ -63,7 +67,7 @@ def _main() -> int:
     version_dir, options, folder = json.loads(task)
     end_with_parent()
     try:
-        proven = prepare_model(Path(version_dir), LoadOptions(**options), Path(folder))
+        proven = prepare_model(Path(version_dir), _OPTIONS.validate_python(options), Path(folder))
     except ArtifactError as error:
         sys.stdout.write(str(error))
         return _BAD_CONTENT_EXIT
@@ -77,7 +81,7 @@ def _main() -> int:
         traceback.print_exc()
         sys.stdout.write(f"loading it breaks with {type(error).__name__}")
         return _BAD_CONTENT_EXIT
-    sys.stdout.write(json.dumps(asdict(proven)))
+    sys.stdout.write(_OPTIONS.dump_json(proven).decode())
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
+from service.engines.base import Pace
 from service.inference.batching import MicroBatcher
 from service.inference.places import Places
 
@@ -78,7 +79,7 @@ class Observed:
 
 
 class Bench:
-    """A batcher on a function and an executor of the test."""
+    """A batcher on a function and an executor of the test; without a pace, batches are always worth it."""
 
     def __init__(
         self,
@@ -86,8 +87,9 @@ class Bench:
         max_queue: int = 100,
         workers: int = 1,
         in_flight: int | None = None,
-        single_threshold: int = 1,
+        pace: Pace | None = None,
     ) -> None:
+        known = pace or Pace(batch_size=batch_size)
         self.function = Function()
         self.executor = HandExecutor()
         self.observed = Observed()
@@ -97,8 +99,8 @@ class Bench:
             self.executor,
             workers=workers,
             in_flight=in_flight or workers,
-            batch_size=batch_size,
-            single_threshold=lambda _: single_threshold,
+            pace=lambda _: known,
+            prepare_s=lambda: 0.0,
             places=Places(max_queue),
             observer=self.observed,
         )

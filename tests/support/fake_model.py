@@ -1,11 +1,13 @@
 """A serving model whose engine does what a test tells it, for tests that need no real network."""
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from service.engines.base import Pace
 from service.model.serving_model import ServingModel
 from shared.artifact import OUTPUT_NAME, Golden, Manifest
 from shared.classes import LUNG_CT_CLASSES
@@ -26,11 +28,11 @@ class FakeEngine:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def single_threshold(self) -> int:
-        return 1
-
     def infer_single(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return self.infer(image)
+
+    def replay(self, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+        yield self.infer(images)
 
     def infer_with_attention(self, images: np.ndarray) -> dict[str, np.ndarray]:
         return self.infer(images)
@@ -56,4 +58,4 @@ def fake_model(engine: FakeEngine | None = None, version: int = 1) -> ServingMod
         libraries={}, duration_s=0, files={},
     )  # fmt: skip
     arguments: dict[str, Any] = {"golden": Golden(images=images, probabilities=answers)}
-    return ServingModel(manifest=manifest, engine=engine, **arguments)
+    return ServingModel(manifest=manifest, engine=engine, pace=Pace(batch_size=4), **arguments)

@@ -21,9 +21,9 @@ import sys, threading, time
 from pathlib import Path
 
 def sabotage():
-    while not hasattr(sys.modules.get("service.engines.openvino_engine"), "OpenVINOEngine"):
+    while not hasattr(sys.modules.get("service.engines.openvino_engine"), "_Forms"):
         time.sleep(0.01)
-    engine = sys.modules["service.engines.openvino_engine"].OpenVINOEngine
+    form = sys.modules["service.engines.openvino_engine"]._Form
     def sabotaged(as_ever):
         return lambda self, images: infer(as_ever, self, images)
     def infer(as_ever, self, images):
@@ -34,7 +34,7 @@ def sabotage():
             time.sleep(3600)
         answers = as_ever(self, images)
         return {{**answers, "probabilities": answers["probabilities"][:, ::-1]}} if deed == "lie" else answers
-    engine.infer, engine.infer_single = sabotaged(engine.infer), sabotaged(engine.infer_single)
+    form.infer = sabotaged(form.infer)
 
 if sys.orig_argv[1:3] == ["-m", "service"]:
     threading.Thread(target=sabotage, daemon=True).start()

@@ -225,7 +225,7 @@ def test_hanging_up_gives_back_what_no_thread_works_on(path: str, body: str) -> 
         for _ in range(50):
             await asyncio.sleep(0.001)
         batcher = house.state.predictor.batcher
-        threads = 2 * batcher.round_size + house.state.settings.max_batch_size
+        threads = (2 * batcher.workers + 1) * house.state.settings.max_batch_size
         assert house.held <= threads * len(content)
         assert len(batcher._queue) == len(house.state.explainer.batcher._queue) == 0
         house.engine.may_answer.set()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from service.engines.base import Engine, Pace
 from service.engines.openvino_conversion import convert
 from service.engines.openvino_engine import OpenVINOEngine
 from service.engines.tensorflow_engine import TensorFlowEngine
@@ -43,9 +44,8 @@ def test_a_prediction_has_both_distances(version_dir: Path, tmp_path: Path, name
     """Alone and in a batch; what they are not given, the gate and familiarity cannot ask about."""
     if name == "openvino":
         convert(version_dir, tmp_path, 4, (SIDE, SIDE), "f32")
-        engine: OpenVINOEngine | TensorFlowEngine = OpenVINOEngine(
-            tmp_path, threads=1, batch_size=4, image_shape=(SIDE, SIDE), precision="f32", pause=lambda: None
-        )
+        pace = Pace(batch_size=4)
+        engine: Engine = OpenVINOEngine(tmp_path, 1, (SIDE, SIDE), "f32", pace, pause=lambda: None)
     else:
         threads = tf.config.threading.get_intra_op_parallelism_threads()  # once TensorFlow runs, it cannot change
         engine = TensorFlowEngine(version_dir, threads, batch_size=4, image_shape=(SIDE, SIDE), pause=lambda: None)

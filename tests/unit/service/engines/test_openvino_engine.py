@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.engines.base import Outputs, Pace
 from service.engines.openvino_conversion import convert
-from service.engines.openvino_engine import OpenVINOEngine
-from shared.artifact import OUTPUT_NAME
+from service.engines.openvino_engine import OpenVINOEngine, prove
+from shared.artifact import OUTPUT_NAME, ArtifactError
+
+WITH_BATCHES = Pace(alone_s=1, one_s=1, full_s=2, batch_size=4)
+"""Three slices and more are computed as a full batch."""
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +26,15 @@ def _slices(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 224, 224, 1), np.uint8)
 
 
-def _engine(version_dir: Path, folder: Path, precision: str | None = None) -> OpenVINOEngine:
+def _engine(version_dir: Path, folder: Path, precision: str | None = None, pace: Pace = WITH_BATCHES) -> OpenVINOEngine:
     convert(version_dir, folder, 4, (224, 224), precision)
-    return OpenVINOEngine(
-        folder, threads=2, batch_size=4, image_shape=(224, 224), precision=precision, pause=lambda: None
-    )
+    return OpenVINOEngine(folder, 2, (224, 224), precision, pace, pause=lambda: None)
 
 
-def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pace", [WITH_BATCHES, Pace()], ids=["with batches", "without"])
+def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path, pace: Pace) -> None:
     """Alone, in a full batch, in one that is padded, and in batches that run at a time, a slice is answered alike."""
-    engine, slices = _engine(version_dir, tmp_path, "f32"), _slices(10)
+    engine, slices = _engine(version_dir, tmp_path, "f32", pace), _slices(10)
     alone = np.concatenate([engine.infer_single(one[np.newaxis])[OUTPUT_NAME] for one in slices])
     assert alone.shape == (10, 3)
     with ThreadPoolExecutor(4) as pool:
@@ -42,9 +45,40 @@ def test_a_slice_has_one_answer(version_dir: Path, tmp_path: Path) -> None:
             )
 
 
-def test_a_few_is_fewer_than_a_round(version_dir: Path, tmp_path: Path) -> None:
-    """At least a lone slice is computed alone, and a full round never is."""
-    assert 1 <= _engine(version_dir, tmp_path).single_threshold() < 8
+def test_a_replay_asks_every_form(version_dir: Path, tmp_path: Path) -> None:
+    """Alone, one a core and in full batches, which some versions do not have; all slices, in their order."""
+    slices = _slices(10)
+    for number, pace in ((3, WITH_BATCHES), (2, Pace())):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        engine = _engine(version_dir, folder, "f32", pace)
+        expected = np.concatenate([engine.infer_single(one[np.newaxis])[OUTPUT_NAME] for one in slices])
+        answers = [outputs[OUTPUT_NAME] for outputs in engine.replay(slices)]
+        assert len(answers) == number
+        for answer in answers:
+            np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_a_trial_checks_every_form_and_measures_it(version_dir: Path, tmp_path: Path) -> None:
+    """What is seen of each form are its answers for all slices; the pace says how long each takes."""
+    convert(version_dir, tmp_path, 4, (224, 224), "f32")
+    slices, seen = _slices(6), list[Outputs]()
+    pace = prove(tmp_path, 2, 4, (224, 224), "f32", images=slices, check=seen.append)
+    assert [len(outputs[OUTPUT_NAME]) for outputs in seen] == [6, 6, 6]
+    assert 0 < pace.alone_s <= 2 * pace.one_s
+    assert 0 < pace.one_s <= pace.full_s < 8 * pace.one_s
+    assert pace.batch_size == (4 if pace.full_s > pace.one_s else 1)
+
+
+def test_a_bad_form_ends_the_trial(version_dir: Path, tmp_path: Path) -> None:
+    """What the check raises is raised."""
+
+    def refuse(_: object) -> None:
+        raise ArtifactError("no")
+
+    convert(version_dir, tmp_path, 4, (224, 224), "f32")
+    with pytest.raises(ArtifactError, match="no"):
+        prove(tmp_path, 1, 4, (224, 224), "f32", images=_slices(1), check=refuse)
 
 
 def test_a_model_outlives_its_files(version_dir: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from service.engines.base import OUTPUTS
+from service.engines.base import OUTPUTS, UNMEASURED
 from service.engines.openvino_conversion import convert
 from service.engines.openvino_engine import OpenVINOEngine
 from service.engines.openvino_explain_worker import ExplainWorker
@@ -42,7 +42,7 @@ def worker(converted: Path) -> Iterator[ExplainWorker]:
 
 def test_it_answers_what_predictions_answer(converted: Path, worker: ExplainWorker) -> None:
     """A batch of any size has the probabilities of its slices alone, and attention."""
-    engine = OpenVINOEngine(converted, 2, 4, (224, 224), "f32", pause=lambda: None)
+    engine = OpenVINOEngine(converted, 2, (224, 224), "f32", UNMEASURED, pause=lambda: None)
     alone = np.concatenate([engine.infer_single(one[np.newaxis])[OUTPUT_NAME] for one in IMAGES])
     for count in (1, 3):
         answer = worker.infer(IMAGES[:count])

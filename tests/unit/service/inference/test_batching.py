@@ -5,6 +5,7 @@ import weakref
 
 import pytest
 
+from service.engines.base import Pace
 from service.inference.batching import BatchFailed
 from tests.support.batching_bench import Bench, scenario, settle
 
@@ -46,9 +47,9 @@ async def test_no_batch_is_larger_than_the_batch_size() -> None:
 
 
 @scenario
-async def test_as_many_as_take_no_longer_are_computed_one_after_the_other() -> None:
-    """As long as no more wait than are faster alone, each gets all workers: nothing runs beside it."""
-    bench = Bench(workers=2, in_flight=4, single_threshold=5)
+async def test_what_is_faster_alone_is_computed_one_after_the_other() -> None:
+    """As long as the pace says so, each gets all workers: nothing runs beside it."""
+    bench = Bench(workers=2, in_flight=4, pace=Pace(alone_s=1, one_s=3, full_s=12, batch_size=4))
     tasks = await bench.start("m", *range(6))
     for _ in range(6):
         assert len(bench.executor.pending) == 1
@@ -61,7 +62,7 @@ async def test_as_many_as_take_no_longer_are_computed_one_after_the_other() -> N
 @scenario
 async def test_more_than_a_few_share_the_lanes_evenly() -> None:
     """What is too much to be computed one by one, and less than a full round, is laid evenly on all workers."""
-    bench = Bench(batch_size=8, workers=2, in_flight=4, single_threshold=3)
+    bench = Bench(batch_size=8, workers=2, in_flight=4)
     await bench.start("m", *range(8))
     await bench.executor.finish()  # the first one, alone
     assert len(bench.executor.pending) == 2
@@ -74,7 +75,7 @@ async def test_more_than_a_few_share_the_lanes_evenly() -> None:
 @scenario
 async def test_full_batches_queue_behind_busy_lanes() -> None:
     """While all workers are busy only full batches follow, as many as are allowed; what does not fill one waits."""
-    bench = Bench(batch_size=4, workers=2, in_flight=3, single_threshold=3)
+    bench = Bench(batch_size=4, workers=2, in_flight=3)
     await bench.start("m", *range(1 + 12 + 3))
     await bench.executor.finish()
     assert len(bench.executor.pending) == 3
@@ -88,31 +89,31 @@ async def test_full_batches_queue_behind_busy_lanes() -> None:
 
 
 @scenario
-async def test_a_free_lane_takes_a_batch_that_is_half_full() -> None:
-    """No worker idles for the sake of a full batch, and none is taken up for a single item that others could join."""
-    bench = Bench(batch_size=4, workers=2, in_flight=4, single_threshold=1)
+async def test_a_free_worker_takes_what_waits() -> None:
+    """No worker idles for the sake of a fuller batch; while all are busy, what comes waits for company."""
+    bench = Bench(batch_size=4, workers=2, in_flight=4)
     await bench.start("m", *range(1 + 8))
     await bench.executor.finish()
     await bench.executor.finish()
     assert len(bench.executor.pending) == 1
     await bench.start("m", "one")
-    assert len(bench.executor.pending) == 1
-    await bench.start("m", "another")
+    assert len(bench.executor.pending) == 2
+    await bench.start("m", "another", "and its company")
     assert len(bench.executor.pending) == 2
     while bench.executor.pending:
         await bench.executor.finish()
-    assert bench.function.sizes == [1, 4, 4, 2]
+    assert bench.function.sizes == [1, 4, 4, 1, 2]
 
 
 @scenario
 async def test_what_does_not_fill_a_batch_is_not_left_behind() -> None:
     """When everything else is done, the rest is computed although nobody joined it."""
-    bench = Bench(batch_size=4, workers=2, in_flight=4, single_threshold=1)
+    bench = Bench(batch_size=4, workers=2, in_flight=4)
     tasks = await bench.start("m", *range(1 + 4 + 4 + 1))
     while bench.executor.pending:
         await bench.executor.finish()
     assert bench.function.sizes == [1, 4, 4, 1]
-    assert bench.function.were_alone == [0, 9]
+    assert bench.function.were_alone == [0]
     assert await asyncio.gather(*tasks) == [("m", item) for item in range(10)]
 
 
@@ -145,7 +146,7 @@ async def test_models_that_are_equal_but_not_the_same_are_never_mixed() -> None:
 @scenario
 async def test_batches_may_end_in_any_order() -> None:
     """Each caller gets its answer when its own batch ends."""
-    bench = Bench(batch_size=2, workers=2, single_threshold=0)
+    bench = Bench(batch_size=2, workers=2)
     tasks = await bench.start("m", "first", *range(6))
     await bench.executor.finish()
     assert len(bench.executor.pending) == 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.engines.base import Pace
 from service.inference.batching import BatchFailed, MicroBatcher
 from service.inference.places import Places
 from tests.support.batching_bench import Batcher, Bench, Function, Observed, settle
@@ -24,7 +25,7 @@ class Crowd:
             max_queue=chance.choice([1, 3, 30]),
             workers=workers,
             in_flight=workers * chance.choice([1, 2]),
-            single_threshold=chance.choice([0, 1, 5]),
+            pace=Pace(alone_s=chance.choice([0.1, 1, 5]), batch_size=self.batch_size),
         )
         self.tasks: dict[int, asyncio.Task[Any]] = {}
         self.failed: set[int] = set()
@@ -98,7 +99,7 @@ def test_real_threads_lose_nothing() -> None:
         with ThreadPoolExecutor(2) as executor:
             batcher: Batcher = MicroBatcher(
                 function, function.alone, executor,
-                workers=2, in_flight=2, batch_size=8, single_threshold=lambda _: 3, places=Places(50),
+                workers=2, in_flight=2, pace=lambda _: Pace(batch_size=8), prepare_s=lambda: 0.0, places=Places(50),
                 observer=observed,
             )  # fmt: skip
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,13 +25,15 @@ def _process() -> TrialProcess:
 
 
 def test_a_good_version_passes(tiny_network_repository: Path, tmp_path: Path) -> None:
-    """A version that can be served comes back with the options it was proven with, ready to be loaded."""
+    """A version that can be served comes back with the options it was proven with and its pace, ready to be loaded."""
     version_dir = tiny_network_repository / "lung-ct" / "1"
     prepared = tmp_path / "prepared"
     prepared.mkdir()
-    assert trial_load(_process(), version_dir, OPTIONS, prepared, timeout_s=300) == OPTIONS
-    model = load_model(version_dir, OPTIONS, prepared)
-    assert (model.version, model.engine.precision) == (1, "f32")
+    proven = trial_load(_process(), version_dir, OPTIONS, prepared, timeout_s=300)
+    assert replace(proven, pace=OPTIONS.pace) == OPTIONS
+    assert proven.pace != OPTIONS.pace
+    model = load_model(version_dir, proven, prepared)
+    assert (model.version, model.engine.precision, model.pace) == (1, "f32", proven.pace)
 
 
 def test_bad_content_is_told_apart(tmp_path: Path) -> None:
