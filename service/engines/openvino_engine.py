@@ -50,6 +50,8 @@ class OpenVINOEngine:
         self._pace, self._threads, self._pause = pace, threads, pause
         forms = _Forms(folder, threads, image_shape, precision)
         self._alone = forms.alone()
+        self.infer_single: Callable[[NDArray[np.uint8]], Outputs] = self._alone.infer
+        """uint8 [1, H, W, 1] → outputs of one slice, on all cores. One call at a time, no infer() beside it."""
         pause()
         self._one = forms.one()
         self._full: _Form | None = None
@@ -64,10 +66,6 @@ class OpenVINOEngine:
         trim_heap()  # what compiling left
         self.precision: str = self._alone.precision
         self.name = f"openvino {_VERSION}, {self.precision}"
-
-    def infer_single(self, image: NDArray[np.uint8]) -> Outputs:
-        """uint8 [1, H, W, 1] → outputs of one slice, on all cores. One call at a time, no infer() beside it."""
-        return self._alone.infer(image)
 
     def infer(self, images: NDArray[np.uint8]) -> Outputs:
         """uint8 [B, H, W, 1] → outputs, on one core. B is at most the batch size; as many calls as cores."""

@@ -78,13 +78,18 @@ class Scorer:
         prepared: list[Prepared | Exception] = []
         slices: list[SliceTensor] = []
         outputs: Outputs = {}
+        started, decoded = time.perf_counter(), 0
         try:
             for item in items:
                 try:
-                    prepared.append(item if isinstance(item, Prepared) else self._prepare(model, item))
+                    decoded += isinstance(item, Encoded)
+                    prepared.append(item if isinstance(item, Prepared) else self.preparer.prepare(model, item)[0])
                 except Exception as error:  # whatever it is: raised here, it would fail the neighbours too
                     prepared.append(error)
             del item
+            if decoded:  # two threads at a time may lose one of their values, which matters to nobody
+                each_s = (time.perf_counter() - started) / decoded
+                self.prepare_s += (each_s - self.prepare_s) * (0.1 if self.prepare_s else 1.0)
             slices = [one.tensor for one in prepared if isinstance(one, Prepared)]
             if slices:
                 infer = model.engine.infer_single if is_single else model.engine.infer
@@ -101,11 +106,3 @@ class Scorer:
         finally:
             # an exception among the answers leads to this frame, which must hold neither it nor its neighbours' bytes
             del items, prepared, slices, outputs
-
-    def _prepare(self, model: ServingModel, file: Encoded) -> Prepared:
-        started = time.perf_counter()
-        try:
-            return self.preparer.prepare(model, file)[0]
-        finally:
-            # two threads at a time may lose one of their values, which matters to nobody
-            self.prepare_s += (time.perf_counter() - started - self.prepare_s) * (0.1 if self.prepare_s else 1.0)
