@@ -4,8 +4,9 @@ import itertools
 import math
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from shared.raster.decode import SliceError
 from shared.slices import SliceDecoder
 
 _BATCH = 4
+_CORES = 2
 _BOUND_FROM = 300
 """Kinds with fewer pictures get no confidence bound."""
 
@@ -44,7 +46,7 @@ class VersionUnderTest:
     """A version as the service loads it. It flags what a service refuses, so that every reason is known."""
 
     def __init__(self, version_dir: Path) -> None:
-        options = LoadOptions("openvino", "auto", threads=2, max_batch_size=_BATCH)
+        options = LoadOptions("openvino", "auto", threads=_CORES, max_batch_size=_BATCH)
         with tempfile.TemporaryDirectory() as scratch:
             proven = prepare_model(version_dir, options, Path(scratch))
             self._model = load_model(version_dir, proven, Path(scratch))
@@ -59,17 +61,25 @@ class VersionUnderTest:
         Like there, the network sees only what passes the image checks.
         """
         waiting = iter(bodies)
-        while batch := list(itertools.islice(waiting, _BATCH)):
-            prepared = [self._prepared(body) for body in batch]
-            slices = [one.tensor for one in prepared if isinstance(one, Prepared)]
-            outputs = self._model.engine.infer(np.stack(slices)) if slices else {}
-            rows = itertools.count()
-            for one in prepared:
-                yield one if isinstance(one, Answer) else self._judged(one, outputs, next(rows))
+        running: deque[Future[list[Answer]]] = deque()
+        with ThreadPoolExecutor(_CORES) as pool:
+            while batch := list(itertools.islice(waiting, _BATCH)):
+                running.append(pool.submit(self._answered, batch))
+                if len(running) > _CORES:
+                    yield from running.popleft().result()
+            for one in running:
+                yield from one.result()
 
     def close(self) -> None:
         """End the decoder's process."""
         self.decoder.close()
+
+    def _answered(self, batch: list[bytes]) -> list[Answer]:
+        prepared = [self._prepared(body) for body in batch]
+        slices = [one.tensor for one in prepared if isinstance(one, Prepared)]
+        outputs = self._model.engine.infer(np.stack(slices)) if slices else {}
+        rows = itertools.count()
+        return [one if isinstance(one, Answer) else self._judged(one, outputs, next(rows)) for one in prepared]
 
     def _prepared(self, body: bytes) -> Prepared | Answer:
         try:
