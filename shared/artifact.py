@@ -4,6 +4,7 @@
             manifest.json                                   written last; lists every other file
             golden.npz                                      synthetic slices and what Keras answered
             class_names.json  MODEL_CARD.md  figures/*.png
+            variants/int8/                                  optional, see shared/variant.py
             model.sig                                       optional, see shared/signing.py; over everything else
 """
 
@@ -27,6 +28,7 @@ from shared.decisions import DecisionRules
 from shared.familiarity import FamiliarityRules
 from shared.imaging import PreprocessingSpec
 from shared.raster.decode import ImageType
+from shared.variant import VARIANT_MODEL_FILE, VARIANT_WEIGHTS_FILE, VARIANTS_DIR, Variant, VariantName
 
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
@@ -57,6 +59,10 @@ _ARRAY_HEADER = re.compile(
     rb"\{'descr': '([<|]\w{1,4})', 'fortran_order': (False|True), 'shape': \(([\d, ]{0,64})\),? ?\}\s*"
 )
 """As NumPy writes it; NumPy would have Python's parser read it, which nesting alone drives to a MemoryError."""
+
+
+_OF_A_VARIANT = ("metrics", "thresholds", "chest_gate", "familiarity", "warnings", "golden_tolerance")
+"""Fields of the manifest that a variant has, too."""
 
 
 class ArtifactError(Exception):
@@ -109,6 +115,8 @@ class Manifest(BaseModel):
     """What is refused as no chest CT slice; None in versions that were published before there were limits."""
     familiarity: FamiliarityRules | None = None
     """What the version knows; None in versions that answer whatever they are shown."""
+    variants: dict[VariantName, Variant] = {}
+    """Other precisions of the same model; each has files, rules and limits of its own."""
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     golden_tolerance: float = Field(gt=0, le=0.1)
@@ -122,6 +130,13 @@ class Manifest(BaseModel):
         formats = self.dataset.get("formats")
         return isinstance(formats, dict) and bool(formats.get(kind))
 
+    def as_served(self, variant: VariantName | None) -> Self:
+        """The manifest with the figures, rules and limits of the variant that serves; None is the SavedModel."""
+        if variant is None:
+            return self
+        own = self.variants[variant]
+        return self.model_copy(update={name: getattr(own, name) for name in _OF_A_VARIANT})
+
     @field_validator("thresholds", mode="before")
     @classmethod
     def _or_none(cls, thresholds: object) -> object:
@@ -130,9 +145,9 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _rules_are_for_these_classes(self) -> Self:
-        rules = self.thresholds
-        if rules and (rules.class_names, rules.target_class) != (self.classes.names, self.classes.target):
-            raise ValueError(f"thresholds are for {rules.class_names}, the model is for {self.classes.names}")
+        for rules in (self.thresholds, *(variant.thresholds for variant in self.variants.values())):
+            if rules and (rules.class_names, rules.target_class) != (self.classes.names, self.classes.target):
+                raise ValueError(f"thresholds are for {rules.class_names}, the model is for {self.classes.names}")
         return self
 
 
@@ -182,10 +197,20 @@ def read_manifest(version_dir: Path, number: str | None = None) -> Manifest:
     number = number or version_dir.name
     if str(manifest.model_version) != number:
         raise ManifestError(f"{MANIFEST_FILE} is of version {manifest.model_version}, the folder is {number}")
-    for required in (SAVED_MODEL_FILE, GOLDEN_FILE):
+    of_variants = (
+        f"{variant_dir(name)}/{file}"
+        for name in manifest.variants
+        for file in (VARIANT_MODEL_FILE, VARIANT_WEIGHTS_FILE, GOLDEN_FILE)
+    )
+    for required in (SAVED_MODEL_FILE, GOLDEN_FILE, *of_variants):
         if required not in manifest.files:
             raise ManifestError(f"{MANIFEST_FILE} does not list {required}")
     return manifest
+
+
+def variant_dir(name: VariantName) -> str:
+    """Where the files of a variant lie, relative to the version."""
+    return f"{VARIANTS_DIR}/{name}"
 
 
 def digest_file(path: Path) -> FileDigest:
