@@ -9,17 +9,12 @@
 """
 
 import hashlib
-import io
 import json
-import re
-import zipfile
 from datetime import datetime
 from errno import ENAMETOOLONG
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from shared.chest_ct import ChestGate
@@ -50,16 +45,8 @@ STAGING_PREFIX = ".tmp-"
 """A folder with this prefix is a version being written, or what a killed run left of one."""
 
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
-MAX_GOLDEN_BYTES = 64 * 1024 * 1024
 MAX_VERSION_BYTES = 16 * 1024**3
 """By the manifest, all files together: a sparse file costs nobody anything but who reads it."""
-_MOST_MEMBERS = 16
-"""Of golden.npz, which has two: ZipFile makes an object for each, half a KB for 46 bytes."""
-_ARRAY_HEADER = re.compile(
-    rb"\{'descr': '([<|]\w{1,4})', 'fortran_order': (False|True), 'shape': \(([\d, ]{0,64})\),? ?\}\s*"
-)
-"""As NumPy writes it; NumPy would have Python's parser read it, which nesting alone drives to a MemoryError."""
-
 
 _OF_A_VARIANT = ("metrics", "thresholds", "chest_gate", "familiarity", "warnings", "golden_tolerance")
 """Fields of the manifest that a variant has, too."""
@@ -75,10 +62,6 @@ class ManifestError(ArtifactError):
 
 class CorruptArtifact(ArtifactError):
     """A file is missing, additional bytes are there, or bytes differ from the manifest."""
-
-
-class GoldenMismatch(ArtifactError):
-    """The engine does not give the probabilities that Keras gave at publishing."""
 
 
 class FileDigest(BaseModel):
@@ -149,26 +132,6 @@ class Manifest(BaseModel):
             if rules and (rules.class_names, rules.target_class) != (self.classes.names, self.classes.target):
                 raise ValueError(f"thresholds are for {rules.class_names}, the model is for {self.classes.names}")
         return self
-
-
-class Golden(BaseModel):
-    """Inputs that are no patient's, and the probabilities that Keras gave them.
-
-    images: uint8 [n, height, width, 1]; probabilities: float32 [n, classes].
-    """
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    images: NDArray[np.uint8]
-    probabilities: NDArray[np.float32]
-
-    def compare(self, probabilities: NDArray[np.float32], tolerance: float) -> None:
-        """Raises GoldenMismatch where an engine's answer differs from Keras's by more than tolerance."""
-        if probabilities.shape != self.probabilities.shape:
-            raise GoldenMismatch(f"golden replay gave shape {probabilities.shape}, not {self.probabilities.shape}")
-        difference = float(np.max(np.abs(probabilities - self.probabilities)))
-        if not difference <= tolerance:  # also true for NaN
-            raise GoldenMismatch(f"golden replay differs by {difference:.2g}; the manifest allows {tolerance:.2g}")
 
 
 def read_manifest(version_dir: Path, number: str | None = None) -> Manifest:
@@ -259,60 +222,3 @@ def is_file(path: Path) -> bool:
         if error.errno == ENAMETOOLONG:
             return False
         raise
-
-
-def write_golden(path: Path, golden: Golden) -> None:
-    """Write golden.npz."""
-    np.savez_compressed(path, images=golden.images, probabilities=golden.probabilities)
-
-
-def read_golden(version_dir: Path, manifest: Manifest) -> Golden:
-    """Raises CorruptArtifact where golden.npz is missing, malformed or does not fit the manifest."""
-    try:
-        with (version_dir / GOLDEN_FILE).open("rb") as file:
-            content = file.read(MAX_GOLDEN_BYTES + 1)
-    except FileNotFoundError as error:
-        raise CorruptArtifact(f"{GOLDEN_FILE} is missing") from error
-    if len(content) > MAX_GOLDEN_BYTES:
-        raise CorruptArtifact(f"{GOLDEN_FILE} is larger than {MAX_GOLDEN_BYTES} bytes")
-    try:
-        if content.count(zipfile.stringCentralDir) > _MOST_MEMBERS:  # type: ignore[attr-defined]
-            raise CorruptArtifact(f"{GOLDEN_FILE} has more than {_MOST_MEMBERS} members")
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_GOLDEN_BYTES:
-                raise CorruptArtifact(f"{GOLDEN_FILE} unpacks to more than {MAX_GOLDEN_BYTES} bytes")
-            images, probabilities = _read_array(archive, "images"), _read_array(archive, "probabilities")
-    except (CorruptArtifact, MemoryError):
-        raise
-    except Exception as error:  # zipfile lets through whatever its parts raise on damaged or unusual archives
-        raise CorruptArtifact(f"{GOLDEN_FILE} cannot be read") from error
-    spec, count = manifest.preprocessing, len(images) if images.ndim else 0
-    if (
-        images.dtype != np.uint8
-        or images.shape != (count, spec.height, spec.width, 1)
-        or probabilities.dtype != np.float32
-        or probabilities.shape != (count, len(manifest.classes.names))
-        or count == 0
-        or not np.isfinite(probabilities).all()
-    ):
-        raise CorruptArtifact(f"{GOLDEN_FILE} does not fit the manifest's preprocessing and classes")
-    return Golden(images=images, probabilities=probabilities)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array of an .npz. numpy.load would allocate whatever shape the array's header claims; this does not.
-
-    Raises anything but unpacks no more than the directory admits to, and nothing that is packed by bzip2 or LZMA:
-    zipfile unpacks those whole, whatever it is asked for.
-    """
-    member = archive.getinfo(f"{name}.npy")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is packed by another method")
-    with archive.open(member) as packed:
-        magic, size = packed.read(8), int.from_bytes(packed.read(2), "little")
-        header, content = _ARRAY_HEADER.fullmatch(packed.read(size)), packed.read(member.file_size)
-    if magic != b"\x93NUMPY\1\0" or header is None:
-        raise ValueError(f"{name} is no array in version 1.0 of the .npy format")
-    shape = [int(axis) for axis in header[3].split(b",") if axis.strip()]
-    order: Literal["C", "F"] = "F" if header[2] == b"True" else "C"
-    return np.frombuffer(content, header[1].decode()).reshape(shape, order=order).copy()

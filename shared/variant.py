@@ -1,7 +1,7 @@
 """A model in another precision, beside the SavedModel of its version: fitted and judged as it is served.
 
 <model>/3/variants/int8/  model.xml  model.bin                  OpenVINO's format, same input and outputs
-                          golden.npz                            the version's golden slices, and what this variant answers
+                          golden.npz                            the version's golden slices, what this variant answers
 
 Its figures, rules and limits are its own, and stand in the one manifest: what is promised is what was measured on what
 serves.

@@ -17,7 +17,7 @@ from service.inference.chest_gate import Prepared
 from service.inference.places import QueueFull
 from service.inference.predictor import Predictor
 from service.model.hot_reload import HotReload
-from shared.artifact import Golden, GoldenMismatch
+from shared.golden import Golden, GoldenMismatch
 
 log = logging.getLogger("lungct.self_check")
 

@@ -17,18 +17,9 @@ from numpy.typing import NDArray
 from service.engines.base import UNMEASURED, Engine, Outputs, Pace
 from service.model.documents import Documents, copy_documents, read_documents
 from shared import signing
-from shared.artifact import (
-    GOLDEN_FILE,
-    MANIFEST_FILE,
-    OUTPUT_NAME,
-    Golden,
-    GoldenMismatch,
-    Manifest,
-    read_golden,
-    read_manifest,
-    verify_files,
-)
+from shared.artifact import GOLDEN_FILE, MANIFEST_FILE, OUTPUT_NAME, Manifest, read_manifest, verify_files
 from shared.chest_ct import DEFAULT_GATE, ChestGate
+from shared.golden import Golden, GoldenMismatch, read_golden
 
 EngineName = Literal["openvino", "tensorflow"]
 Precision = Literal["auto", "f32"]
@@ -96,7 +87,7 @@ class ServingModel:
     def replay_golden(self) -> None:
         """Ask the golden slices in every way in which predictions may be computed.
 
-        Raises shared.artifact.GoldenMismatch where the engine no longer answers as Keras did.
+        Raises shared.golden.GoldenMismatch where the engine no longer answers as Keras did.
         """
         for outputs in self.engine.replay(self.golden.images):
             self.golden.compare(outputs[OUTPUT_NAME], self.manifest.golden_tolerance)
@@ -105,7 +96,7 @@ class ServingModel:
     def infer_with_attention(self) -> Callable[[NDArray[np.uint8]], Outputs]:
         """Engine.infer_with_attention(), once it has answered the golden slices, too: it may run another conversion.
 
-        Raises shared.artifact.GoldenMismatch where it does not.
+        Raises shared.golden.GoldenMismatch where it does not.
         """
         self.golden.compare(
             self.engine.infer_with_attention(self.golden.images)[OUTPUT_NAME], self.manifest.golden_tolerance

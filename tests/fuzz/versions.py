@@ -17,11 +17,11 @@ from shared.artifact import (
     ArtifactError,
     FileDigest,
     Manifest,
-    read_golden,
     read_manifest,
     verify_files,
 )
 from shared.classes import LUNG_CT_CLASSES
+from shared.golden import read_golden
 from shared.imaging import PreprocessingSpec
 from shared.versions import POLICY_FILE, PolicyError, read_policy
 from tests.fuzz.target import Target, scratch

@@ -9,8 +9,9 @@ import numpy as np
 
 from service.engines.base import Pace
 from service.model.serving_model import ServingModel
-from shared.artifact import OUTPUT_NAME, Golden, Manifest
+from shared.artifact import OUTPUT_NAME, Manifest
 from shared.classes import LUNG_CT_CLASSES
+from shared.golden import Golden
 from shared.imaging import PreprocessingSpec
 
 SPEC = PreprocessingSpec(height=32, width=32)

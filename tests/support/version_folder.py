@@ -7,15 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from shared.artifact import (
-    GOLDEN_FILE,
-    MANIFEST_FILE,
-    Golden,
-    Manifest,
-    digest_files,
-    write_golden,
-)
+from shared.artifact import GOLDEN_FILE, MANIFEST_FILE, Manifest, digest_files
 from shared.classes import LUNG_CT_CLASSES
+from shared.golden import Golden, write_golden
 from shared.imaging import PreprocessingSpec
 
 SPEC = PreprocessingSpec(height=32, width=48)

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE, Golden
+from shared.artifact import INPUT_NAME, OUTPUT_NAME, SIGNATURE
+from shared.golden import Golden
 from shared.imaging import PreprocessingSpec
 from trainer.export.golden import golden_images
 

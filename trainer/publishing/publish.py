@@ -22,11 +22,10 @@ from shared.artifact import (
     MANIFEST_FILE,
     MODEL_CARD_FILE,
     FileDigest,
-    GoldenMismatch,
     Manifest,
     digest_files,
-    write_golden,
 )
+from shared.golden import GoldenMismatch, write_golden
 from shared.signing import sign_version
 from shared.versions import published_versions
 from trainer.errors import TrainerError

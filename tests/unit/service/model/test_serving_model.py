@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.artifact import GoldenMismatch
+from shared.golden import GoldenMismatch
 from tests.support.fake_model import FakeEngine, fake_model
 
 

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from shared.artifact import GoldenMismatch, Manifest, read_golden, read_manifest, verify_files
+from shared.artifact import Manifest, read_manifest, verify_files
 from shared.classes import LUNG_CT_CLASSES, ClassSet
+from shared.golden import GoldenMismatch, read_golden
 from shared.imaging import PreprocessingSpec
 from shared.versions import published_versions
 from tests.support.published import publish_untrained

@@ -10,14 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.artifact import (
-    GOLDEN_FILE,
-    MAX_GOLDEN_BYTES,
-    CorruptArtifact,
-    GoldenMismatch,
-    read_golden,
-    read_manifest,
-)
+from shared.artifact import GOLDEN_FILE, CorruptArtifact, read_manifest, variant_dir
+from shared.golden import MAX_GOLDEN_BYTES, Golden, GoldenMismatch, read_golden, write_golden
 from tests.support.version_folder import GOLDEN
 
 
@@ -28,6 +22,17 @@ def test_golden_reads_back_equal(version: Path) -> None:
     assert np.array_equal(golden.probabilities, GOLDEN.probabilities)
     assert (golden.images.dtype, golden.probabilities.dtype) == (np.uint8, np.float32)
     assert golden.images.flags.writeable
+
+
+def test_a_variant_has_golden_slices_in_its_own_folder(version: Path) -> None:
+    """The same slices with other answers; what is wrong with them names the folder."""
+    manifest, folder = read_manifest(version), variant_dir("int8")
+    with pytest.raises(CorruptArtifact, match=r"variants/int8/golden\.npz is missing"):
+        read_golden(version, manifest, folder)
+    (version / folder).mkdir(parents=True)
+    write_golden(version / folder / GOLDEN_FILE, Golden(images=GOLDEN.images, probabilities=GOLDEN.probabilities / 2))
+    assert np.array_equal(read_golden(version, manifest, folder).probabilities, GOLDEN.probabilities / 2)
+    assert np.array_equal(read_golden(version, manifest).probabilities, GOLDEN.probabilities)
 
 
 def test_a_replay_may_differ_within_the_tolerance() -> None:
