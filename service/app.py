@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import get_args
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -33,6 +35,7 @@ from service.ledger.writer import Ledger
 from service.metrics import Metrics
 from service.model.hot_reload import HotReload
 from service.model.loader import load_options
+from service.schemas import ServedVariant
 from service.settings import ServiceSettings
 from shared import VERSION
 
@@ -138,8 +141,14 @@ def build_state(settings: ServiceSettings, metrics: Metrics, reload: HotReload) 
     metrics.queue_depth.set_function(lambda: predictor.batcher.places.held)
     metrics.inflight_bytes.set_function(lambda: intake.budget.held)
     metrics.serving_version.set_function(lambda: reload.serving.version if reload.serving else 0)
+    for variant in get_args(ServedVariant):
+        metrics.serving_variant.labels(variant).set_function(partial(_serves, reload, variant))
     metrics.ready.set_function(lambda: readiness.health().status != "unavailable")
     metrics.degraded.set_function(lambda: readiness.health().status == "degraded")
     explainer = Explainer(settings, metrics, predictor.decoder)
     renderer = Renderer(predictor.decoder)
     return AppState(settings, reload, predictor, explainer, renderer, readiness, intake, metrics, keys, ledger)
+
+
+def _serves(reload: HotReload, variant: ServedVariant) -> bool:
+    return reload.serving is not None and reload.serving.variant == variant

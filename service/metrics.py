@@ -38,6 +38,9 @@ class Metrics:
         for outcome in ("loaded", "bad_content", "trouble"):  # there from the start: the first one is an increase
             self.reloads.labels(outcome)
         self.serving_version = gauge("lungct_serving_version", "The version that serves; 0 is none.")
+        self.serving_variant = gauge(
+            "lungct_serving_variant", "1 for what of the version serves: f32, or a variant.", ("variant",)
+        )
         self.ready = gauge("lungct_ready", "1 where /health/ready answers 200.")
         self.degraded = gauge(
             "lungct_degraded", "1 where /health says degraded: it answers, and something is not as wanted."

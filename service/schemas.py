@@ -10,10 +10,16 @@ from shared import VERSION
 from shared.decisions import Verdict
 
 Method = Literal["class-activation", "occlusion"]
+ServedVariant = Literal["f32", "int8"]
+"""f32 is the SavedModel; the others are shared.variant.VariantName."""
 
 NOTE = "model attention, not lesion location"
 """What every explanation says of itself."""
 
+_VARIANT = (
+    "What of the version made this answer: f32 is the model as it was trained, int8 the same with 8-bit weights and "
+    "activations, and with rules that were fitted and judged on what it says."
+)
 _REQUEST_ID = "4f0c6a1e5d2b4c7f9a3e8d1b6c5f2a70"
 _PREDICTION: JsonDict = {
     "prediction": "Normal cases",
@@ -29,6 +35,7 @@ _PREDICTION: JsonDict = {
     "prediction_set": ["Normal cases"],
     "familiarity": {"score": 0.61, "limit": 0.01, "is_familiar": True, "reasons": []},
     "model_version": 3,
+    "variant": "f32",
     "request_id": _REQUEST_ID,
     "warnings": ["Research and education only: not for diagnosis."],
 }
@@ -48,7 +55,10 @@ class Decision(BaseModel):
 
     target_class: str = Field(description="The class that is looked for.")
     verdict: Verdict = Field(description="uncertain lies between what is ruled out and what is ruled in.")
-    operating_point: str = Field(description="Name of the threshold, as in /model-info under manifest.thresholds.")
+    operating_point: str = Field(
+        description="Name of the threshold, as in /model-info under manifest.thresholds, or of the variant "
+        "under manifest.variants.int8.thresholds."
+    )
     threshold: float = Field(ge=0, le=1, description="Probability of the target class from which it is called.")
     reason: str | None = Field(
         default=None,
@@ -90,6 +100,7 @@ class Prediction(BaseModel):
         description="null where the version does not ask: it answers whatever it is shown.",
     )
     model_version: int = Field(description="The version that made this answer.")
+    variant: ServedVariant = Field(description=_VARIANT)
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     warnings: list[str] = Field(description="What a reader of this answer must know.")
 
@@ -139,7 +150,9 @@ class ExplanationAnswer(BaseModel):
     )
     box: GridBox
     slice: SliceSize
-    prediction: Prediction = Field(description="As POST /predict gives it.")
+    prediction: Prediction = Field(
+        description="As POST /predict gives it where variant is f32 there, too; else the float32 model's own."
+    )
     model_version: int = Field(description="The version that made this answer.")
     request_id: str = Field(description="Also in the header X-Request-ID and in the log.")
     warnings: list[str] = Field(description="What a reader of this answer must know.")
@@ -242,7 +255,8 @@ class ModelInfo(BaseModel):
         {
             "model_name": "lung-ct",
             "model_version": 2,
-            "engine": "openvino 2026.4.1",
+            "engine": "openvino 2026.4.1, f32",
+            "variant": "int8",
             "loaded_at": "2026-11-23T04:59:55.776243Z",
             "versions": [1, 2, 3, 4],
             "loading": 4,
@@ -271,7 +285,13 @@ class ModelInfo(BaseModel):
 
     model_name: str
     model_version: int | None = Field(description="The version that serves; null when there is none.")
-    engine: str | None = Field(description="What runs the model.")
+    engine: str | None = Field(
+        description="What runs the model, and the precision of what the model itself leaves open."
+    )
+    variant: ServedVariant | None = Field(
+        description="What of the version serves: f32, or a variant whose figures, thresholds and limits hold instead "
+        "of the manifest's own, and stand in manifest.variants; null when there is no version."
+    )
     loaded_at: datetime | None
     versions: list[int] = Field(description="Versions in the repository, oldest first.")
     loading: int | None = Field(description="The version that is being loaded now.")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from service.explain.explainer import class_evidence
 from service.explain.occlusion import occlusion_grid
 from service.explain.overlay import on_slice
-from service.model.serving_model import LoadOptions, ServingModel, load_model, prepare_model
+from service.model.serving_model import LoadOptions, ServingModel, load_model
+from service.model.trial import prepare_model
 from shared.artifact import ATTENTION_NAME, OUTPUT_NAME
 from shared.box import Box
 from shared.imaging import place

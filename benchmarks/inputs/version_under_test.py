@@ -18,7 +18,8 @@ from service.engines.base import Outputs
 from service.inference.chest_gate import Gate, Predicted, Prepared
 from service.inference.scoring import Encoded, Preparer
 from service.metrics import Metrics
-from service.model.serving_model import LoadOptions, load_model, prepare_model
+from service.model.serving_model import LoadOptions, load_model
+from service.model.trial import prepare_model
 from service.schemas import Prediction
 from shared.artifact import DISTANCE_NAME
 from shared.chest_ct import Check
@@ -94,7 +95,11 @@ class VersionUnderTest:
         said = self._gate.judge(prepared, outputs, row, self._model.chest_gate, manifest.familiarity)
         assert isinstance(said, Predicted)  # the gate only flags
         distance = float(outputs[DISTANCE_NAME][row]) if DISTANCE_NAME in outputs else math.nan
-        return Answer(said.doubts, distance, None if said.doubts else prediction_of(manifest, said, "", None))
+        return Answer(
+            said.doubts,
+            distance,
+            None if said.doubts else prediction_of(manifest, said, "", None, variant=self._model.variant),
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from service.model.hot_reload import HotReload
 from service.schemas import Failure, Health, ModelInfo
 from shared.artifact import MODEL_CARD_FILE
 
-_LEFT_OUT: dict[str, Any] = {"files": True, "familiarity": {"cases", "levels"}}  # long lists that nobody reads
+_FAMILIARITY = {"familiarity": {"cases", "levels"}}
+_LEFT_OUT: dict[str, Any] = {"files": True, **_FAMILIARITY, "variants": {"__all__": _FAMILIARITY}}
+"""Long lists that nobody reads."""
 
 
 def model_info(model_name: str, reload: HotReload, health: Health, *, has_ledger: bool) -> ModelInfo:
@@ -18,6 +20,7 @@ def model_info(model_name: str, reload: HotReload, health: Health, *, has_ledger
         model_name=model_name,
         model_version=serving.version if serving else None,
         engine=serving.engine.name if serving else None,
+        variant=serving.variant if serving else None,
         loaded_at=serving.loaded_at if serving else None,
         versions=list(reload.versions),
         loading=reload.loading,
@@ -30,7 +33,7 @@ def model_info(model_name: str, reload: HotReload, health: Health, *, has_ledger
         health=health,
         ledger=has_ledger,
         documents=[_address(name) for name in serving.documents] if serving else [],
-        manifest=serving.manifest.model_dump(mode="json", exclude=_LEFT_OUT) if serving else None,
+        manifest=serving.explaining.manifest.model_dump(mode="json", exclude=_LEFT_OUT) if serving else None,
     )
 
 

@@ -13,6 +13,11 @@ UNMEASURED_ON_EXPORTS = (
     "This model was trained on DICOM alone: its accuracy on exported images (JPEG, PNG) is unmeasured."
 )
 
+EXPLAINED_IN_F32 = (
+    "The explanation comes from the float32 model; its probabilities may differ a little from the prediction's."
+)
+"""Where a variant predicts."""
+
 
 def warnings_of(manifest: Manifest, predicted: Predicted, frame: int | None, verdict: str | None = None) -> list[str]:
     """What is true of the answer for one slice, which is the frame that was asked for.

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import Query, Request, Response
 
 from service.answers.prediction import prediction_of
+from service.answers.warnings import EXPLAINED_IN_F32
 from service.api.admission import admitted
 from service.api.batch import predict_files
 from service.api.params import frame_of, number_of, parameter_of
@@ -77,6 +78,7 @@ class Handlers:
 
         It shows where what speaks for the class lies, in relation to the rest of this slice: not how much that is, and
         not whether the model is right. Explanations have a worker and a queue of their own and never delay predictions.
+        They come from the float32 model, with its own prediction, also where an int8 variant predicts.
         """
         state = self._state
         opacity = number_of(request, "opacity", 0, 1)
@@ -87,16 +89,20 @@ class Handlers:
             index_of_class(state.reload.serving, class_name)  # before the body is read; looked at again after
         drawn = None if picture == "json" else DEFAULT_OPACITY if opacity is None else opacity
         async with admitted(state, request, state.explainer.batcher.places) as slice_:
-            model = slice_.model
+            served, model = slice_.model, slice_.model.explaining
             explanation = await state.explainer.explain(model, Question(slice_.content, frame, class_name, drawn))
-        prediction = prediction_of(model.manifest, explanation.predicted, request.state.request_id, frame)
+        request_id, note = request.state.request_id, NOTE
+        prediction = prediction_of(model.manifest, explanation.predicted, request_id, frame, variant=model.variant)
+        if model.variant != served.variant:
+            prediction.warnings.append(EXPLAINED_IN_F32)
+            note = f"{NOTE}. {EXPLAINED_IN_F32}"
         if slice_.facts:
             slice_.facts.update(facts_of(model, prediction))
         request.state.log = {"model_version": model.version, "explained_by": explanation.method}
         if explanation.overlay is not None:
-            return Response(explanation.overlay, media_type="image/png", headers={"X-Note": NOTE})
+            return Response(explanation.overlay, media_type="image/png", headers={"X-Note": note})
         answer = _explanation_answer(explanation, prediction).model_dump_json()
-        return Response(answer, media_type="application/json", headers={"X-Note": NOTE})
+        return Response(answer, media_type="application/json", headers={"X-Note": note})
 
 
 def _explanation_answer(explanation: Explanation, prediction: Prediction) -> ExplanationAnswer:

@@ -60,7 +60,7 @@ class AppState:
         self, model: ServingModel, predicted: Predicted, facts: dict[str, Any], request_id: str, frame: int | None
     ) -> Prediction:
         """The answer for one slice, which is the frame that was asked for: counted, and noted in its facts."""
-        prediction = prediction_of(model.manifest, predicted, request_id, frame)
+        prediction = prediction_of(model.manifest, predicted, request_id, frame, variant=model.variant)
         self.metrics.predictions.labels(prediction.prediction).inc()
         if facts:  # there is a ledger
             facts.update(facts_of(model, prediction))

@@ -1,9 +1,9 @@
 """A SavedModel → the files that the OpenVINO engine compiles: for a lone slice, for batches, and for explanations.
 
-The first two have one fixed shape. Where precision is free, the weights of large dense layers are written with 8 bits:
-a small batch waits longer for such a layer's weights to come from memory than for its sums, and each compiled
-model keeps a copy of them. The golden replay decides whether the answers are still Keras's; docs/decisions/008 has the
-figures.
+A variant is in OpenVINO's format already, and gets the first two. These have one fixed shape. Of the SavedModel, where
+precision is free, the weights of large dense layers are written with 8 bits: a small batch waits longer for such a
+layer's weights to come from memory than for its sums, and each compiled model keeps a copy of them. The golden replay
+decides whether the answers are still Keras's; docs/decisions/008 has the figures.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ _LARGE = 1 << 20
 def convert(
     version_dir: Path, folder: Path, batch_size: int, image_shape: tuple[int, int], precision: str | None
 ) -> None:
-    """Write the SavedModel to folder, once for one slice [1, H, W, 1] and once for [batch_size, H, W, 1].
+    """Write the SavedModel to folder, once for one slice [1, H, W, 1] and once for batches [batch_size, H, W, 1].
 
     Those are without attention, so that predictions do not pay for explanations; a third file has it, for any batch.
 
@@ -45,25 +45,45 @@ def convert(
     model would make, and keep, a copy of its own beside the packed one that it computes with. Raises
     shared.artifact.ArtifactError where it is no model, OSError where there is no room.
     """
-    core = openvino.Core()
-    try:
-        published = core.read_model(version_dir)
-    except RuntimeError as error:
-        raise not_compiled(error) from error
+    core, published = openvino.Core(), _read(version_dir)
     require_room(folder, room_to_convert(version_dir))  # OpenVINO does not tell when the disk is full
     is_free = precision is None
     has_16_bits = is_free and bool({"BF16", "FP16"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
-    models = {
-        ALONE_FILE: _without_attention(published, [1, *image_shape, 1]),
-        BATCH_FILE: _without_attention(published, [batch_size, *image_shape, 1]),
-        EXPLAIN_FILE: published,
-    }
+    models = {**_to_predict(published, batch_size, image_shape), EXPLAIN_FILE: published}
     published.reshape({INPUT_NAME: [-1, *image_shape, 1]})
     if is_free:
         compress_large_weights(*models.values())
     for name, model in models.items():
         openvino.save_model(model, folder / name, compress_to_fp16=has_16_bits)
     require_room(folder, _FULL)  # somebody else may have filled it meanwhile, and the files end early
+
+
+def convert_variant(model_file: Path, folder: Path, batch_size: int, image_shape: tuple[int, int]) -> None:
+    """As convert(), from a variant's model.xml, whose weights stay as they are. It explains nothing.
+
+    folder may be missing. Raises like convert().
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    published = _read(model_file)
+    require_room(folder, room_to_convert(model_file.parent))
+    try:
+        for name, model in _to_predict(published, batch_size, image_shape).items():
+            openvino.save_model(model, folder / name, compress_to_fp16=False)
+    except RuntimeError as error:  # it takes no such slices
+        raise not_compiled(error) from error
+    require_room(folder, _FULL)
+
+
+def _read(model: Path) -> openvino.Model:
+    try:
+        return openvino.Core().read_model(model)
+    except RuntimeError as error:
+        raise not_compiled(error) from error
+
+
+def _to_predict(published: openvino.Model, batch_size: int, image_shape: tuple[int, int]) -> dict[str, openvino.Model]:
+    sizes = {ALONE_FILE: 1, BATCH_FILE: batch_size} if batch_size > 1 else {ALONE_FILE: 1}
+    return {name: _without_attention(published, [size, *image_shape, 1]) for name, size in sizes.items()}
 
 
 def _without_attention(published: openvino.Model, input_shape: list[int]) -> openvino.Model:

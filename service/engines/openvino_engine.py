@@ -43,10 +43,15 @@ class OpenVINOEngine:
         pace: Pace,
         *,
         pause: Callable[[], None],
+        explained_from: Path | None = None,
     ) -> None:
-        """pace: as prove() measured. Calls pause() between steps that take a core for a while."""
-        explain_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **_hints(threads, precision)}
-        self._explain_worker = ExplainWorker(folder, (*OUTPUTS, ATTENTION_NAME), explain_hints)
+        """pace: as prove() measured. Calls pause() between steps that take a core for a while.
+
+        explained_from: where folder has a variant, the folder of the SavedModel, which explains, and in float32.
+        """
+        hints = _hints(threads, "f32" if explained_from else precision)
+        explain_hints = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False, **hints}
+        self._explain_worker = ExplainWorker(explained_from or folder, (*OUTPUTS, ATTENTION_NAME), explain_hints)
         self._pace, self._threads, self._pause = pace, threads, pause
         forms = _Forms(folder, threads, image_shape, precision)
         self._alone = forms.alone()
@@ -106,18 +111,26 @@ def prove(
     cannot be compiled.
     """
     forms = _Forms(folder, threads, image_shape, precision)
-
-    def seconds(form: _Form) -> float:
-        check(form.infer_all(images))
-        return form.round_s(images)
-
-    alone_s = seconds(forms.alone())
-    one_s = full_s = seconds(forms.one())
+    alone_s = forms.alone().proven_s(images, check)
+    one_s = full_s = forms.one().proven_s(images, check)
     if batch_size > 1:
-        full_s = seconds(forms.full(batch_size))
+        full_s = forms.full(batch_size).proven_s(images, check)
         if full_s > _WORTH_IT * batch_size * one_s:
             return Pace(alone_s, one_s, one_s)
     return Pace(alone_s, one_s, full_s, batch_size)
+
+
+def prove_one(
+    folder: Path,
+    threads: int,
+    image_shape: tuple[int, int],
+    precision: str | None,
+    *,
+    images: NDArray[np.uint8],
+    check: Callable[[Outputs], None],
+) -> float:
+    """As prove(), of the form for a slice on each core alone: its seconds."""
+    return _Forms(folder, threads, image_shape, precision).one().proven_s(images, check)
 
 
 class _Form:
@@ -154,6 +167,11 @@ class _Form:
         """uint8 [n, H, W, 1] → outputs, on all cores."""
         with ThreadPoolExecutor(self._workers, "replay") as pool:
             return _joined(list(pool.map(self.infer, self._batches(images))))
+
+    def proven_s(self, images: NDArray[np.uint8], check: Callable[[Outputs], None]) -> float:
+        """Have check() look at the outputs of images uint8 [n, H, W, 1], then measure a round. Raises like check()."""
+        check(self.infer_all(images))
+        return self.round_s(images)
 
     def round_s(self, images: NDArray[np.uint8]) -> float:
         """Seconds for as many batches of images uint8 [n, H, W, 1] as are computed at a time; the best of a few."""

@@ -29,6 +29,7 @@ def facts_of(model: ServingModel, prediction: Prediction) -> dict[str, Any]:
     decision = prediction.decision
     return {
         "model_version": model.version,
+        "variant": model.variant,
         "model": model.digest,
         "preprocessing": model.preprocessing_digest,
         "operating_point": decision and decision.operating_point,

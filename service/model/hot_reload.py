@@ -161,7 +161,8 @@ class HotReload:
             self.complaint = None  # what is still not as wanted is found next; what no longer holds is never told
             self.serving = model  # the one swap; requests that took the old model finish with it
             self.on_load("loaded", version)
-            log.info("model loaded", extra={"model_version": version, "load_s": round(self.clock() - started, 3)})
+            load_s = round(self.clock() - started, 3)
+            log.info("model loaded", extra={"model_version": version, "variant": model.variant, "load_s": load_s})
         finally:
             self.loading = None
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from service.model.serving_model import LoadOptions, import_engine, prepare_model
+from service.model.serving_model import LoadOptions, import_engine
+from service.model.trial import prepare_model
 from service.model.trial_process import MachineTrouble, TrialFailed, TrialProcess
 from shared.artifact import ArtifactError
 from shared.child_process import become_expendable, end_with_parent
@@ -33,9 +34,10 @@ _PATIENCE_S = 30.0
 def trial_load(
     process: TrialProcess, version_dir: Path, options: LoadOptions, folder: Path, timeout_s: float
 ) -> LoadOptions:
-    """Have that process, of low priority, verify, convert and prove the version; see serving_model.prepare_model().
+    """Have that process, of low priority, verify, convert and prove the version; see service.model.trial.
 
-    Most of the work of a load is done there, where it takes no time from requests. Raises ArtifactError where the
+    Most of the work of a load is done there, where it takes no time from requests. Says in the log why variants that
+    may serve do not. Raises ArtifactError where the
     content is bad, MachineTrouble where the machine lacks room, files or threads, TrialFailed where the child crashed,
     had not enough memory or took longer than timeout_s.
     """
@@ -43,7 +45,11 @@ def trial_load(
     child = process.run(json.dumps(task), timeout_s)
     said, code = child.stdout.decode("utf-8", "replace").strip(), child.returncode
     if not code:
-        return _OPTIONS.validate_json(said)
+        proven = _OPTIONS.validate_json(said)
+        for variant, reason in proven.passed_over.items():
+            extra = {"model_version": int(version_dir.name), "variant": variant, "reason": reason}
+            log.warning("variant not served", extra=extra)
+        return proven
     is_told = code == _BAD_CONTENT_EXIT and b"Traceback" not in child.stderr
     if not is_told and (child.stderr or code < 0):
         last_words = child.stderr.decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]

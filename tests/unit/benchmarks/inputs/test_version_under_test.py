@@ -21,7 +21,7 @@ def said(*probabilities: float, familiarity: Familiarity = FAMILIAR) -> Predicti
     values = np.array(probabilities, np.float32)
     is_withheld = not familiarity.is_familiar
     predicted = Predicted(values, (), "png", familiarity=familiarity, is_withheld=is_withheld)
-    return prediction_of(manifest, predicted, "id", None)
+    return prediction_of(manifest, predicted, "id", None, variant="f32")
 
 
 @pytest.mark.parametrize("familiarity", [FAMILIAR, UNFAMILIAR], ids=["familiar", "unfamiliar"])

@@ -18,7 +18,7 @@ from tests.support.fake_model import fake_model
 def _answer(probabilities: tuple[float, float, float], thresholds: DecisionRules | None) -> dict[str, Any]:
     manifest = fake_model().manifest.model_copy(update={"thresholds": thresholds})
     predicted = Predicted(np.array(probabilities, np.float32), (), "jpeg")
-    return prediction_of(manifest, predicted, "id", None).model_dump()
+    return prediction_of(manifest, predicted, "id", None, variant="f32").model_dump()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def _known_answer(
         np.array(probabilities, np.float32), (), "jpeg", acquisition=slice_,
         familiarity=familiarity.judge(slice_, None), is_withheld=is_withheld,
     )  # fmt: skip
-    return prediction_of(manifest, predicted, "id", None).model_dump()
+    return prediction_of(manifest, predicted, "id", None, variant="f32").model_dump()
 
 
 @pytest.mark.parametrize("probabilities", [(0.85, 0.1, 0.05), (0.15, 0.05, 0.8)])
