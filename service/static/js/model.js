@@ -28,7 +28,7 @@ function head(info) {
   return h("header", { class: "panel model-head" },
     h("h1", {}, words.heading(info.model_name, info.model_version)),
     h("p", {}, words.what(manifest.architecture, dataset.n ?? 0, dataset.kind === "phantoms" ? words.phantom : words.slice), " ",
-      words.serves(when(info.loaded_at), info.engine)),
+      words.serves(when(info.loaded_at), info.engine, info.manifest.variants?.[info.variant] ? info.variant : null)),
     h("ul", { class: "chips" }, classes.names.map((name) => h("li", { class: name === classes.target ? "is-target" : "" }, classLabel(name)))),
     h("ul", { class: "warnings" }, info.warnings.map((warning) => h("li", {}, warning))),
     hasCard ? h("p", { class: "actions" }, h("button", { type: "button", onclick: openCard }, words.card)) : null);

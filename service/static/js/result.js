@@ -38,7 +38,7 @@ export class Result {
   _answer({ answer }) {
     const info = this._model();
     const isCurrent = info?.model_version === answer.model_version;
-    const rules = isCurrent ? info.manifest?.thresholds : null;
+    const rules = isCurrent && info.variant === answer.variant ? info.manifest?.thresholds : null;
     const { decision, prediction, confidence } = answer;
     return [
       h("p", { class: "answer" },

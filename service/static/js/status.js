@@ -48,7 +48,7 @@ export class Status extends EventTarget {
   _changed(said) {
     const before = this.info;
     this._said = said;
-    this.info = JSON.parse(said);
+    this.info = asServed(JSON.parse(said));
     const { model_version: version } = this.info;
     if (before && version && version !== before.model_version) find("announcement").textContent = words.changed(version);
     if (version && this._queue.pause?.why === "no-model") this._queue.resume();
@@ -127,4 +127,10 @@ export class Status extends EventTarget {
 function chipText(state) {
   const { short } = words;
   return { ...short, busy: short.ok, loading: short.unavailable, "no-model": short.unavailable }[state];
+}
+
+/** Where a variant serves, its figures, rules and limits instead of the manifest's own. */
+function asServed(info) {
+  const own = info.manifest?.variants?.[info.variant];
+  return own ? { ...info, manifest: { ...info.manifest, ...own } } : info;
 }

@@ -163,7 +163,8 @@ export const text = {
     none: "No model yet",
     noneText: "No valid model version is published. Train one with `python -m trainer run`; this page sees it by itself.",
     reading: "Reading the model…",
-    serves: (since, engine) => `Serves since ${since}, run by ${engine}.`,
+    serves: (since, engine, variant) =>
+      `Serves since ${since}, run by ${engine}${variant ? `, as its variant ${variant}, whose figures these are` : ""}.`,
     what: (architecture, count, kind) => `A ${architecture} network, trained on ${several(count, kind, `${kind}s`)}.`,
     slice: "labelled slice",
     phantom: "drawn phantom",

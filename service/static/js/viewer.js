@@ -106,7 +106,8 @@ export class Viewer {
       if (slice !== this._slice || slice.state !== "answered") return;
       const explanation = slice.explanations.get(name);
       this._map = { canvas: heatmap(explanation.grid), ...explanation };
-      this._sayOfAttention(`${text.explanation[explanation.method] ?? explanation.method}. ${text.explanationNote}`);
+      const more = explanation.warnings.filter((warning) => !slice.answer.warnings.includes(warning));
+      this._sayOfAttention([`${text.explanation[explanation.method] ?? explanation.method}.`, text.explanationNote, ...more].join(" "));
       this._viewport.draw();
     } catch (error) {
       if (error.name === "AbortError" || slice !== this._slice) return;

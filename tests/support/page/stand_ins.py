@@ -81,7 +81,8 @@ def answer_of(
         "prediction": prediction, "confidence": confidence, "all_predictions": dict(zip(names, shares, strict=True)),
         "decision": verdict and decision,
         "prediction_set": verdict and [name for name in names if name in held or is_unfamiliar],
-        "familiarity": familiarity, "model_version": 1, "request_id": f"{prediction} {verdict}", "warnings": [],
+        "familiarity": familiarity, "model_version": 1, "variant": "f32", "request_id": f"{prediction} {verdict}",
+        "warnings": [],
     }  # fmt: skip
 
 
