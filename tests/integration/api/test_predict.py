@@ -34,7 +34,7 @@ def test_the_answer_has_the_documented_fields(service: RunningService) -> None:
     body = answer.json()
     assert list(body) == [
         "prediction", "confidence", "all_predictions", "decision", "prediction_set", "familiarity", "model_version",
-        "request_id", "warnings",
+        "variant", "request_id", "warnings",
     ]  # fmt: skip
     assert list(body["all_predictions"]) == ["Normal cases", "Benign cases", "Malignant cases"]
     assert sum(body["all_predictions"].values()) == pytest.approx(1, abs=1e-5)
