@@ -19,7 +19,7 @@ class Model:
     """What a load gives."""
 
     def __init__(self, version: int) -> None:
-        self.version = version
+        self.version, self.variant = version, "f32"
 
 
 class Shelf:
