@@ -51,8 +51,11 @@ class LoadOptions:
 
     @property
     def fixed_precision(self) -> str | None:
-        """What OpenVINO must compute in; None where it chooses."""
-        return None if self.precision == "auto" else self.precision
+        """What OpenVINO must compute in; None where it chooses.
+
+        A variant is fixed to float32: what it leaves open was computed so when it was fitted and judged.
+        """
+        return None if self.precision == "auto" and self.variant is None else "f32"
 
     @property
     def in_flight(self) -> int:

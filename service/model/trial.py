@@ -121,11 +121,11 @@ class _Trial:
         return found(replace(self.options, precision="f32"))
 
     def _prove_variant(self, name: VariantName) -> Pace:
-        """Precision stays free: what was published is in it."""
         published, converted, size = self.source / variant_dir(name), self.folder / variant_dir(name), self._batch_size
         _conversion().convert_variant(published / VARIANT_MODEL_FILE, converted, size, self._shape)
         shutil.copy(published / GOLDEN_FILE, converted / GOLDEN_FILE)
-        arguments = (converted, self.options.threads, size, self._shape, None)
+        options = replace(self.options, variant=name)
+        arguments = (converted, options.threads, size, self._shape, options.fixed_precision)
         pace: Pace = _engine().prove(*arguments, **self._replay(name))
         return pace
 
