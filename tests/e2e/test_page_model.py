@@ -55,3 +55,16 @@ def test_a_version_that_measured_none_of_it_says_nothing(shown: RunningService, 
     expect(page.locator(".metrics small")).to_have_count(0)
     for title in ("What it could have learnt instead", "What does it refuse?"):
         expect(page.locator("#model-body")).not_to_contain_text(title)
+
+
+def test_a_variant_that_serves_shows_its_own_figures(shown: RunningService, visit: VisitOf) -> None:
+    """Its name stands beside the engine, and its figures in place of those of float32."""
+    page = visit(shown.url).page
+    info = httpx.get(f"{shown.url}/model-info").json()
+    published = info["manifest"]
+    own = {name: published[name] for name in ("metrics", "thresholds", "chest_gate", "familiarity", "warnings")}
+    own["metrics"] = {name: value for name, value in own["metrics"].items() if name != "stress"} | {"accuracy": 0.777}
+    informs(page, info | {"variant": "int8", "manifest": published | {"variants": {"int8": own}}})
+    page.goto(f"{shown.url}/#model")
+    expect(page.locator(".model-head")).to_contain_text("as its variant int8, whose figures these are")
+    expect(page.locator(".metrics > div").filter(has_text="Accuracy").first).to_contain_text("0.777")
