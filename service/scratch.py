@@ -64,7 +64,7 @@ def sweep() -> None:
 
 
 def room_to_convert(version_dir: Path) -> int:
-    """Bytes that conversions of a version, and of its variant, take at most, with a copy that was made to be checked."""
+    """Bytes that the conversions of a version take at most, with a copy of it that was made to be checked."""
     return 4 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
 
 
