@@ -27,7 +27,7 @@ def quantize(network: ov.Model, images: NDArray[np.uint8]) -> ov.Model:
     import rich  # noqa: PLC0415
 
     logging.setLoggerClass(logging.Logger)  # NNCF has every logger of the process be one of its own kind
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     rich.get_console().quiet = True  # on which NNCF draws its progress, and nobody else anything
     rows = np.unique(np.linspace(0, len(images) - 1, _MOST_SLICES).round().astype(np.int64))
     logger.info("Quantizing the network to int8, by what it says of %d slices: some minutes on few cores", len(rows))
