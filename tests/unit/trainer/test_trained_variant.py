@@ -47,10 +47,11 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Eight cases a class of two slices each, brighter from class to class, with both views."""
+    """Eight cases a class of two slices each, mostly brighter from class to class, with both views."""
     slices, groups = of_cases({label: [2] * 8 for label in range(3)})
     random = np.random.default_rng(4)
-    plain = random.integers(0, 120, (len(groups), 32, 32, 1)) + 40 * slices.labels[:, None, None, None]
+    brightness = 20 * slices.labels + random.normal(40, 15, len(groups))
+    plain = np.clip(random.integers(0, 120, (len(groups), 32, 32, 1)) + brightness[:, None, None, None], 0, 255)
     dataset = Dataset(
         **vars(slices),
         images=plain.astype(np.uint8),
