@@ -121,7 +121,9 @@ def _run(settings: TrainerSettings, args: argparse.Namespace) -> int:
         say(f"{settings.model_dir} already holds version {there}; nothing to do.")
         return 0
     settings = settings if "data" in args else preflight.without_empty_data(settings)
-    preflight.check_training(preflight.demo_settings(settings) if settings.data is None else settings)
+    as_used = preflight.demo_settings(settings) if settings.data is None else settings
+    preflight.check_training(as_used)
+    preflight.check_variants(as_used)
     preflight.check_signing_key(settings.signing_key)
     preflight.require_folder("model_repository", settings.model_dir)
     with _imports_of_tensorflow():

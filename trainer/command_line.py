@@ -116,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="publish also what is worse than the version in force")
     run.add_argument("--resume", action="store_true", help="go on where an equal run was cut off")
     named = ("on_label_conflict", *_REPOSITORY, "split", "validation_share")
-    _add_settings(run, *_READING, *_CASES, *named, *_FITTING, "signing_key")
+    _add_settings(run, *_READING, *_CASES, *named, *_FITTING, "variants", "signing_key")
 
     crossval = _add_verb(
         verbs, "crossval", "measure a configuration on new cases, over several seeds of the folds", _CROSSVAL_EXAMPLES

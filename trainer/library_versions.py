@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 # TensorFlow and OpenCV may be installed under another name
 _LIBRARIES = (
-    "keras", "numpy", "opencv-python-headless", "opencv-python", "scikit-learn", "simplejpeg", "tensorflow",
-    "tensorflow-cpu",
+    "keras", "nncf", "numpy", "opencv-python-headless", "opencv-python", "openvino", "scikit-learn", "simplejpeg",
+    "tensorflow", "tensorflow-cpu",
 )  # fmt: skip
 
 

@@ -24,6 +24,16 @@ class DemoHasNoSuchClasses(TrainerError):
         super().__init__("Other classes than the lung set need data: give a folder with one folder per class.")
 
 
+class NoQuantizer(TrainerError):
+    """NNCF is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The variant int8 needs NNCF, which is not installed: install the trainer's requirements, or give "
+            "--variants none."
+        )
+
+
 class CannotWriteInto(TrainerError):
     """Results could not be written where they are to go."""
 
@@ -66,6 +76,19 @@ def check_training(settings: TrainerSettings) -> None:
                 f"--learning fine-tuning, or with --network {' or '.join(FROM_SCRATCH)}",
             )
         require_folder("log_dir", settings.log_dir)
+
+
+def check_variants(settings: TrainerSettings) -> None:
+    """Whether those that are asked for can be made. Raises WrongArgument, or NoQuantizer where NNCF is missing."""
+    if settings.makes_int8:
+        if importlib.util.find_spec("nncf") is None:
+            raise NoQuantizer
+    elif settings.variants == "int8" and "variants" in settings.model_fields_set:
+        raise WrongArgument(
+            "variants",
+            "int8 is made of heads on frozen features that are judged on whole cases; expected it with a pretrained "
+            "network, --learning frozen and --split case",
+        )
 
 
 def check_case_table(table: Path | None) -> None:

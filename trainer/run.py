@@ -100,6 +100,7 @@ def _publish(trained: TrainedModel, settings: TrainerSettings, started: float, *
         settings.model_dir,
         trained.plots,
         trained.out_of_fold,
+        variants=trained.variants,
         signing_key=settings.signing_key,
     )
     return Outcome(version, trained.metrics, verdict, record.warnings, time.monotonic() - started)

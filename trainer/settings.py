@@ -19,6 +19,7 @@ BalanceName = Literal["undersample", "oversample", "class-weight", "batches", "n
 SplitName = Literal["case", "image"]
 OnLabelConflict = Literal["error", "drop"]
 AugmentationName = Literal["light", "strong", "none"]
+VariantsName = Literal["int8", "none"]
 CropName = Literal["body", "body-mask", "none"]
 
 FROM_SCRATCH = ("cnn", "tiny")
@@ -65,6 +66,10 @@ class TrainerSettings(BaseSettings):
     )
     head: HeadName = Field(
         default="auto", description="What is fitted on frozen features; auto: what does best on held-out cases."
+    )
+    variants: VariantsName = Field(
+        default="int8",
+        description="Beside float32, publish heads on frozen features for a network with 8 bits, too: int8, or none.",
     )
     unfrozen: float = Field(
         default=0.25, gt=0, le=1, description="Share of a network's layers, the last ones, that fine-tuning trains."
@@ -184,6 +189,11 @@ class TrainerSettings(BaseSettings):
     def is_frozen(self) -> bool:
         """Whether a head is fitted on features that stay as they are; else a network learns by gradient steps."""
         return self.network not in FROM_SCRATCH and self.learning == "frozen"
+
+    @property
+    def makes_int8(self) -> bool:
+        """Whether a version gets the variant int8: of heads on frozen features, judged on whole cases held out."""
+        return self.variants == "int8" and self.is_frozen and self.split == "case"
 
     @property
     def stops_early(self) -> bool:

@@ -1,13 +1,16 @@
 """A trained model with all that is said of it, before it is published."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import keras
+import openvino as ov
 from pydantic import JsonValue
 
 from shared.chest_ct import ChestGate
 from shared.decisions import DecisionRules
 from shared.familiarity import FamiliarityRules
+from shared.variant import Variant, VariantName
 from trainer.data.dataset import Dataset
 from trainer.evaluation.metrics import Metrics
 from trainer.evaluation.out_of_fold import OutOfFold
@@ -22,7 +25,7 @@ PHANTOM_WARNING = "Demo model: trained on synthetic phantoms; it has never seen 
 class TrainedModel:
     """model: uint8 [B, H, W, 1] → named outputs, probabilities float32 [B, classes] among them.
 
-    plots: PNG bytes by file name. out_of_fold: None where cases were not held apart.
+    plots: PNG bytes by file name. out_of_fold: None where cases were not held apart. variants: their models, likewise.
     """
 
     model: keras.Model
@@ -30,6 +33,7 @@ class TrainedModel:
     record: ModelRecord
     plots: dict[str, bytes]
     out_of_fold: OutOfFold | None = None
+    variants: Mapping[VariantName, ov.Model] = field(default_factory=dict)
 
 
 def make_record(
@@ -43,6 +47,7 @@ def make_record(
     gate: ChestGate,
     familiarity: FamiliarityRules,
     rules: DecisionRules | None = None,
+    variants: Mapping[VariantName, Variant] | None = None,
 ) -> ModelRecord:
     """What is known of a model but for the time its run took. training: in addition to what the settings say."""
     return ModelRecord(
@@ -55,15 +60,21 @@ def make_record(
         thresholds=rules,
         chest_gate=gate,
         familiarity=familiarity,
+        variants=dict(variants or {}),
         training={
             **training_record(settings),
             "weights_licence": weights_licence(settings.network, settings.weights),
             **training,
         },
-        warnings=(PHANTOM_WARNING, *warnings) if dataset.kind == "phantoms" else warnings,
+        warnings=warnings_of(dataset, warnings),
         seed=settings.seed,
         duration_s=0.0,
     )
+
+
+def warnings_of(dataset: Dataset, warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """What stands in every answer: the warnings, and where no patient was seen that."""
+    return (PHANTOM_WARNING, *warnings) if dataset.kind == "phantoms" else warnings
 
 
 def training_record(settings: TrainerSettings) -> dict[str, JsonValue]:

@@ -99,6 +99,13 @@ def paired_by_case(
     )
 
 
+def paired_shares(gain: NDArray[np.float64], groups: Groups, seed: int = 0) -> Difference:
+    """Mean of what a first model has more than a second one on each slice, float64 [n], with an interval by case."""
+    alike = np.zeros(len(gain), np.int64)
+    blocks = (np.ones((1, len(gain))), *draw_cases(alike, groups, seed=seed))
+    return _difference([weights @ gain / weights.sum(axis=1) for weights in blocks])
+
+
 def _difference(values: list[NDArray[np.float64]]) -> Difference:
     """From the plain value, then the blocks of draws."""
     return Difference(value=float(values[0][0]), interval=percentiles(np.concatenate(values[1:])))

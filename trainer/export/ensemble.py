@@ -31,11 +31,13 @@ def assemble(
     "probabilities" float32 [B, C] are the mean, over members, of softmax(logits / temperature). A network that several
     members share is computed once. distances: by the name of an output float32 [B], one a member: their mean.
     "attention" float32 [B, h, w, C] is there where all members' logits can be split into what each place adds:
-    the mean over places is the mean of the members' logits / temperature. Raises NoMembers.
+    the mean over places is the mean of the members' logits / temperature. Members on given features make a model of
+    float32 [B, D] instead. Raises NoMembers.
     """
     if not members:
         raise NoMembers
-    image = keras.Input(members[0].network.input_shape[1:], dtype="uint8", name=INPUT_NAME)
+    given = members[0].network.inputs[0]
+    image = keras.Input(given.shape[1:], dtype=given.dtype, name=INPUT_NAME)
     networks = {id(member.network): _with_places(members, member.network) for member in members}
     features, places = {}, []
     for key, network in networks.items():

@@ -17,6 +17,7 @@ import tensorflow as tf
 _layers, _ops = keras.layers, keras.ops
 
 _VALID_STRIDE = 16  # of the one network whose convolutions lose their margin: its map is smaller than the slice
+_AXES = 4  # of a batch of slices
 _SILENT = 1e-6  # a standard deviation of nothing
 
 
@@ -53,6 +54,8 @@ def attention(network: keras.Model, head: Affine) -> Any:
     The grid covers the network's whole input. What belongs to no place, such as a bias, is spread evenly. Raises
     NotSeparable.
     """
+    if len(network.input_shape) != _AXES:
+        raise NotSeparable("what has no places")
     walk = _WayBack(network)
     walk.follow(network.outputs[0], head.slopes)
     rows, columns = (min(grid.shape[axis] for grid in walk.grids) for axis in (1, 2))

@@ -10,6 +10,7 @@ from typing import Any
 from shared.chest_ct import ChestGate
 from shared.decisions import DecisionRules, OperatingPoint
 from shared.familiarity import FamiliarityRules
+from shared.variant import Variant, VariantName
 from trainer.evaluation.intervals import wilson
 
 _BY_SLICE = (
@@ -27,6 +28,7 @@ _OF_ALL = (
     ("brier", "Brier score (0 best, 2 worst)"),
     ("ece", "Expected calibration error"),
 )
+_OF_VARIANTS = (("balanced_accuracy", "Balanced accuracy"), ("accuracy", "Accuracy"))
 _OF_TARGET = (
     ("auc", "AUC"),
     ("sensitivity_at_specificity_90", "Sensitivity at 90 % specificity"),
@@ -196,6 +198,38 @@ def refusals(gate: ChestGate | None) -> str:
         f"## Refusals\n\nPictures that do not look like a chest CT slice are {looks}{far}. Of the training slices, "
         f"{figures['refused_by_image_limits']:.1%} would be refused by looks.{shown}\n"
     )
+
+
+def variants(record: Mapping[VariantName, Variant], reference: _Said, point: str | None) -> str:
+    """Each variant beside the SavedModel, and whether it may serve. point: the operating point of the SavedModel."""
+    return "\n".join(_variant(name, one, reference, point) for name, one in record.items())
+
+
+def _variant(name: VariantName, variant: Variant, reference: _Said, point: str | None) -> str:
+    figures: _Said = variant.metrics
+    said: _Said = variant.comparison
+    rows = [
+        (label, *(share(one[field], one["intervals"][field]) for one in (reference, figures)), _gain(said[field]))
+        for field, label in _OF_VARIANTS
+    ]
+    sensitivities = (one["stress"]["as_it_is"]["sensitivity"] for one in (reference, figures))
+    of_target = (share(one["by_slice"]["value"], one["by_slice"]["interval"]) if one else "-" for one in sensitivities)
+    rows.append((f"Sensitivity at `{point}`", *of_target, _gain(said["sensitivity"])))
+    errors = (share(one["ece"], one["intervals"]["ece"]) for one in (reference, figures))
+    rows.append(("Expected calibration error", *errors, f"{said['ece']:+.3f}"))
+    return (
+        f"## Variant `{name}`\n\nThe same network with 8 bits, whose heads, thresholds and limits were fitted and "
+        f"judged on its own features. By slice, with intervals by case; differences are paired by case.\n\n"
+        f"{table(f'| | float32 (95 %) | {name} (95 %) | Difference (95 %) |', rows)}\n\n"
+        f"The chest gate says the same of {said['chest_gate_agreement']:.1%} of the slices, familiarity of "
+        f"{said['familiarity_agreement']:.1%}. {said['reason']} All other figures of this card are those of float32; "
+        f"those of `{name}` are in `manifest.json`.\n"
+    )
+
+
+def _gain(difference: _Said) -> str:
+    lower, upper = difference["interval"]
+    return f"{difference['value']:+.3f} ({lower:+.3f} to {upper:+.3f})"
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> str:

@@ -12,6 +12,7 @@ from trainer.publishing.card_figures import (
     refusals,
     results,
     table,
+    variants,
 )
 from trainer.publishing.model_record import ModelRecord
 
@@ -40,6 +41,7 @@ def model_card(record: ModelRecord) -> str:
         decisions(record.thresholds, said["split"].get("n_groups", {})),
         familiarity(record.familiarity),
         refusals(record.chest_gate),
+        variants(record.variants, said["metrics"], record.thresholds and record.thresholds.operating_point),
         _technical(record),
         _licence(said["training"].get("weights_licence")),
     ]

@@ -7,6 +7,7 @@ from shared.classes import ClassSet
 from shared.decisions import DecisionRules
 from shared.familiarity import FamiliarityRules
 from shared.imaging import PreprocessingSpec
+from shared.variant import Variant, VariantName
 
 
 class ModelRecord(BaseModel, frozen=True):
@@ -21,6 +22,7 @@ class ModelRecord(BaseModel, frozen=True):
     thresholds: DecisionRules | None = None
     chest_gate: ChestGate | None = None
     familiarity: FamiliarityRules | None = None
+    variants: dict[VariantName, Variant] = {}
     training: dict[str, JsonValue] = {}
     warnings: tuple[str, ...] = ()
     seed: int

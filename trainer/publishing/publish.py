@@ -9,10 +9,12 @@ import errno
 import json
 import logging
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
+import openvino as ov
 import tensorflow as tf
 
 from shared.artifact import (
@@ -24,12 +26,15 @@ from shared.artifact import (
     FileDigest,
     Manifest,
     digest_files,
+    variant_dir,
 )
 from shared.golden import GoldenMismatch, write_golden
 from shared.signing import sign_version
+from shared.variant import VariantName
 from shared.versions import published_versions
 from trainer.errors import TrainerError
 from trainer.evaluation.out_of_fold import OUT_OF_FOLD_FILE, OutOfFold
+from trainer.export.openvino_ir import export_ir, load_and_predict_ir, make_variant_golden
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.library_versions import library_versions
 from trainer.publishing.fsync import fsync_file, fsync_tree
@@ -45,7 +50,7 @@ wrong weight, class order or scaling differs by far more.
 """
 
 _EXPORT_TOLERANCE = 1e-3
-"""What the exported model may differ from the trained one here, where both run in TensorFlow."""
+"""What an exported model may differ from the trained one here, where both run in the same library."""
 
 _NUMBER_IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 _SYSTEM_SAYS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -66,14 +71,15 @@ def publish(
     plots: dict[str, bytes] | None = None,
     out_of_fold: OutOfFold | None = None,
     *,
+    variants: Mapping[VariantName, ov.Model] | None = None,
     signing_key: Path | None = None,
 ) -> int:
     """Write the next version of model_dir (made if missing) and return its number.
 
     model: uint8 [B, H, W, 1] → float32 [B, classes]. plots: PNG bytes by file name. out_of_fold: what later versions
-    are compared with. signing_key: PEM file of a private key, see shared/signing.py. Raises PublishingFailed where
-    the disk is full or not writable, where the key cannot be used, or where the SavedModel, read back, answers
-    otherwise than the model.
+    are compared with. variants: models of those that the record names, image → named outputs. signing_key: PEM file
+    of a private key, see shared/signing.py. Raises PublishingFailed where the disk is full or not writable, where the
+    key cannot be used, or where the SavedModel or a variant, read back, answers otherwise than the model.
     """
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
@@ -81,6 +87,8 @@ def publish(
             logger.info("Removed %d unfinished version(s) that a killed run had left", removed)
         with staging_folder(model_dir) as folder:
             _write_content(model, record, folder, plots or {})
+            for name, variant in (variants or {}).items():
+                _write_variant(variant, record, folder / variant_dir(name))
             if out_of_fold is not None:
                 (folder / OUT_OF_FOLD_FILE).write_text(out_of_fold.model_dump_json() + "\n", "utf-8")
             return _rename_to_next(folder, record, model_dir, signing_key)
@@ -104,6 +112,15 @@ def _write_content(model: keras.Model, record: ModelRecord, folder: Path, plots:
         (folder / FIGURES_DIR).mkdir()
     for name, content in plots.items():
         (folder / FIGURES_DIR / name).write_bytes(content)
+
+
+def _write_variant(model: ov.Model, record: ModelRecord, folder: Path) -> None:
+    """Its model and golden slices. Raises GoldenMismatch where what was written does not answer as the model does."""
+    folder.mkdir(parents=True)
+    export_ir(model, folder)
+    golden = make_variant_golden(model, record.preprocessing)
+    golden.compare(load_and_predict_ir(folder, golden.images), _EXPORT_TOLERANCE)
+    write_golden(folder / GOLDEN_FILE, golden)
 
 
 def _rename_to_next(folder: Path, record: ModelRecord, model_dir: Path, signing_key: Path | None) -> int:

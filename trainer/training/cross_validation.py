@@ -38,8 +38,10 @@ def cross_validate(
     learner: Learner,
     settings: TrainerSettings,
     work: WorkFolder | None = None,
+    *,
+    kept_as: str = "fold",
 ) -> CrossValidated:
-    """Fit a member to all cases but those of each fold, or take up those that the work folder has.
+    """Fit a member to all cases but those of each fold, or take up those that the work folder has under this name.
 
     What stops early does so by a fifth of the training cases: the fold that is held out decides about nothing. Equal
     arguments give equal results, resumed or not.
@@ -49,7 +51,7 @@ def cross_validate(
     members = []
     for fold in range(len(folds)):
         started, held_out = time.monotonic(), folds.split(fold).validation
-        name = f"fold-{fold}.npz"
+        name = f"{kept_as}-{fold}.npz"
         member = None if work is None else work.load(name, learner.load)
         if member is None:
             training, to_stop = folds.split(fold).training, None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from trainer.data.balance import Indices
@@ -15,13 +16,10 @@ from trainer.data.cases import Groups
 from trainer.data.dataset import AS_IS, Dataset
 from trainer.data.views import ACQUIRED
 from trainer.networks.heads import Features, fit_head
-from trainer.networks.pretrained import build_backbone
-from trainer.progress import with_progress
-from trainer.settings import HeadName, TrainerSettings
+from trainer.networks.openvino_network import compute_features
+from trainer.settings import HeadName
 from trainer.training.head_choice import choose_head
 from trainer.training.members import Member
-
-_BATCH = 8
 
 
 def feature_extractor(backbone: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
@@ -38,56 +36,57 @@ def feature_extractor(backbone: keras.Model) -> tuple[keras.Model, tuple[int, ..
     return model, tuple(block.shape[1] for block in pooled)
 
 
-def extract(extractor: keras.Model, images: NDArray[np.uint8], what: str = AS_IS) -> Features:
-    """float32 [n, D] for uint8 [n, H, W, 1], in the order of the images, showing progress."""
-    features = np.empty((len(images), extractor.output_shape[-1]), np.float32)
-    for row in with_progress(range(len(images)), len(images), "Features" if what == AS_IS else f"Features, {what}"):
-        if row % _BATCH == 0:
-            features[row : row + _BATCH] = extractor.predict_on_batch(images[row : row + _BATCH])
-    return features
-
-
 class FrozenFeatures:
-    """Extracts the features of all slices when made; every fit after that takes seconds."""
+    """Heads on given features of all slices and views; every fit takes seconds."""
 
     def __init__(
         self,
         dataset: Dataset,
         groups: Groups,
-        settings: TrainerSettings,
-        features: Mapping[str, Features] | None = None,
+        *,
+        head: HeadName,
+        network: keras.Model,
+        blocks: tuple[int, ...],
+        features: Mapping[str, Features],
     ) -> None:
         """groups: give every slice one of its own where held-out slices may be of seen cases (a split by image).
 
-        features: those that an equal one extracted from the same slices, and from each view. Raises WeightsError where
-        the network's weights are not to be had.
+        network: slices → features, in blocks of these widths. features: what it says of the slices and of each view.
         """
-        backbone = build_backbone(settings.network, settings.preprocessing, settings.weights)
-        self._network, self._blocks = feature_extractor(backbone)
-        self._seen = dataset.seen
-        if features is None or set(features) != set(self._seen):
-            features = {name: extract(self._network, images, name) for name, images in self._seen.items()}
-        self._features = features
+        self.network, self._blocks, self._features = network, blocks, features
+        self._dataset, self._groups, self._head = dataset, groups, head
         self._known = {(name, row): one for name, of_view in features.items() for row, one in enumerate(of_view)}
-        self._labels, self._groups = dataset.labels, groups
-        self._classes = len(dataset.classes.names)
-        self._head: HeadName = settings.head
+
+    def on(self, features: Mapping[str, Features]) -> "FrozenFeatures":
+        """The same on what another network says of the same slices and views, in as many numbers.
+
+        Members' networks are the identity, features → features: the other one is no Keras model.
+        """
+        given = keras.Input((sum(self._blocks),), name="features")
+        stand_in = keras.Model([given], keras.layers.Identity()(given), name="features")
+        return FrozenFeatures(
+            self._dataset, self._groups, head=self._head, network=stand_in, blocks=self._blocks, features=features
+        )
 
     def fit(self, training: Indices, validation: Indices | None, seed: int) -> Member:  # noqa: ARG002
         """Fit a head to the training rows, which also decide for one. Nothing is random or stopped early."""
-        features, labels, groups = self._features[AS_IS][training], self._labels[training], self._groups[training]
+        labels, groups = self._dataset.labels[training], self._groups[training]
+        features = self._features[AS_IS][training]
         views = [of_view[training] for name, of_view in self._features.items() if name == ACQUIRED]
-        blocks, classes, name = self._blocks, self._classes, self._head
+        blocks, classes, name = self._blocks, len(self._dataset.classes.names), self._head
         if name == "auto":
             name = choose_head(features, labels, groups, blocks=blocks, classes=classes, views=views)
         head = fit_head(name, features, labels, groups, blocks=blocks, classes=classes, views=views)
-        return Member(self._network, head, self._seen, self._known, shares_network=True)
-
-    def save_features(self, file: Path) -> None:
-        """Write the features to an .npz file, so that a run that was killed need not extract them again."""
-        with file.open("wb") as opened:
-            np.savez(opened, **dict(self._features))  # type: ignore[arg-type] # its names are no options
+        return Member(self.network, head, self._dataset.seen, self._known, shares_network=True)
 
     def load(self, file: Path) -> Member:
         """A member that save() wrote. Raises OSError or ValueError where the file is no such member."""
-        return Member.load(file, self._network, self._seen, known=self._known, shares_network=True)
+        return Member.load(file, self.network, self._dataset.seen, known=self._known, shares_network=True)
+
+
+def extract(network: ov.Model, seen: Mapping[str, NDArray[np.uint8]], label: str = "Features") -> dict[str, Features]:
+    """Features float32 [n, D] of slices uint8 [n, H, W, 1] as they are, and of each view of them, showing progress."""
+    return {
+        name: compute_features(network, images, label if name == AS_IS else f"{label}, {name}")
+        for name, images in seen.items()
+    }

@@ -40,6 +40,8 @@ REFUSED: list[tuple[list[str], int, str]] = [
     (["evaluate", "--data", "{data}"], 1, "holds no valid version"),
     (["synthesize", "--out", "{file}"], 2, "out: {file} is no folder"),
     (["run", "--classes", "A,B", "--target", "C"], 2, "trainer: error: target class 'C' is not one of"),
+    (["run", "--variants", "int8"], 2, "variants (LUNGCT_VARIANTS): int8 is made of heads on frozen features"),
+    (["run", "--data", "{data}", "--variants", "int8", "--split", "image"], 2, "expected it with a pretrained network"),
     (["run", "--network", "resnet"], 2, "network (LUNGCT_NETWORK): expected one of cnn"),
 ]
 

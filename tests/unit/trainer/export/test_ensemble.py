@@ -16,7 +16,8 @@ from trainer.evaluation.calibration import softmax
 from trainer.export.ensemble import NoMembers, assemble
 from trainer.export.saved_model import export, load_and_predict, make_golden
 from trainer.networks.heads import fit_head
-from trainer.training.frozen_features import extract, feature_extractor
+from trainer.networks.openvino_network import compute_features, to_openvino
+from trainer.training.frozen_features import feature_extractor
 from trainer.training.members import Member
 
 SPEC = PreprocessingSpec(height=32, width=32)
@@ -37,7 +38,7 @@ def members(request: pytest.FixtureRequest, images: np.ndarray) -> list[Member]:
     scaled = keras.layers.Rescaling(1 / 255)(image)
     backbone = keras.Model(image, keras.layers.Conv2D(16, 3, activation="relu")(scaled))
     network, blocks = feature_extractor(backbone)
-    features, rows = extract(network, images), np.arange(24)
+    features, rows = compute_features(to_openvino(network), images, "Features"), np.arange(24)
     return [
         Member(
             network,

@@ -13,10 +13,11 @@ from trainer.data.dataset import AS_IS
 from trainer.export.ensemble import assemble
 from trainer.export.saved_model import export
 from trainer.networks.heads import FittedHeadName, LinearMap, fit_head
+from trainer.networks.openvino_network import compute_features, to_openvino
 from trainer.networks.registry import build_network
 from trainer.training.fine_tuning import attended
 from trainer.training.from_scratch import taken_apart
-from trainer.training.frozen_features import extract, feature_extractor
+from trainer.training.frozen_features import feature_extractor
 from trainer.training.members import Member
 
 SIDE = 96
@@ -56,7 +57,8 @@ def tuned(images: np.ndarray) -> Member:
 def frozen(images: np.ndarray, kind: FittedHeadName = "lda") -> Member:
     keras.utils.set_random_seed(2)
     (network, blocks), rows = feature_extractor(convolutions()), np.arange(11)
-    head = fit_head(kind, extract(network, images)[rows], rows % 3, rows, blocks=blocks, classes=3)
+    features = compute_features(to_openvino(network), images, "Features")
+    head = fit_head(kind, features[rows], rows % 3, rows, blocks=blocks, classes=3)
     return Member(network, head, {AS_IS: images})
 
 

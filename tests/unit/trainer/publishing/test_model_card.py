@@ -10,13 +10,16 @@ from shared.chest_ct import ChestGate
 from shared.classes import LUNG_CT_CLASSES
 from shared.familiarity import FamiliarityRules, KnownCases
 from shared.imaging import PreprocessingSpec
+from shared.variant import Variant
 from tests.support.decision_rules import rules
 from tests.support.inputs.labelled import answers
+from trainer.evaluation.comparison import Difference
 from trainer.evaluation.intervals import wilson
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.operating_points import choose_rules
 from trainer.evaluation.shortcuts import Shortcut
 from trainer.evaluation.stress import Stress, stress
+from trainer.evaluation.variant_comparison import VariantComparison
 from trainer.publishing.model_card import model_card
 from trainer.publishing.model_record import ModelRecord
 
@@ -186,3 +189,30 @@ def test_the_card_of_phantoms_calls_them_phantoms() -> None:
     card = model_card(record(dataset={"kind": "phantoms", "n": 3, "counts": {}}))
     assert "3 synthetic phantoms" in card
     assert "labelled slices" not in card
+
+
+def test_a_variant_stands_beside_float32(of_cases: ModelRecord) -> None:
+    """Figures of both with their intervals, the paired differences, and whether it may serve."""
+    alike = Difference(value=-0.002, interval=(-0.01, 0.006))
+    comparison = VariantComparison(
+        n=34, n_cases=17, balanced_accuracy=alike, accuracy=alike, sensitivity=alike, specificity=alike, ece=0.004,
+        chest_gate_agreement=1.0, familiarity_agreement=0.98,
+    )  # fmt: skip
+    variant = Variant(
+        may_serve=False,
+        comparison={**comparison.model_dump(mode="json"), "reason": comparison.reason},
+        metrics=of_cases.metrics,
+        thresholds=of_cases.thresholds,
+        chest_gate=None,
+        familiarity=None,
+        golden_tolerance=0.05,
+    )
+    card = model_card(of_cases.model_copy(update={"variants": {"int8": variant}}))
+    assert "## Variant `int8`" in card
+    assert "| | float32 (95 %) | int8 (95 %) | Difference (95 %) |" in card
+    assert re.search(
+        r"\| Accuracy \| [01]\.\d+ \([^)]*\) \| [01]\.\d+ \([^)]*\) \| -0\.002 \(-0\.010 to \+0\.006\) \|", card
+    )
+    assert re.search(r"\| Sensitivity at `high_sensitivity` \| [^|]*\) \| [^|]*\) \| -0\.002", card)
+    assert "It may not serve: familiarity agrees on 98.0% of the slices" in card
+    assert "Variant" not in model_card(of_cases)
