@@ -38,7 +38,7 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     )
     splits = [folds.split(fold) for fold in range(len(folds))]
     of_training, familiarity = fit_familiarity(dataset, groups, result.members, splits)
-    of_chest, gate = fit_gate(dataset, result.members, splits, familiarity.texture_unit)
+    of_chest, gate = fit_gate(dataset, result.members, splits)
     distances = {DISTANCE_NAME: of_chest, FAMILIARITY_NAME: of_training}
     shortcuts = find_shortcuts(dataset, folds.cases, settings.seed)
     rules = choose_rules(
