@@ -102,18 +102,12 @@ class ChestGate(BaseModel):
     """Those of slices in a narrow window (shared.body.Body.is_narrow); None where they are the same."""
     max_distance: float | None = Field(default=None, gt=0)
     """Largest chest_distance of a chest slice; None where the model has no such output, or has seen no patient."""
-    max_familiarity_distance: float | None = Field(default=None, gt=0)
-    """Largest familiarity_distance of a chest slice in a window that is not narrow, as the training slices' are; that
-    of drawings which look like a chest is larger. None where it decides nothing."""
     figures: dict[str, JsonValue] = {}
     """How many unseen training slices these limits refuse, and the like; for people."""
 
-    def is_too_far(self, chest_distance: float, familiarity_distance: float | None, *, is_narrow: bool) -> bool:
-        """By the model's outputs; one that is no number is too far."""
-        asked = [(chest_distance, self.max_distance)]
-        if not is_narrow and familiarity_distance is not None:
-            asked.append((familiarity_distance, self.max_familiarity_distance))
-        return any(limit is not None and not distance <= limit for distance, limit in asked)
+    def is_too_far(self, chest_distance: float) -> bool:
+        """By the model's output; one that is no number is too far."""
+        return self.max_distance is not None and not chest_distance <= self.max_distance
 
     def limits_in(self, *, is_narrow: bool) -> ImageLimits | None:
         """What a slice in such a window must keep to; None where its looks decide nothing."""

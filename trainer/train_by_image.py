@@ -36,7 +36,7 @@ def train_by_image(dataset: Dataset, settings: TrainerSettings) -> TrainedModel:
     metrics = evaluate(dataset.labels[split.validation], probabilities, dataset.classes, settings.seed)
     title = f"{settings.model_name}, network {settings.network}"
     of_training, familiarity = fit_familiarity(dataset, np.arange(len(dataset)), [member], [split])
-    of_chest, gate = fit_gate(dataset, [member], [split], familiarity.texture_unit)
+    of_chest, gate = fit_gate(dataset, [member], [split])
     distances = {DISTANCE_NAME: of_chest, FAMILIARITY_NAME: of_training}
     model = assemble([member], 1.0, name=settings.network if history else "ensemble", distances=distances)
     training: dict[str, JsonValue] = {"parameters": parameters or model.count_params()}

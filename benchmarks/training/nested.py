@@ -113,7 +113,7 @@ def _as_published(
     calibrated = cross_fit(logits, part.labels, inside.fold_of)
     views = (softmax(viewed / np.asarray(calibrated.of_folds)[inside.fold_of, np.newaxis]),)
     rules = choose_rules(part.labels, calibrated.probabilities, groups, inside.fold_of, dataset.classes, views=views)
-    fitted, gate = fit_gate(part, members, splits, 1.0)
+    fitted, gate = fit_gate(part, members, splits)
     distances = [distance.of(member.features_of(held_out)) for member, distance in zip(members, fitted, strict=True)]
     is_too_far = np.mean(distances, axis=0) > (gate.max_distance or np.inf)
     return rules, np.stack([softmax(one, calibrated.temperature) for one in answers]), is_too_far

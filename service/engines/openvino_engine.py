@@ -18,10 +18,12 @@ from shared.artifact import ATTENTION_NAME, INPUT_NAME
 
 _VERSION = openvino.get_version().split("-")[0]
 
-_TIMED_RUNS = 2
+_TIMED_S, _TIMED_RUNS = 0.3, 10
+"""A form is timed until so many seconds have passed, or so many runs: a slow network needs one."""
 
-_WORTH_IT = 0.97
-"""Full batches are computed where a slice of one takes at most this share of the time of a slice by itself."""
+_WORTH_IT, _WORTH_WAITING, _LONG_S = 0.95, 0.9, 0.5
+"""Full batches are computed where a slice of one takes at most this share of the time of a slice by itself; the second
+share where a batch takes longer than so many seconds, which all of its callers wait for."""
 
 
 class OpenVINOEngine:
@@ -115,7 +117,8 @@ def prove(
     one_s = full_s = forms.one().proven_s(images, check)
     if batch_size > 1:
         full_s = forms.full(batch_size).proven_s(images, check)
-        if full_s > _WORTH_IT * batch_size * one_s:
+        worth = _WORTH_IT if full_s < _LONG_S else _WORTH_WAITING
+        if full_s > worth * batch_size * one_s:
             return Pace(alone_s, one_s, one_s)
     return Pace(alone_s, one_s, full_s, batch_size)
 
@@ -176,9 +179,9 @@ class _Form:
     def round_s(self, images: NDArray[np.uint8]) -> float:
         """Seconds for as many batches of images uint8 [n, H, W, 1] as are computed at a time; the best of a few."""
         batch = np.resize(images, self._shape)
+        times: list[float] = []
         with ThreadPoolExecutor(self._workers, "timing") as pool:
-            times = []
-            for _ in range(_TIMED_RUNS):
+            while sum(times) < _TIMED_S and len(times) < _TIMED_RUNS:
                 started = time.perf_counter()
                 list(pool.map(self.infer, [batch] * self._workers))
                 times.append(time.perf_counter() - started)

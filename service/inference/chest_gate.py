@@ -119,12 +119,11 @@ class Gate:
         """What the network's outputs say of the slice that is this row of them: its answer, or why it has none."""
         doubts, acquisition, familiarity = slice_.doubts or (), slice_.acquisition, None
         texture = float(outputs[FAMILIARITY_NAME][row]) if FAMILIARITY_NAME in outputs else None
-        if slice_.doubts is not None and DISTANCE_NAME in outputs:
-            is_narrow = acquisition is not None and acquisition.is_narrow
-            if limits.is_too_far(float(outputs[DISTANCE_NAME][row]), texture, is_narrow=is_narrow):
-                doubts = (*doubts, "distance")
-                if self._is_refused(("distance",)):
-                    return NotAChestCT(doubts)  # not raised: its traceback would hold the batch
+        is_asked = slice_.doubts is not None and DISTANCE_NAME in outputs
+        if is_asked and limits.is_too_far(float(outputs[DISTANCE_NAME][row])):
+            doubts = (*doubts, "distance")
+            if self._is_refused(("distance",)):
+                return NotAChestCT(doubts)  # not raised: its traceback would hold the batch
         if known and acquisition:
             familiarity = known.judge(acquisition, texture)
             if not familiarity.is_familiar:

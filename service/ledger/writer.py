@@ -193,7 +193,8 @@ class Ledger:
         """What waits, or after a while nothing; some of what nobody waits for is gathered first."""
         taken: list[_Entry | None] = [*self._owed]
         self._owed.clear()
-        patience_s = max(0.001, min(_IDLE_S, self._file.seconds_to_sync()))
+        # what is not open yet is opened at once: nobody is answered before
+        patience_s = max(0.001, min(_IDLE_S, self._file.seconds_to_sync()) if self._file.is_open else 0)
         with suppress(Empty):
             taken.append(self._queue.get(timeout=patience_s))
             if self.policy == "open" and not self._is_ending:

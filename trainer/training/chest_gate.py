@@ -17,19 +17,16 @@ logger = logging.getLogger(__name__)
 
 _TOLERATED = 0.01  # of the training slices: where image limits refuse more, they mean nothing for such slices
 _QUANTILE = 0.99
-_MOSTLY = 0.5  # of the slices
-_ROOM_FOR_SCANNERS = 1.45  # above what training slices reach: other scanners differ more in texture than in shape
 _ROOM = 1.3  # above that quantile: slices of other scanners lie further off, most of all in narrow windows
 
 
 def fit_gate(
-    dataset: Dataset, members: Sequence[Member], splits: Sequence[Split], texture_unit: float
+    dataset: Dataset, members: Sequence[Member], splits: Sequence[Split]
 ) -> tuple[tuple[FeatureDistance, ...], ChestGate]:
     """Fit a distance to each member's training slices, and choose limits by those that were held out of it.
 
     Both as they are and as other hospitals might show them, so that a window or a frame makes nothing a stranger.
-    texture_unit: what hardly any slice that was held out exceeds in familiarity_distance. Returns the distances,
-    one a member, to be built into the model, and what the manifest says of them.
+    Returns the distances, one a member, to be built into the model, and what the manifest says of them.
     Phantoms set no limit to the distance: a model that has never seen a patient cannot tell what a chest looks like.
     """
     shown = [name for name in (AS_IS, SHOWN) if name in dataset.seen]
@@ -54,13 +51,10 @@ def fit_gate(
             100 * doubted,
         )
     as_is = every[AS_IS]
-    # in narrow windows training slices say nothing of how far slices in others lie
-    is_wide = dataset.kind != "phantoms" and np.mean([how.is_narrow for how in dataset.acquisitions]) < _MOSTLY
     gate = ChestGate(
         image_limits=ANY_FIELD if is_tolerated else None,
         narrow_limits=NARROW if is_tolerated else None,
         max_distance=None if dataset.kind == "phantoms" else limit,
-        max_familiarity_distance=texture_unit * _ROOM_FOR_SCANNERS if is_wide else None,
         figures={
             "refused_by_image_limits": doubted,
             "refused_unseen_by_distance": float((as_is > limit).mean()),

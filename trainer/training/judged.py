@@ -75,7 +75,7 @@ def fit_and_judge(
     )
     splits = [folds.split(fold) for fold in range(len(folds))]
     of_training, familiarity = fit_familiarity(dataset, groups, result.members, splits)
-    of_chest, gate = fit_gate(dataset, result.members, splits, familiarity.texture_unit)
+    of_chest, gate = fit_gate(dataset, result.members, splits)
     views = tuple(result.viewed.values())
     rules = choose_rules(
         dataset.labels, probabilities, groups, folds.fold_of, dataset.classes, views=views, seed=settings.seed
@@ -137,10 +137,7 @@ def _limits(
     (of_chest, gate), (of_training, familiarity) = chest, training
     far, texture = (_held_out(len(dataset), result, splits, distances) for distances in (of_chest, of_training))
     every = zip(far.tolist(), texture.tolist(), dataset.acquisitions, strict=True)
-    said = [
-        (gate.is_too_far(off, grain, is_narrow=how.is_narrow), familiarity.judge(how, grain).is_familiar)
-        for off, grain, how in every
-    ]
+    said = [(gate.is_too_far(off), familiarity.judge(how, grain).is_familiar) for off, grain, how in every]
     is_refused, is_familiar = np.array(said, np.bool_).T
     return is_refused, is_familiar
 

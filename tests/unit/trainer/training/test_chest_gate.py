@@ -15,7 +15,7 @@ from trainer.training.chest_gate import fit_gate
 
 def _fit(kind: DatasetKind = "slices", **changes: object) -> tuple[tuple[FeatureDistance, ...], ChestGate]:
     dataset, _, members, splits = fitted_members(kind)
-    return fit_gate(replace(dataset, **changes), members, splits, 1.0)  # type: ignore[arg-type]
+    return fit_gate(replace(dataset, **changes), members, splits)  # type: ignore[arg-type]
 
 
 def test_unseen_slices_are_hardly_ever_refused_and_others_are() -> None:
@@ -76,10 +76,10 @@ def test_training_slices_that_look_like_nothing_leave_no_limits() -> None:
 def test_members_look_at_their_own_slices_only() -> None:
     """A slice that is held out moves no distance: only the limit and its figures."""
     dataset, _, members, splits = fitted_members()
-    first = fit_gate(dataset, members[:1], splits[:1], 1.0)[0][0]
+    first = fit_gate(dataset, members[:1], splits[:1])[0][0]
     given = {name: of_view.copy() for name, of_view in members[0].given.items()}
     for of_view in given.values():
         of_view[splits[0].validation] += 50
-    moved = fit_gate(dataset, [replace(members[0], given=given)], splits[:1], 1.0)[0][0]
+    moved = fit_gate(dataset, [replace(members[0], given=given)], splits[:1])[0][0]
     np.testing.assert_array_equal(first.whitening, moved.whitening)
     assert set(given) == {AS_IS, SHOWN}
