@@ -168,7 +168,8 @@ def test_what_is_no_quantized_network_is_made_again(
 ) -> None:
     """A damaged file costs time, and nothing else."""
     work = WorkFolder(tmp_path, "a" * 64, is_resumed=True)
-    work.keep("int8.npz", lambda file: file.write_bytes(b"no archive") and None)
+    work.path.mkdir()
+    (work.path / "int8.npz").write_bytes(b"no archive")
     made = quantize_features(trained.learner.network, trained.dataset.seen, work)
     assert "cannot be read and is made again" in caplog.text
     assert set(made.features) == set(trained.dataset.seen)
