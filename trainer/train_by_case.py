@@ -29,9 +29,8 @@ def train_by_case(dataset: Dataset, folds: Folds, settings: TrainerSettings, wor
     judged = fit_and_judge(dataset, folds, learner, settings, shortcuts=shortcuts, work=work)
     variants: dict[VariantName, TrainedVariant] = {}
     if settings.makes_int8 and isinstance(learner, FrozenFeatures):
-        variants["int8"] = train_int8(
-            dataset, folds, learner, settings, shortcuts=shortcuts, work=work, reference=judged
-        )
+        int8 = train_int8(dataset, folds, learner, settings, shortcuts=shortcuts, work=work, reference=judged)
+        variants |= {"int8": int8} if int8 else {}
     model = assemble(judged.members, judged.temperature, distances=judged.distances)
     epochs: dict[str, JsonValue] = {"epochs": settings.epochs} if settings.network in FROM_SCRATCH else {}
     record = make_record(

@@ -47,13 +47,16 @@ def train_int8(
     shortcuts: Sequence[Shortcut],
     work: WorkFolder,
     reference: Judged,
-) -> TrainedVariant:
+) -> TrainedVariant | None:
     """Quantize the network, ask it about all slices and views, and fit and judge once more.
 
     learner, reference: what was fitted on the features in float32, and its worth, which decides whether the variant
-    may serve.
+    may serve. None where the quantized network cannot tell slices apart, as may be with weights that nobody trained.
     """
     quantized = quantize_features(learner.network, dataset.seen, work)
+    if not quantized.tells_slices_apart:
+        logger.warning("Variant int8: left out, for the quantized network says the same of every slice")
+        return None
     logger.info("Variant int8: fitted and judged once more, on what the quantized network says")
     judged = fit_and_judge(
         dataset,

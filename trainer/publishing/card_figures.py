@@ -200,12 +200,12 @@ def refusals(gate: ChestGate | None) -> str:
     )
 
 
-def variants(record: Mapping[VariantName, Variant], reference: _Said, point: str | None) -> str:
-    """Each variant beside the SavedModel, and whether it may serve. point: the operating point of the SavedModel."""
-    return "\n".join(_variant(name, one, reference, point) for name, one in record.items())
+def variants(record: Mapping[VariantName, Variant], reference: _Said) -> str:
+    """Each variant beside the SavedModel, whose metrics are given, and whether it may serve."""
+    return "\n".join(_variant(name, one, reference) for name, one in record.items())
 
 
-def _variant(name: VariantName, variant: Variant, reference: _Said, point: str | None) -> str:
+def _variant(name: VariantName, variant: Variant, reference: _Said) -> str:
     figures: _Said = variant.metrics
     said: _Said = variant.comparison
     rows = [
@@ -214,7 +214,7 @@ def _variant(name: VariantName, variant: Variant, reference: _Said, point: str |
     ]
     sensitivities = (one["stress"]["as_it_is"]["sensitivity"] for one in (reference, figures))
     of_target = (share(one["by_slice"]["value"], one["by_slice"]["interval"]) if one else "-" for one in sensitivities)
-    rows.append((f"Sensitivity at `{point}`", *of_target, _gain(said["sensitivity"])))
+    rows.append((f"Sensitivity at `{reference['stress']['operating_point']}`", *of_target, _gain(said["sensitivity"])))
     errors = (share(one["ece"], one["intervals"]["ece"]) for one in (reference, figures))
     rows.append(("Expected calibration error", *errors, f"{said['ece']:+.3f}"))
     return (

@@ -41,7 +41,7 @@ def model_card(record: ModelRecord) -> str:
         decisions(record.thresholds, said["split"].get("n_groups", {})),
         familiarity(record.familiarity),
         refusals(record.chest_gate),
-        variants(record.variants, said["metrics"], record.thresholds and record.thresholds.operating_point),
+        variants(record.variants, said["metrics"]),
         _technical(record),
         _licence(said["training"].get("weights_licence")),
     ]

@@ -28,6 +28,11 @@ class QuantizedFeatures:
     network: ov.Model
     features: dict[str, Features]
 
+    @property
+    def tells_slices_apart(self) -> bool:
+        """Whether any feature differs between slices as they are."""
+        return bool(np.ptp(self.features[AS_IS], axis=0).any())
+
     def save(self, file: Path) -> None:
         """Write both to one .npz file."""
         with TemporaryDirectory(dir=file.parent) as folder, file.open("wb") as opened:

@@ -11,7 +11,7 @@ from trainer.__main__ import main
 from trainer.export.openvino_ir import load_and_predict_ir
 from trainer.phantoms.phantom_folder import synthesize
 
-FROZEN = ["--network", "efficientnet_lite0", "--weights", "none", "--image-side", "32", "--folds", "2"]
+FROZEN = ["--network", "efficientnet_lite0", "--image-side", "64", "--folds", "2"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_environment")]
 

@@ -40,9 +40,11 @@ class Trained:
     int8: TrainedVariant
 
     def again(self, reference: Judged) -> TrainedVariant:
-        return train_int8(
+        found = train_int8(
             self.dataset, self.folds, self.learner, SETTINGS, shortcuts=(), work=self.work, reference=reference
         )
+        assert found is not None
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     work = WorkFolder(tmp_path_factory.mktemp("models"), "f" * 64, is_resumed=True)
     reference = fit_and_judge(dataset, folds, learner, SETTINGS, shortcuts=(), work=work)
     int8 = train_int8(dataset, folds, learner, SETTINGS, shortcuts=(), work=work, reference=reference)
+    assert int8 is not None
     return Trained(dataset, folds, learner, work, reference, int8)
 
 
@@ -122,6 +125,22 @@ def test_its_model_is_heads_on_quantized_features(trained: Trained) -> None:
     assert compiled.input(0).element_type == ov.Type.u8
 
 
+def test_a_network_that_tells_nothing_apart_has_none(trained: Trained, caplog: pytest.LogCaptureFixture) -> None:
+    """Its features are the same of all slices; the version is published without the variant."""
+    network, blocks = small_features()
+    network.set_weights([np.zeros_like(value) for value in network.get_weights()])
+    nothing = {name: np.zeros((len(trained.dataset), 40), np.float32) for name in trained.dataset.seen}
+    learner = FrozenFeatures(
+        trained.dataset, trained.folds.cases.groups, head="lda", network=network, blocks=blocks, features=nothing
+    )
+    work = WorkFolder(trained.work.path.parent, "0" * 64, is_resumed=False)
+    found = train_int8(
+        trained.dataset, trained.folds, learner, SETTINGS, shortcuts=(), work=work, reference=trained.reference
+    )
+    assert found is None
+    assert "left out, for the quantized network says the same of every slice" in caplog.text
+
+
 def test_members_on_given_features_ask_no_network(trained: Trained) -> None:
     """A feature that was not given is an error, not what the network in float32 says."""
     network = trained.learner.on({}).network
@@ -149,7 +168,8 @@ def test_what_is_no_quantized_network_is_made_again(
 ) -> None:
     """A damaged file costs time, and nothing else."""
     work = WorkFolder(tmp_path, "a" * 64, is_resumed=True)
-    work.keep("int8.npz", lambda file: file.write_bytes(b"no archive") and None)
+    work.path.mkdir()
+    (work.path / "int8.npz").write_bytes(b"no archive")
     made = quantize_features(trained.learner.network, trained.dataset.seen, work)
     assert "cannot be read and is made again" in caplog.text
     assert set(made.features) == set(trained.dataset.seen)
