@@ -31,7 +31,7 @@ class Pace:
 
     def batch_s(self, size: int) -> float:
         """A batch of 1 to batch_size slices on each core: one slice after the other, or padded to a full one."""
-        return min(size * self.one_s, self.full_s) if self.batch_size > 1 else size * self.one_s
+        return min(size * self.one_s, self.full_s)
 
 
 UNMEASURED = Pace()

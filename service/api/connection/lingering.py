@@ -96,7 +96,6 @@ class LingeringTransport(asyncio.Transport):
     def wait_for_rest(self) -> None:
         """The caller has some time to send the rest of its request, from now on or since it was first waited for."""
         if not self.is_waiting:
-            self._rest_bytes = 0
             self._until = self._loop.time() + self._patience.seconds
             self._listen()
 
@@ -109,6 +108,7 @@ class LingeringTransport(asyncio.Transport):
 
     def stop_waiting(self) -> None:
         """It has come, or the connection is lost."""
+        self._rest_bytes = 0
         if self._timer:
             self._timer.cancel()
             self._timer = None
