@@ -7,6 +7,9 @@ PIP := $(BIN)/pip --disable-pip-version-check
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 URL := http://$(or $(LUNGCT_HOST),127.0.0.1):$(or $(LUNGCT_PORT),8000)
 
+# Tests start hundreds of processes: with what an earlier one compiled, each is ready half a second sooner.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The first interpreter with venv that TensorFlow has wheels for; say `make PYTHON=/path/to/python run` for another one.
 PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$python && break; done)

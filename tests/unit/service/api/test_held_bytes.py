@@ -76,9 +76,8 @@ class House:
         raise AssertionError(f"{self.held} bytes are held for nobody")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _no_collector() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
