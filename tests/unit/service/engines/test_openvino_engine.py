@@ -69,6 +69,17 @@ def test_a_trial_checks_every_form_and_measures_it(version_dir: Path, tmp_path: 
     assert pace.full_s == pace.one_s if pace.batch_size == 1 else pace.batch_size == 4
 
 
+def test_batches_that_all_would_wait_for_are_not_tried(
+    version_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network so slow that a batch takes half a second, the trial looks at slices alone."""
+    monkeypatch.setattr("service.engines.openvino_engine._TOO_LONG_S", 1e-6)
+    convert(version_dir, tmp_path, 4, (224, 224), "f32")
+    seen: list[Outputs] = []
+    pace = prove(tmp_path, 2, 4, (224, 224), "f32", images=_slices(6), check=seen.append)
+    assert (len(seen), pace.batch_size) == (2, 1)
+
+
 def test_a_bad_form_ends_the_trial(version_dir: Path, tmp_path: Path) -> None:
     """What the check raises is raised."""
 
