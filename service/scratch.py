@@ -64,8 +64,8 @@ def sweep() -> None:
 
 
 def room_to_convert(version_dir: Path) -> int:
-    """Bytes that the conversions of a version take at most, with a copy of it that was made to be checked."""
-    return 4 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
+    """Bytes that a version's conversions take at most: three, of two what was compiled, and a copy to be checked."""
+    return 6 * sum(path.stat().st_size for path in version_dir.rglob("*") if path.is_file())
 
 
 def require_room(folder: Path, needed: int) -> None:
